@@ -1,0 +1,29 @@
+// Planted bugs: each checker must be seen to bite. Production builds know no bug; the build of the core for
+// `baton-sim-planted` (BATON_PLANTED) lets a run switch one on by name. Set before the run starts, one thread.
+#pragma once
+
+namespace baton {
+
+enum class Plant {
+  kNone,
+  kReadmissionAcknowledgedAlone,   // while a readmission is undecided, writes are acknowledged without the candidate
+  kOldEpochServedBeforeStart,      // Raft's figure 8: an older epoch's entry counts as committed by copies alone
+  kPermitNotPersisted,             // a promoted copy does I/O before its permit is on disk
+  kLeaseForgottenAtRestart,        // a restarted voter behaves as if it had granted no lease
+  kBitmapAfterAcknowledgement,     // a degraded write is acknowledged before its dirty coverage is on disk
+  kUncleanCopyPromoted,            // a copy that restarted uncleanly is promoted although its peer was not
+  kPromiseNotPersisted,            // a voter answers a new epoch before its promise is on disk
+  kFlushLocalOnly,                 // FLUSH completes without the peer's flush
+  kGenerationNotBumped,            // a primary goes on alone under the generation it shared with its peer
+  kActivityReleasedEarly,          // an activity-log extent is let go before the peer has flushed its writes
+  kLeaseIgnored,                   // a primary acknowledges after its lease has ended
+};
+
+#ifdef BATON_PLANTED
+extern Plant g_plant;
+inline bool planted(Plant plant) { return g_plant == plant; }
+#else
+constexpr bool planted(Plant) { return false; }
+#endif
+
+}  // namespace baton

@@ -1,0 +1,109 @@
+// One voter's part of the cluster database: epochs, log replication, commit. Pure. docs/protocol.md,
+// "Cluster database". The owner (core/node) delivers views and messages in the engine's order.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <set>
+
+#include "src/core/database/database_types.h"
+#include "src/model/cluster_state.h"
+
+namespace baton::database {
+
+struct Settings {
+  ServerId self;
+  std::vector<ServerId> voters;            // all configured, self included
+  Duration step_timeout = 300ms;           // without progress towards an epoch the next candidate tries
+  Duration resend_interval = 200ms;        // unacknowledged appends and proposals are sent again
+};
+
+// ---- Events ----
+/// The engine's view: voters that are there (self included while connected). Empty: the engine was lost.
+struct ViewChanged {
+  std::set<ServerId> members;
+};
+struct MessageReceived {
+  ServerId from;
+  Message message;
+};
+/// A Persist is durable (ok) or could not be done (disk full ...: nothing of it happened; it is given out again later).
+struct Persisted {
+  uint64_t token = 0;
+  bool ok = true;
+};
+/// Wants a command committed; answered by exactly one ProposalDecided.
+struct ProposeCommand {
+  uint64_t request = 0;  // unique on this voter, across restarts too
+  Command command;
+  int64_t wall_ms = 0;
+};
+struct Tick {};
+using Event = std::variant<ViewChanged, MessageReceived, Persisted, ProposeCommand, Tick>;
+
+// ---- Actions ----
+/// To every voter of the view, this one included (it comes back as MessageReceived).
+struct Send {
+  Message message;
+};
+/// One atomic, durable change of the voter's disk; one at a time is under way.
+struct Persist {
+  uint64_t token = 0;
+  std::optional<Epoch> promised;
+  std::optional<bool> counting;
+  std::optional<uint64_t> keep_up_to;  // entries above this index are cut off, before
+  std::vector<Entry> append;           // these are added
+};
+/// A committed entry has been judged and applied to state().
+struct EntryApplied {
+  Entry entry;
+  Applied outcome;
+};
+/// The end of a ProposeCommand: applied or refused by compare-and-set (`decided`), or not known (no leader, no
+/// majority, leader lost): the caller looks at the state and decides anew.
+struct ProposalDecided {
+  uint64_t request = 0;
+  bool decided = false;
+  Applied outcome;
+};
+/// This voter's standing changed (see status()).
+struct StandingChanged {};
+using Action = std::variant<Send, Persist, EntryApplied, ProposalDecided, StandingChanged>;
+
+/// What status displays and the planner need to know.
+struct Standing {
+  Epoch epoch;                 // promised
+  ServerId leader;             // of the epoch in which this voter works; 0: none
+  bool serving = false;        // its StartEpoch is committed and known to be, here
+  bool counting = true;
+  uint64_t committed = 0;
+  uint64_t last_index = 0;
+  std::string waiting;         // why it does not serve, for people; empty when it does
+  /// Leader only: when each server's lease has ended at the latest, by a majority's accounts at the epoch's start.
+  std::map<ServerId, Instant> lease_over;
+};
+
+class Database {
+ public:
+  Database(const Settings& settings, StoredVoter stored);
+  ~Database();
+
+  /// `lease_left` supplies this voter's account for promises (core/lease), at `now`.
+  using LeaseAccount = std::map<ServerId, Duration> (*)(void* lease, Instant now);
+  void set_lease_account(LeaseAccount account, void* lease);
+
+  void step(Instant now, const Event& event, std::vector<Action>& actions);
+  Instant next_tick() const;
+
+  /// Entries on this voter's disk or on their way there that are not known to be committed (docs/protocol.md, L1, L2).
+  const std::vector<Entry>& uncommitted() const;
+  /// State after all committed entries known here.
+  const ClusterState& state() const;
+  const Standing& standing() const;
+
+ private:
+  struct Implementation;
+  std::unique_ptr<Implementation> implementation_;
+};
+
+}  // namespace baton::database

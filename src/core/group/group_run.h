@@ -1,0 +1,131 @@
+// One failover group as far as it runs on this server: which resources are up, which step is next, what failed.
+// Pure; steps are carried out by batond. Order: a resource starts when all that it comes after are up, and stops when
+// all that come after it are down; independent resources go at the same time (invariants I5, I6).
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "src/base/ids.h"
+#include "src/base/time.h"
+#include "src/model/command.h"
+#include "src/model/configuration.h"
+
+namespace baton::group {
+
+enum class StepAction {
+  kAdopt,    // look whether it is up (after a restart of batond), change nothing: ok means up
+  kStart,
+  kStop,     // in order
+  kKill,     // at once, whatever it takes: cgroup.kill, lazy detach, export aborted
+  kSuspend,  // address only: drop it while the lease has lapsed
+  kResume,   // address only: take it again
+};
+const char* to_string(StepAction action);
+
+enum class ResourceState { kUnknown, kDown, kAdopting, kStarting, kUp, kStopping, kFailed };
+const char* to_string(ResourceState state);
+
+struct StepRequest {
+  uint64_t token = 0;
+  std::string resource;
+  StepAction action = StepAction::kStart;
+  Instant deadline;
+};
+
+/// A step that ended, for the event log.
+struct StepEnded {
+  StepTime step;
+  bool ok = true;
+  std::string detail;
+};
+
+enum class Goal { kObserve, kRun, kStop, kKill };
+
+/// One resource as status shows it.
+struct ResourceView {
+  ResourceState state = ResourceState::kUnknown;
+  std::string detail;  // up: "/dev/loop3"; failed: the error
+};
+
+class GroupRun {
+ public:
+  /// `next_token` is shared by all groups of a server and rises.
+  GroupRun(const GroupConfiguration& configuration, uint64_t* next_token);
+
+  /// Asks for every resource whether it is up; to be called once, right after construction when batond restarted.
+  void adopt(Instant now);
+  /// Takes for granted that nothing is up (fresh boot or fresh assignment).
+  void assume_down();
+  /// Towards all up, towards all down in order, or towards all down at once. Steps under way are finished first,
+  /// except that kill does not wait for them.
+  void run(Instant now);
+  void stop(Instant now);
+  void kill(Instant now, const std::string& reason);
+  /// The lease lapsed or is back: addresses are dropped meanwhile.
+  void set_suspended(Instant now, bool suspended);
+
+  void step_done(Instant now, uint64_t token, bool ok, const std::string& detail);
+  void resource_failed(Instant now, const std::string& resource, const std::string& reason);
+  void tick(Instant now);
+  Instant next_tick() const;
+
+  Goal goal() const { return goal_; }
+  /// Every resource up, or every resource down.
+  bool all_up() const;
+  bool all_down() const;
+  bool adopting() const;
+  /// Nothing is known to be or to be becoming up.
+  bool has(uint64_t token) const { return tokens_.contains(token); }
+  /// Why the goal was given up by the run itself (it then stops); empty: as asked.
+  const std::string& failure() const { return failure_; }
+  const std::map<std::string, ResourceView>& resources() const { return views_; }
+
+  std::vector<StepRequest> take_steps();
+  std::vector<StepEnded> take_ended();
+  /// All steps since run() or stop() was called, for the transition's record.
+  std::vector<StepTime> steps_since_goal() const { return history_; }
+  const GroupConfiguration& configuration() const { return configuration_; }
+
+ private:
+  struct Running {
+    std::string resource;
+    StepAction action;
+    Instant started;
+    Instant deadline;
+  };
+
+  void begin(Instant now, const ResourceConfiguration& resource, StepAction action);
+  void advance(Instant now);
+  void advance_resource(Instant now, const ResourceConfiguration& resource);
+  void bring_down(Instant now, const ResourceConfiguration& resource);
+  void give_up(Instant now, const std::string& failure, bool at_once);
+  void step_ended(Instant now, const Running& running, bool ok, const std::string& detail);
+  void start_failed(Instant now, const ResourceConfiguration& resource, const std::string& detail);
+  bool may_restart(Instant now, const ResourceConfiguration& resource);
+  bool dependencies_up(const ResourceConfiguration& resource) const;
+  bool dependents_down(const ResourceConfiguration& resource) const;
+  bool in_flight(const std::string& resource) const;
+  void forget_steps_of(const std::string& resource);
+  ResourceState state(const std::string& resource) const { return views_.at(resource).state; }
+  void set_state(const std::string& resource, ResourceState state, const std::string& detail = "");
+
+  GroupConfiguration configuration_;
+  uint64_t* next_token_;
+  Goal goal_ = Goal::kObserve;
+  bool suspended_ = false;
+  std::string failure_;
+  std::map<std::string, ResourceView> views_;
+  std::set<std::string> kill_needed_;              // failed or half-started: kill before anything else
+  std::map<std::string, Instant> retry_at_;        // a kill that failed is tried again
+  std::map<std::string, std::vector<Instant>> restarts_;
+  std::map<uint64_t, Running> tokens_;
+  std::vector<StepRequest> steps_;
+  std::vector<StepEnded> ended_;
+  std::vector<StepTime> history_;
+};
+
+}  // namespace baton::group

@@ -1,0 +1,160 @@
+// The order of a group's steps, restarts, escalation and deadlines.
+#include "src/core/group/group_run.h"
+
+#include <gtest/gtest.h>
+
+namespace baton::group {
+namespace {
+
+ResourceConfiguration resource(const std::string& name, ResourceKind kind, std::vector<std::string> after) {
+  ResourceConfiguration made;
+  made.name = name;
+  made.kind = kind;
+  made.after = std::move(after);
+  return made;
+}
+
+GroupConfiguration database_group() {
+  GroupConfiguration group;
+  group.name = "db";
+  group.resources = {resource("data", ResourceKind::kMirror, {}), resource("files", ResourceKind::kFilesystem, {"data"}),
+                     resource("ip", ResourceKind::kAddress, {}),
+                     resource("postgres", ResourceKind::kService, {"data", "files", "ip"})};
+  return group;
+}
+
+class GroupRunTest : public testing::Test {
+ protected:
+  /// The steps asked for now, as "start data" lines; remembers their tokens.
+  std::vector<std::string> asked() {
+    std::vector<std::string> lines;
+    for (const auto& step : run_.take_steps()) {
+      const auto line = std::string(to_string(step.action)) + " " + step.resource;
+      lines.push_back(line);
+      tokens_[line] = step.token;
+    }
+    return lines;
+  }
+  void done(const std::string& line, bool ok = true, const std::string& detail = "") {
+    run_.step_done(now_, tokens_.at(line), ok, detail);
+  }
+  void bring_up() {
+    run_.assume_down();
+    run_.run(now_);
+    asked();
+    done("start data");
+    done("start ip");
+    asked();
+    done("start files");
+    asked();
+    done("start postgres");
+    ASSERT_TRUE(run_.all_up());
+  }
+
+  Instant now_{1s};
+  uint64_t next_token_ = 1;
+  GroupRun run_{database_group(), &next_token_};
+  std::map<std::string, uint64_t> tokens_;
+};
+
+using Lines = std::vector<std::string>;
+
+TEST_F(GroupRunTest, StartsWhatIsIndependentAtOnceAndTheRestInOrder) {
+  run_.assume_down();
+  run_.run(now_);
+  EXPECT_EQ(asked(), (Lines{"start data", "start ip"}));
+  done("start ip");
+  EXPECT_EQ(asked(), Lines{});
+  done("start data");
+  EXPECT_EQ(asked(), (Lines{"start files"}));
+  done("start files");
+  EXPECT_EQ(asked(), (Lines{"start postgres"}));
+  done("start postgres");
+  EXPECT_TRUE(run_.all_up());
+  EXPECT_EQ(run_.steps_since_goal().size(), 4u);
+}
+
+TEST_F(GroupRunTest, StopsInTheOppositeOrder) {
+  bring_up();
+  run_.stop(now_);
+  EXPECT_EQ(asked(), (Lines{"stop postgres"}));
+  done("stop postgres");
+  EXPECT_EQ(asked(), (Lines{"stop ip", "stop files"}));
+  done("stop files");
+  EXPECT_EQ(asked(), (Lines{"stop data"}));
+  done("stop ip");
+  done("stop data");
+  EXPECT_TRUE(run_.all_down());
+  EXPECT_TRUE(run_.failure().empty());
+}
+
+TEST_F(GroupRunTest, AServiceThatEndsIsRestartedOnceThenTheGroupIsGivenUp) {
+  bring_up();
+  run_.resource_failed(now_, "postgres", "exit status 1");
+  EXPECT_EQ(asked(), (Lines{"kill postgres"}));
+  done("kill postgres");
+  EXPECT_EQ(asked(), (Lines{"start postgres"}));
+  done("start postgres");
+  run_.resource_failed(now_, "postgres", "exit status 2");
+  EXPECT_NE(run_.failure().find("exit status 2"), std::string::npos);
+  EXPECT_EQ(asked(), (Lines{"kill postgres"}));
+  done("kill postgres");
+  EXPECT_EQ(asked(), (Lines{"stop ip", "stop files"}));
+}
+
+TEST_F(GroupRunTest, ALostMirrorKillsAtOnceAndDoesNotWaitForFrozenProcesses) {
+  bring_up();
+  run_.resource_failed(now_, "data", "mirror daemon ended");
+  const auto lines = asked();
+  EXPECT_EQ(lines, (Lines{"kill postgres", "kill ip", "kill data"}));
+  done("kill data");
+  EXPECT_EQ(asked(), Lines{});
+  done("kill postgres");
+  EXPECT_EQ(asked(), (Lines{"kill files"}));
+}
+
+TEST_F(GroupRunTest, AStepThatNeverEndsIsGivenUpAtItsDeadline) {
+  run_.assume_down();
+  run_.run(now_);
+  asked();
+  now_ = run_.next_tick();
+  run_.tick(now_);
+  EXPECT_NE(run_.failure().find("was not done within 60000 ms"), std::string::npos);
+  EXPECT_EQ(asked(), (Lines{"kill ip", "kill data"}));
+  done("start data");  // too late: nobody listens any more
+  EXPECT_FALSE(run_.all_up());
+}
+
+TEST_F(GroupRunTest, AKillThatFailsIsTriedAgainAndNeverCountsAsDown) {
+  bring_up();
+  run_.kill(now_, "group was given to server2");
+  asked();
+  done("kill postgres", false, "still there");
+  EXPECT_FALSE(run_.all_down());
+  now_ = run_.next_tick();
+  run_.tick(now_);
+  EXPECT_EQ(asked(), (Lines{"kill postgres"}));
+}
+
+TEST_F(GroupRunTest, ALapsedLeaseDropsTheAddressAndTakesItAgain) {
+  bring_up();
+  run_.set_suspended(now_, true);
+  EXPECT_EQ(asked(), (Lines{"suspend ip"}));
+  done("suspend ip");
+  run_.set_suspended(now_, false);
+  EXPECT_EQ(asked(), (Lines{"resume ip"}));
+  done("resume ip");
+  EXPECT_TRUE(run_.all_up());
+}
+
+TEST_F(GroupRunTest, AfterARestartOfBatondWhatIsUpIsLeftAlone) {
+  run_.adopt(now_);
+  EXPECT_EQ(asked().size(), 4u);
+  for (const auto* name : {"adopt data", "adopt files", "adopt ip", "adopt postgres"}) done(name);
+  run_.run(now_);
+  EXPECT_EQ(asked(), Lines{});
+  EXPECT_TRUE(run_.all_up());
+}
+
+}  // namespace
+}  // namespace baton::group

@@ -1,0 +1,326 @@
+// Events in, actions out: delivers what happens to database, lease and groups, and collects what they want done.
+// Pure. docs/protocol.md.
+#include "src/core/node/node.h"
+
+#include <algorithm>
+
+#include "src/base/assert.h"
+#include "src/core/node/node_state.h"
+#include "src/model/configuration_toml.h"
+
+namespace baton::node {
+
+namespace {
+constexpr Duration kProposeAgain = 200ms;
+constexpr uint64_t kRequestsOfAStart = uint64_t{1} << 24;
+
+database::Settings database_settings(const Settings& settings) {
+  database::Settings made;
+  made.self = settings.self;
+  made.voters = settings.founding.voters();
+  return made;
+}
+
+lease::Settings lease_settings(const Settings& settings) {
+  lease::Settings made;
+  made.self = settings.self;
+  made.voters = settings.founding.voters();
+  made.lease = settings.founding.timing.lease;
+  made.beat = settings.founding.timing.beat;
+  return made;
+}
+
+const char* describe(Departure departure) {
+  switch (departure) {
+    case Departure::kServerDown: return "it left the cluster's membership (power, network or corosync)";
+    case Departure::kProcessDown: return "its batond ended; the server itself is still a member";
+    case Departure::kLeft: return "its batond was stopped";
+  }
+  return "?";
+}
+}  // namespace
+
+NodeCore::Implementation::Implementation(const Settings& given, database::StoredVoter stored, Instant start)
+    : settings(given), configuration(given.founding), database(database_settings(given), std::move(stored)),
+      lease(lease_settings(given), given.start, start), now(start), published_until(given.published_lease),
+      next_request((given.start % (uint64_t{1} << 39)) * kRequestsOfAStart) {
+  database.set_lease_account(
+      [](void* account, Instant when) { return static_cast<lease::Lease*>(account)->left(when); }, &lease);
+}
+
+void NodeCore::Implementation::step(Instant when, const Event& event, std::vector<Action>& wanted) {
+  BATON_ASSERT(when >= now);
+  now = when;
+  actions = &wanted;
+  std::visit([&](const auto& what) { handle(what); }, event);
+  watch_silence();
+  publish_lease();
+  suspend_or_kill();
+  tick_runs();
+  manage_groups();
+  if (leads()) lead();
+  send_beat_if_due();
+  actions = nullptr;
+}
+
+void NodeCore::Implementation::handle(const ViewChanged& event) {
+  for (const auto voter : configuration.voters()) {
+    auto& peer = peers[voter];
+    const bool member = event.members.contains(voter);
+    if (peer.in_view && !member) {
+      const auto departed = event.departed.find(voter);
+      peer.departure = departed == event.departed.end() ? Departure::kServerDown : departed->second;
+      peer.absent_since = now;
+      reports.erase(voter);
+      if (voter != settings.self && !event.members.empty()) {
+        const std::string text = fmt::format("{} lost: {}", configuration.server_name(voter), describe(peer.departure));
+        note({.kind = "membership", .text = text});
+        if (peer.departure == Departure::kServerDown) out().push_back(PeerGone{voter, text});
+      }
+    } else if (!peer.in_view && member && voter != settings.self) {
+      note({.kind = "membership", .text = fmt::format("{} is a member", configuration.server_name(voter))});
+    }
+    peer.in_view = member;
+    peer.silent = false;
+  }
+  if (event.members.empty()) {
+    reports.clear();
+    note({.kind = "membership", .text = "the connection to corosync is lost: this server is alone until it is back"});
+  }
+  members = event.members;
+  view_since = now;
+  lease.view_changed(now, members);
+  feed_database(database::ViewChanged{members});
+  beat_at = now;
+}
+
+void NodeCore::Implementation::handle(const MessageReceived& event) {
+  if (const auto* message = std::get_if<database::Message>(&event.message)) {
+    feed_database(database::MessageReceived{event.from, *message});
+    return;
+  }
+  const auto* beat = std::get_if<BeatMessage>(&event.message);
+  if (beat == nullptr || !members.contains(event.from)) return;
+  const bool first = lease.last_heard(event.from) == Instant{};
+  lease.beat_received(now, event.from, beat->beat);
+  auto& peer = peers[event.from];
+  if (peer.silent) {
+    peer.silent = false;
+    note({.kind = "membership", .text = fmt::format("{} answers again", configuration.server_name(event.from))});
+  }
+  reports[event.from] = beat->mirrors;
+  if (first) beat_at = now;  // it needs our grant soon
+}
+
+void NodeCore::Implementation::handle(const Persisted& event) {
+  feed_database(database::Persisted{event.token, event.ok});
+}
+
+void NodeCore::Implementation::handle(const MirrorReported& event) {
+  auto& known = reports[settings.self][event.mirror];
+  // What decides promotions is told at once; progress goes with the next beat.
+  if (known.incarnation != event.report.incarnation || known.consistent != event.report.consistent ||
+      known.link != event.report.link || known.role != event.report.role)
+    report_changed = true;
+  known = event.report;
+}
+
+void NodeCore::Implementation::handle(const MirrorProposed& event) {
+  propose("mirror " + event.change.mirror, event.change);
+}
+
+void NodeCore::Implementation::handle(const StepDone& event) {
+  for (auto& [name, run] : runs) {
+    if (!run->has(event.token)) continue;
+    run->step_done(now, event.token, event.ok, event.detail);
+    return;
+  }
+}
+
+void NodeCore::Implementation::handle(const ResourceFailed& event) {
+  auto found = runs.find(event.group);
+  if (found == runs.end()) return;
+  note({.kind = "problem", .group = event.group, .text = fmt::format("{} failed: {}", event.resource, event.reason),
+        .resource = event.resource});
+  found->second->resource_failed(now, event.resource, event.reason);
+}
+
+void NodeCore::Implementation::handle(const Requested& event) {
+  const uint64_t request = ++next_request;
+  proposals[request] = Proposal{"", true, event.request};
+  feed_database(database::ProposeCommand{request, event.command, event.wall_ms});
+}
+
+void NodeCore::Implementation::handle(const Tick&) { feed_database(database::Tick{}); }
+
+void NodeCore::Implementation::feed_database(const database::Event& event) {
+  std::vector<database::Action> wanted;
+  database.step(now, event, wanted);
+  for (auto& action : wanted) {
+    if (auto* send = std::get_if<database::Send>(&action)) {
+      out().push_back(Send{std::move(send->message)});
+    } else if (auto* persist = std::get_if<database::Persist>(&action)) {
+      out().push_back(std::move(*persist));
+    } else if (auto* applied = std::get_if<database::EntryApplied>(&action)) {
+      on_applied(*applied);
+    } else if (auto* decided = std::get_if<database::ProposalDecided>(&action)) {
+      on_decided(*decided);
+    } else {
+      on_standing();
+    }
+  }
+}
+
+void NodeCore::Implementation::on_applied(const database::EntryApplied& applied) {
+  const auto& command = applied.entry.command;
+  if (applied.outcome.applied) {
+    if (const auto* assign = std::get_if<AssignGroup>(&command)) {
+      previous_owner[assign->group] = last_owner[assign->group];
+      last_owner[assign->group] = assign->server;
+      renew_run(assign->group);
+    } else if (const auto* phase = std::get_if<SetGroupPhase>(&command)) {
+      if (phase->phase == GroupPhase::kStopped) renew_run(phase->group);
+    } else if (std::holds_alternative<ApplyConfiguration>(command)) {
+      auto parsed = parse_configuration(database.state().configuration_text);
+      BATON_ASSERT(parsed.has_value());  // it was checked when it was applied
+      load_configuration(*parsed);
+    }
+  }
+  out().push_back(EntryApplied{applied.entry, applied.outcome});
+}
+
+void NodeCore::Implementation::load_configuration(const Configuration& loaded) {
+  configuration = loaded;
+  configuration_version = database.state().configuration_version;
+  for (const auto& group : configuration.groups) {
+    const bool here = std::find(group.servers.begin(), group.servers.end(), settings.self) != group.servers.end();
+    if (!here) continue;
+    auto& run = runs[group.name];
+    // A group that is up keeps the definition it was started with until it stops.
+    if (run != nullptr && !(run->all_down() && !run->adopting())) continue;
+    const bool fresh = run == nullptr;
+    run = std::make_unique<group::GroupRun>(group, &next_token);
+    if (fresh) {
+      run->adopt(now);  // batond may have been restarted under a running group
+    } else {
+      run->assume_down();
+    }
+  }
+}
+
+void NodeCore::Implementation::renew_run(const std::string& name) {
+  auto found = runs.find(name);
+  if (found == runs.end() || found->second->adopting() || !found->second->all_down()) return;
+  const auto* group = configuration.group(name);
+  if (group == nullptr) return;
+  collect_steps(name, *found->second);
+  found->second = std::make_unique<group::GroupRun>(*group, &next_token);
+  found->second->assume_down();
+}
+
+void NodeCore::Implementation::on_decided(const database::ProposalDecided& decided) {
+  auto found = proposals.find(decided.request);
+  if (found == proposals.end()) return;
+  const Proposal proposal = found->second;
+  proposals.erase(found);
+  if (proposal.external) {
+    out().push_back(Decided{proposal.external_request, decided.decided, decided.outcome});
+    return;
+  }
+  if (!decided.decided || !decided.outcome.applied) propose_again_at[proposal.subject] = now + kProposeAgain;
+}
+
+void NodeCore::Implementation::on_standing() {
+  const auto& standing = database.standing();
+  if (standing.serving && !known_standing.serving) {
+    note({.kind = "database", .text = fmt::format("the cluster database serves: epoch {}, led by {}", standing.epoch,
+                                                  configuration.server_name(standing.leader))});
+  } else if (!standing.serving && standing.waiting != known_standing.waiting) {
+    note({.kind = "database", .text = "the cluster database waits: " + standing.waiting});
+  }
+  known_standing = standing;
+}
+
+void NodeCore::Implementation::propose(const std::string& subject, const Command& command, int64_t wall_ms) {
+  if (is_proposing(subject)) return;
+  const uint64_t request = ++next_request;
+  proposals[request] = Proposal{subject, false, 0};
+  propose_again_at.erase(subject);
+  feed_database(database::ProposeCommand{request, command, wall_ms});
+}
+
+bool NodeCore::Implementation::is_proposing(const std::string& subject) const {
+  auto again = propose_again_at.find(subject);
+  if (again != propose_again_at.end() && now < again->second) return true;
+  return std::any_of(proposals.begin(), proposals.end(),
+                     [&](const auto& proposal) { return proposal.second.subject == subject; });
+}
+
+void NodeCore::Implementation::send_beat_if_due() {
+  if (members.empty()) return;
+  const Duration interval = configuration.timing.beat;
+  if (report_changed) beat_at = std::min(beat_at, last_beat + interval / 5);
+  if (now < beat_at) return;
+  report_changed = false;
+  last_beat = now;
+  beat_at = now + interval;
+  BeatMessage beat;
+  beat.beat = lease.make_beat(now, withheld_grants());
+  beat.mirrors = reports[settings.self];
+  out().push_back(Send{std::move(beat)});
+}
+
+void NodeCore::Implementation::watch_silence() {
+  for (auto& [voter, peer] : peers) {
+    if (voter == settings.self || !peer.in_view || peer.silent) continue;
+    const Instant heard = std::max(lease.last_heard(voter), view_since);
+    if (now - heard < configuration.timing.lease) continue;
+    peer.silent = true;
+    peer.absent_since = now;
+    reports.erase(voter);
+    note({.kind = "membership", .text = fmt::format("{} is silent: a member, but its batond does not answer",
+                                                    configuration.server_name(voter))});
+  }
+}
+
+Instant NodeCore::Implementation::next_tick() const {
+  Instant next = database.next_tick();
+  if (!members.empty()) next = std::min(next, beat_at);
+  if (!members.empty() && report_changed) next = std::min(next, last_beat + configuration.timing.beat / 5);
+  for (const auto& [name, run] : runs) next = std::min(next, run->next_tick());
+  for (const auto& [subject, at] : propose_again_at)
+    if (at > now) next = std::min(next, at);
+  if (published_until > now) {
+    next = std::min(next, published_until);
+  } else if (published_until + settings.freeze_limit > now) {
+    next = std::min(next, published_until + settings.freeze_limit);
+  }
+  return next;
+}
+
+NodeCore::NodeCore(const Settings& settings, database::StoredVoter stored, Instant now)
+    : implementation_(std::make_unique<Implementation>(settings, std::move(stored), now)) {}
+NodeCore::~NodeCore() = default;
+
+void NodeCore::step(Instant now, const Event& event, std::vector<Action>& actions) {
+  implementation_->step(now, event, actions);
+}
+Instant NodeCore::next_tick() const { return implementation_->next_tick(); }
+const ClusterState& NodeCore::state() const { return implementation_->database.state(); }
+const database::Standing& NodeCore::standing() const { return implementation_->database.standing(); }
+const Configuration& NodeCore::configuration() const { return implementation_->configuration; }
+Instant NodeCore::lease_until() const { return implementation_->published_until; }
+const std::map<ServerId, Peer>& NodeCore::peers() const { return implementation_->peers; }
+const std::map<ServerId, std::map<std::string, MirrorReport>>& NodeCore::reports() const {
+  return implementation_->reports;
+}
+const group::GroupRun* NodeCore::run(const std::string& group) const {
+  auto found = implementation_->runs.find(group);
+  return found == implementation_->runs.end() ? nullptr : found->second.get();
+}
+planner::Plan NodeCore::plan(Instant now) const { return planner::make_plan(implementation_->planner_input(now)); }
+Status NodeCore::check_wish(Instant now, const WishGroup& wish) const {
+  return planner::check_wish(implementation_->planner_input(now), wish);
+}
+
+}  // namespace baton::node

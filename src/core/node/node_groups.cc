@@ -1,0 +1,91 @@
+// The failover groups of this server: from what the database says to the runs that start and stop resources, and
+// back. Pure. docs/architecture.md, "Groups".
+#include "src/core/node/node_state.h"
+
+namespace baton::node {
+
+void NodeCore::Implementation::tick_runs() {
+  for (auto& [name, run] : runs)
+    if (run->next_tick() <= now) run->tick(now);
+}
+
+void NodeCore::Implementation::manage_groups() {
+  for (auto& [name, run] : runs) {
+    const auto group = database.state().groups.find(name);
+    // Before the present epoch serves, the state may be an old one: leave everything as it is.
+    if (database.standing().serving && group != database.state().groups.end() && !run->adopting())
+      manage_group(group->second, name, *run);
+    collect_steps(name, *run);
+  }
+}
+
+void NodeCore::Implementation::manage_group(const GroupState& group, const std::string& name, group::GroupRun& run) {
+  if (group.owner == settings.self) return manage_owned(group, name, run);
+  if (run.all_down()) return;
+  run.kill(now, group.owner == ServerId{}
+                    ? fmt::format("{} is not assigned to this server", name)
+                    : fmt::format("{} belongs to {} now", name, configuration.server_name(group.owner)));
+}
+
+void NodeCore::Implementation::manage_owned(const GroupState& group, const std::string& name, group::GroupRun& run) {
+  const bool leaving = !group.wanted || (group.target != ServerId{} && group.target != settings.self);
+  const bool gave_up = !run.failure().empty();
+  if (gave_up) {
+    if (run.all_down()) propose_phase(group, name, GroupPhase::kStopped, run, run.failure());
+    return;
+  }
+  if (group.phase == GroupPhase::kStopping || leaving) {
+    if (group.phase != GroupPhase::kStopping) propose_phase(group, name, GroupPhase::kStopping, run, group.reason);
+    run.stop(now);
+    if (group.phase == GroupPhase::kStopping && run.all_down())
+      propose_phase(group, name, GroupPhase::kStopped, run, group.reason);
+    return;
+  }
+  if (lease_lapsed() && run.goal() == group::Goal::kObserve && run.all_down()) return;  // start nothing without a right
+  run.run(now);
+  if (group.phase == GroupPhase::kStarting && run.all_up())
+    propose_phase(group, name, GroupPhase::kStarted, run, group.reason);
+}
+
+void NodeCore::Implementation::propose_phase(const GroupState& group, const std::string& name, GroupPhase phase,
+                                             const group::GroupRun& run, const std::string& reason) {
+  SetGroupPhase command;
+  command.group = name;
+  command.expected_version = group.version;
+  command.server = settings.self;
+  command.phase = phase;
+  command.failure = phase == GroupPhase::kStopped ? run.failure() : "";
+  command.reason = reason;
+  if (phase != GroupPhase::kStopping) command.steps = run.steps_since_goal();
+  propose("group " + name, command);
+}
+
+void NodeCore::Implementation::collect_steps(const std::string& name, group::GroupRun& run) {
+  for (const auto& ended : run.take_ended()) {
+    note({.kind = "step", .group = name,
+          .text = ended.ok ? fmt::format("{} {}: {} ms", ended.step.action, ended.step.resource, ended.step.took_us / 1000)
+                           : fmt::format("{} {} failed after {} ms: {}", ended.step.action, ended.step.resource,
+                                         ended.step.took_us / 1000, ended.detail),
+          .resource = ended.step.resource, .action = ended.step.action, .outcome = ended.step.outcome,
+          .took_us = ended.step.took_us});
+  }
+  for (const auto& step : run.take_steps()) {
+    RunStep wanted;
+    wanted.token = step.token;
+    wanted.group = name;
+    wanted.resource = step.resource;
+    wanted.action = step.action;
+    wanted.deadline = step.deadline;
+    wanted.permit = permit_of(name, step.resource);
+    const auto previous = previous_owner.find(name);
+    if (previous != previous_owner.end()) wanted.previous_owner = previous->second;
+    out().push_back(wanted);
+  }
+}
+
+Permit NodeCore::Implementation::permit_of(const std::string& name, const std::string& resource) const {
+  const auto mirror = database.state().mirrors.find(mirror_key(name, resource));
+  return mirror == database.state().mirrors.end() ? Permit{} : mirror->second.permit;
+}
+
+}  // namespace baton::node

@@ -1,0 +1,73 @@
+// When this server publishes its lease, and what happens here when it has lapsed. Pure. docs/protocol.md, "Leases" and
+// "Taking a group from an owner that has not released it".
+#include "src/core/node/node_state.h"
+
+namespace baton::node {
+
+bool NodeCore::Implementation::group_is_being_taken_away() const {
+  for (const auto& entry : database.uncommitted()) {
+    const auto* assign = std::get_if<AssignGroup>(&entry.command);
+    if (assign == nullptr || assign->server == settings.self) continue;
+    auto group = database.state().groups.find(assign->group);
+    if (group != database.state().groups.end() && group->second.owner == settings.self) return true;
+  }
+  return false;
+}
+
+std::set<ServerId> NodeCore::Implementation::withheld_grants() const {
+  // SAFETY: L2. No new grant to an owner while an entry that takes its group away is undecided on this disk.
+  std::set<ServerId> withheld;
+  for (const auto& entry : database.uncommitted()) {
+    const auto* assign = std::get_if<AssignGroup>(&entry.command);
+    if (assign == nullptr) continue;
+    auto group = database.state().groups.find(assign->group);
+    if (group == database.state().groups.end()) continue;
+    if (group->second.owner != ServerId{} && group->second.owner != assign->server)
+      withheld.insert(group->second.owner);
+  }
+  return withheld;
+}
+
+void NodeCore::Implementation::publish_lease() {
+  // SAFETY: L1. Only a server that knows the present epoch's committed state uses its lease.
+  if (group_is_being_taken_away()) {
+    if (!withdrawn) {
+      withdrawn = true;
+      published_until = Instant{};
+      out().insert(out().begin(), PublishLease{Instant{}});
+      note({.kind = "database", .text = "lease withdrawn: a group of this server is being given to another one"});
+    }
+    return;
+  }
+  if (!database.standing().serving) return;
+  withdrawn = false;
+  const Instant until = lease.lease_until();
+  if (until <= published_until || until <= now) return;
+  published_until = until;
+  out().push_back(PublishLease{until});
+}
+
+void NodeCore::Implementation::suspend_or_kill() {
+  bool holds_any = false;
+  for (const auto& [name, run] : runs) holds_any = holds_any || !(run->all_down() || run->adopting());
+  if (!lease_lapsed()) {
+    if (lapse_noted) note({.kind = "database", .text = "the lease is back: what was frozen goes on"});
+    lapse_noted = false;
+    for (auto& [name, run] : runs) run->set_suspended(now, false);
+    return;
+  }
+  if (!holds_any) return;
+  if (!lapse_noted) {
+    lapse_noted = true;
+    note({.kind = "problem", .text = "the lease has lapsed (no majority of servers and witness within reach): addresses "
+                                     "are dropped and storage is frozen until it is back"});
+  }
+  for (auto& [name, run] : runs) run->set_suspended(now, true);
+  if (now < published_until + settings.freeze_limit) return;
+  for (auto& [name, run] : runs) {
+    if (run->all_down() || run->goal() == group::Goal::kKill || run->adopting()) continue;
+    run->kill(now, fmt::format("the lease has been lost for {} s", to_ms(settings.freeze_limit) / 1000));
+  }
+}
+
+}  // namespace baton::node

@@ -1,0 +1,101 @@
+// Inside of NodeCore: what its parts share. Not for others. docs/protocol.md.
+#pragma once
+
+#include <deque>
+#include <memory>
+
+#include "src/core/node/node.h"
+
+namespace baton::node {
+
+struct NodeCore::Implementation {
+  Implementation(const Settings& given, database::StoredVoter stored, Instant now);
+
+  // node.cc: events in, actions out
+  void step(Instant now, const Event& event, std::vector<Action>& actions);
+  void handle(const ViewChanged& event);
+  void handle(const MessageReceived& event);
+  void handle(const Persisted& event);
+  void handle(const MirrorReported& event);
+  void handle(const MirrorProposed& event);
+  void handle(const StepDone& event);
+  void handle(const ResourceFailed& event);
+  void handle(const Requested& event);
+  void handle(const Tick& event);
+  void feed_database(const database::Event& event);
+  void on_applied(const database::EntryApplied& applied);
+  void on_decided(const database::ProposalDecided& decided);
+  void on_standing();
+  void load_configuration(const Configuration& configuration);
+  void send_beat_if_due();
+  void watch_silence();
+  Instant next_tick() const;
+  void note(Note what) { out().push_back(std::move(what)); }
+  std::vector<Action>& out() { return *actions; }
+
+  // node_lease.cc
+  void publish_lease();
+  void suspend_or_kill();
+  bool lease_lapsed() const { return now >= published_until; }
+  bool group_is_being_taken_away() const;
+  std::set<ServerId> withheld_grants() const;
+
+  // node_groups.cc: the groups of this server
+  void manage_groups();
+  void manage_group(const GroupState& group, const std::string& name, group::GroupRun& run);
+  void manage_owned(const GroupState& group, const std::string& name, group::GroupRun& run);
+  void propose_phase(const GroupState& group, const std::string& name, GroupPhase phase, const group::GroupRun& run,
+                     const std::string& reason);
+  void collect_steps(const std::string& name, group::GroupRun& run);
+  void renew_run(const std::string& name);
+  void tick_runs();
+  Permit permit_of(const std::string& name, const std::string& resource) const;
+
+  // node_planning.cc: what the epoch's leader does for all
+  void lead();
+  planner::Input planner_input(Instant when) const;
+  planner::ServerView view_of(ServerId server, Instant when) const;
+
+  /// Proposes once per subject ("group db", "mirror db.data"): while one is under way another is not begun.
+  void propose(const std::string& subject, const Command& command, int64_t wall_ms = 0);
+  bool is_proposing(const std::string& subject) const;
+  const Configuration& current() const { return configuration; }
+  bool leads() const { return database.standing().serving && database.standing().leader == settings.self; }
+
+  Settings settings;
+  Configuration configuration;
+  uint64_t configuration_version = 0;  // loaded; 0: the founding one
+  database::Database database;
+  lease::Lease lease;
+
+  Instant now{};
+  std::vector<Action>* actions = nullptr;
+  std::set<ServerId> members;
+  std::map<ServerId, Peer> peers;
+  Instant view_since{};
+  std::map<ServerId, std::map<std::string, MirrorReport>> reports;
+  bool report_changed = false;  // beat sooner than due
+  Instant beat_at{};
+  Instant last_beat{};
+
+  Instant published_until{};
+  bool withdrawn = false;
+  bool lapse_noted = false;
+  database::Standing known_standing;
+
+  uint64_t next_token = 1;
+  std::map<std::string, std::unique_ptr<group::GroupRun>> runs;
+  std::map<std::string, ServerId> previous_owner;   // before the present assignment
+  std::map<std::string, ServerId> last_owner;
+
+  uint64_t next_request = 0;
+  struct Proposal {
+    std::string subject;
+    bool external = false;
+    uint64_t external_request = 0;
+  };
+  std::map<uint64_t, Proposal> proposals;
+  std::map<std::string, Instant> propose_again_at;  // after a refused or unknown one
+};
+
+}  // namespace baton::node

@@ -1,0 +1,138 @@
+// What one server's control plane is told (events) and wants done (actions): the border between the pure node and
+// batond (or the simulation). Plain values. docs/protocol.md.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "src/base/ids.h"
+#include "src/base/time.h"
+#include "src/core/database/database.h"
+#include "src/core/group/group_run.h"
+#include "src/core/lease/lease.h"
+#include "src/model/command.h"
+#include "src/model/mirror_report.h"
+
+namespace baton::node {
+
+// ---- Messages between nodes ----
+
+/// Renewal, grants and liveness in one, with what the sender's mirror copies report.
+struct BeatMessage {
+  lease::Beat beat;
+  std::map<std::string, MirrorReport> mirrors;  // by mirror_key()
+};
+/// batond to batond, not for the core: may this configuration's stores be used on your server?
+struct StoreCheck {
+  ServerId origin;
+  uint64_t request = 0;
+  std::string configuration_text;
+};
+struct StoreChecked {
+  ServerId origin;  // of the StoreCheck
+  uint64_t request = 0;
+  std::vector<std::string> problems;
+};
+using Message = std::variant<database::Message, BeatMessage, StoreCheck, StoreChecked>;
+
+// ---- Events ----
+
+/// How a voter left the view, as the engine says.
+enum class Departure { kServerDown, kProcessDown, kLeft };
+
+/// Empty members: the engine was lost.
+struct ViewChanged {
+  std::set<ServerId> members;
+  std::map<ServerId, Departure> departed;
+};
+struct MessageReceived {
+  ServerId from;
+  Message message;
+};
+struct Persisted {
+  uint64_t token = 0;
+  bool ok = true;
+};
+/// From a mirror daemon of this server.
+struct MirrorReported {
+  std::string mirror;
+  MirrorReport report;
+};
+struct MirrorProposed {
+  SetInSync change;
+};
+/// The outcome of a RunStep.
+struct StepDone {
+  uint64_t token = 0;
+  bool ok = true;
+  std::string detail;  // ok: what people like to see ("/dev/loop3"); else the error
+};
+/// A resource that was up is not any more: process ended, mount gone, mirror daemon ended or export aborted.
+struct ResourceFailed {
+  std::string group;
+  std::string resource;
+  std::string reason;
+};
+/// A command from a person, by the API. Answered by one Decided.
+struct Requested {
+  uint64_t request = 0;
+  Command command;
+  int64_t wall_ms = 0;
+};
+struct Tick {};
+using Event = std::variant<ViewChanged, MessageReceived, Persisted, MirrorReported, MirrorProposed, StepDone,
+                           ResourceFailed, Requested, Tick>;
+
+// ---- Actions ----
+
+struct Send {
+  Message message;
+};
+using Persist = database::Persist;
+/// Write the lease page: now, before any other action. Instant{}: withdrawn.
+struct PublishLease {
+  Instant until;
+};
+
+struct RunStep {
+  uint64_t token = 0;
+  std::string group;
+  std::string resource;
+  group::StepAction action = group::StepAction::kStart;
+  Instant deadline;   // at which the node counts it as failed
+  Permit permit;      // of a mirror that is started
+  ServerId previous_owner;  // of a group that is taken over; 0: none. Its MAC is no conflict for an address
+};
+/// An entry was applied; state() is after it.
+struct EntryApplied {
+  database::Entry entry;
+  Applied outcome;
+};
+struct Decided {
+  uint64_t request = 0;
+  bool decided = false;  // false: not known, look at the state
+  Applied outcome;
+};
+/// For the event log. `kind` as in docs/api.md.
+struct Note {
+  std::string kind;
+  std::string group;
+  std::string text;
+  std::vector<std::string> causes;
+  std::string resource;
+  std::string action;
+  std::string outcome;
+  int64_t took_us = 0;
+};
+/// A server left the view or fell silent: mirror daemons should not wait for their time-out.
+struct PeerGone {
+  ServerId server;
+  std::string reason;
+};
+using Action = std::variant<Send, Persist, PublishLease, RunStep, EntryApplied, Decided, Note, PeerGone>;
+
+}  // namespace baton::node

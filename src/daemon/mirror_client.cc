@@ -1,0 +1,190 @@
+// Starts, adopts and commands one mirror daemon. One thread: the loop's.
+#include "src/daemon/mirror_client.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <fstream>
+
+namespace baton {
+
+namespace {
+constexpr Duration kConnectRetry = 20ms;
+constexpr Duration kSpawnRetry = 500ms;
+
+template <class... Handlers>
+struct Overloaded : Handlers... {
+  using Handlers::operator()...;
+};
+
+Status write_private_file(const std::string& path, const std::string& text) {
+  const std::string temporary = path + ".new";
+  const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (fd < 0) return fail("cannot write {}: {}", temporary, std::strerror(errno));
+  const ssize_t written = ::write(fd, text.data(), text.size());
+  ::close(fd);
+  if (written != static_cast<ssize_t>(text.size())) return fail("cannot write {}: {}", temporary, std::strerror(errno));
+  if (::rename(temporary.c_str(), path.c_str()) != 0)
+    return fail("cannot rename {} to {}: {}", temporary, path, std::strerror(errno));
+  return {};
+}
+}  // namespace
+
+MirrorClient::MirrorClient(EventLoop& loop, mirror_control::DaemonSettings settings, std::string program,
+                           std::string run_directory, std::string log_file, Callbacks callbacks)
+    : loop_(loop), settings_(std::move(settings)), program_(std::move(program)),
+      settings_file_(run_directory + "/mirror-" + settings_.key + ".json"), log_file_(std::move(log_file)),
+      callbacks_(std::move(callbacks)) {}
+
+void MirrorClient::start() { connect_or_spawn(); }
+
+void MirrorClient::stop() {
+  stopping_ = true;
+  send(mirror_control::Stop{});
+}
+
+void MirrorClient::connect_or_spawn() {
+  auto client = LineClient::connect(loop_, settings_.socket,
+                                    {[this](const std::string& line) { on_line(line); },
+                                     [this](const std::string& reason) { lost(reason); }});
+  if (client) return connected(std::move(*client));
+  if (!spawned_) spawn();
+  retry_ = loop_.after(spawned_ ? kConnectRetry : kSpawnRetry, [this] { connect_or_spawn(); });
+}
+
+void MirrorClient::spawn() {
+  answer_adoption();  // nobody listens: whatever was exported is gone
+  const auto written = write_private_file(settings_file_, mirror_control::encode(settings_));
+  if (!written) {
+    problem_ = written.error().message;
+    return;
+  }
+  ChildOptions options;
+  options.argv = {program_, "--settings", settings_file_};
+  options.new_session = true;
+  options.may_lock_memory = true;
+  options.output = ChildOptions::Output::kLogFile;
+  options.log_file = log_file_;
+  auto child = ChildProcess::spawn(loop_, options, [this](const ChildEnd& end) {
+    spawned_ = false;
+    problem_ = fmt::format("the mirror daemon {}; see {}", describe(end), log_file_);
+    callbacks_.on_note(problem_);
+    retry_ = loop_.after(kSpawnRetry, [this] { connect_or_spawn(); });
+  });
+  if (!child) {
+    problem_ = child.error().message;
+    return;
+  }
+  daemon_ = std::move(*child);
+  spawned_ = true;
+}
+
+void MirrorClient::connected(std::unique_ptr<LineClient> client) {
+  client_ = std::move(client);
+  problem_.clear();
+  if (state_) send(mirror_control::State{*state_});
+}
+
+void MirrorClient::lost(const std::string& reason) {
+  client_.reset();
+  if (stopping_) return;
+  problem_ = "the mirror daemon is gone (" + reason + ")";
+  report_.reset();
+  device_.clear();
+  finish(promoting_, fail("{}", problem_));
+  finish(demoting_, std::string());  // without its daemon a mirror is not exported
+  answer_adoption();
+  callbacks_.on_export_lost(problem_);
+  retry_ = loop_.after(kConnectRetry, [this] { connect_or_spawn(); });
+}
+
+void MirrorClient::set_state(const MirrorState& state) {
+  if (state_ && *state_ == state) return;
+  state_ = state;
+  send(mirror_control::State{state});
+}
+
+void MirrorClient::peer_lost(const std::string& reason) { send(mirror_control::PeerLost{reason}); }
+
+void MirrorClient::promote(Permit permit, Done done) {
+  promoting_ = std::move(done);
+  if (client_ == nullptr) return finish(promoting_, fail("{}", problem_.empty() ? "its mirror daemon is starting" : problem_));
+  send(mirror_control::Promote{permit});
+}
+
+void MirrorClient::demote(Done done) {
+  demoting_ = std::move(done);
+  if (client_ == nullptr) return finish(demoting_, std::string());
+  send(mirror_control::Demote{});
+}
+
+void MirrorClient::abort(const std::string& reason, Done done) {
+  finish(promoting_, fail("{}", reason));
+  demoting_ = std::move(done);
+  if (client_ == nullptr) return finish(demoting_, std::string());
+  send(mirror_control::Abort{reason});
+}
+
+void MirrorClient::verify() {
+  if (client_ == nullptr) return callbacks_.on_verified(fail_as(ErrorCode::kUnavailable, "{}", problem_));
+  send(mirror_control::Verify{});
+}
+
+void MirrorClient::adopt(Permit permit, Done done) {
+  adopting_ = std::move(done);
+  adopting_permit_ = permit;
+  if (report_) answer_adoption();
+}
+
+void MirrorClient::answer_adoption() {
+  if (!adopting_) return;
+  const bool up = report_ && report_->role == MirrorRole::kPrimary && report_->exported;
+  finish(adopting_, up ? Result<std::string>(device_) : Result<std::string>(fail("not exported")));
+}
+
+void MirrorClient::send(const mirror_control::Request& request) {
+  if (client_ != nullptr) client_->send(mirror_control::encode(request));
+}
+
+void MirrorClient::finish(Done& pending, Result<std::string> result) {
+  if (!pending) return;
+  // From the loop: callers do not expect an answer inside their call.
+  loop_.post([done = std::exchange(pending, nullptr), result = std::move(result)] { done(result); });
+}
+
+void MirrorClient::take(const mirror_control::Report& notice) {
+  report_ = notice.report;
+  device_ = notice.device;
+  answer_adoption();
+  callbacks_.on_report(notice.report, notice.device);
+}
+
+void MirrorClient::on_line(const std::string& line) {
+  const auto notice = mirror_control::decode_notice(line);
+  if (!notice) return callbacks_.on_note("a line of the mirror daemon is not understood: " + notice.error().message);
+  std::visit(Overloaded{
+                 [&](const mirror_control::Report& report) { take(report); },
+                 [&](const mirror_control::Propose& propose) { callbacks_.on_propose(propose.change); },
+                 [&](const mirror_control::Promoted& promoted) {
+                   device_ = promoted.device;
+                   finish(promoting_, promoted.device);
+                 },
+                 [&](const mirror_control::Demoted&) {
+                   device_.clear();
+                   finish(demoting_, std::string());
+                 },
+                 [&](const mirror_control::Failed& failed) {
+                   if (failed.request == "promote") finish(promoting_, fail("{}", failed.reason));
+                   if (failed.request == "demote") finish(demoting_, fail("{}", failed.reason));
+                   if (failed.request == "verify") callbacks_.on_verified(fail("{}", failed.reason));
+                 },
+                 [&](const mirror_control::Verified& verified) { callbacks_.on_verified(verified); },
+                 [&](const mirror_control::Aborted& aborted) { callbacks_.on_export_lost(aborted.reason); },
+                 [&](const mirror_control::Note& text) { callbacks_.on_note(text.text); },
+             },
+             *notice);
+}
+
+}  // namespace baton

@@ -1,0 +1,132 @@
+// Steps on mirrors and filesystems, and the common part. One thread: the loop's.
+#include "src/daemon/resource_runner.h"
+
+#include <algorithm>
+
+#include "src/os/filesystem_helper.h"
+#include "src/os/mount_table.h"
+
+namespace baton {
+
+using group::StepAction;
+
+Duration ResourceRunner::Step::left() const {
+  return std::max<Duration>(step.deadline - EventLoop::now(), milliseconds(100));
+}
+
+ResourceRunner::ResourceRunner(EventLoop& loop, RunnerPaths paths, FindMirror find_mirror, FindMacs find_macs,
+                               Failed on_failed)
+    : loop_(loop), paths_(std::move(paths)), find_mirror_(std::move(find_mirror)), find_macs_(std::move(find_macs)),
+      on_failed_(std::move(on_failed)) {
+  watch_addresses();
+}
+
+ResourceRunner::~ResourceRunner() { *alive_ = false; }
+
+void ResourceRunner::run(const node::RunStep& wanted, const GroupConfiguration& group,
+                         const ResourceConfiguration& resource, Done done) {
+  auto step = std::make_shared<Step>(Step{wanted, group, resource, std::move(done)});
+  present_step_[step->key()] = wanted.token;
+  switch (resource.kind) {
+    case ResourceKind::kMirror: return run_mirror(step);
+    case ResourceKind::kFilesystem: return run_filesystem(step);
+    case ResourceKind::kAddress: return run_address(step);
+    case ResourceKind::kService: return run_service(step);
+  }
+}
+
+void ResourceRunner::finish(const StepPointer& step, bool ok, const std::string& detail) {
+  // Always from the loop: the node is not entered again from inside its own actions.
+  loop_.post([this, alive = alive_, step, ok, detail] {
+    if (!*alive || present_step_[step->key()] != step->step.token) return;
+    step->done(ok, detail);
+  });
+}
+
+// ---- Mirror ----
+
+void ResourceRunner::run_mirror(const StepPointer& step) {
+  const std::string key = mirror_key(step->step.group, step->step.resource);
+  MirrorClient* mirror = find_mirror_(key);
+  if (mirror == nullptr) return finish(step, step->step.action != StepAction::kStart, "no mirror daemon is configured");
+  const auto answer = [this, step, key](bool up) {
+    return [this, step, key, up](const Result<std::string>& result) {
+      if (result && up) up_mirrors_.insert(key);
+      finish(step, result.has_value(), result ? *result : result.error().message);
+    };
+  };
+  switch (step->step.action) {
+    case StepAction::kAdopt: return mirror->adopt(step->step.permit, answer(true));
+    case StepAction::kStart: return mirror->promote(step->step.permit, answer(true));
+    case StepAction::kStop:
+      up_mirrors_.erase(key);
+      return mirror->demote(answer(false));
+    case StepAction::kKill:
+      up_mirrors_.erase(key);
+      return mirror->abort("the group is given up here", answer(false));
+    default: return finish(step, true, "");
+  }
+}
+
+void ResourceRunner::mirror_export_lost(const std::string& group, const std::string& resource,
+                                        const std::string& reason) {
+  if (up_mirrors_.erase(mirror_key(group, resource)) > 0) on_failed_(group, resource, reason);
+}
+
+// ---- Filesystem ----
+
+std::string ResourceRunner::device_of(const Step& step) const {
+  MirrorClient* mirror = find_mirror_(mirror_key(step.step.group, step.resource.filesystem.mirror));
+  return mirror == nullptr ? "" : mirror->device();
+}
+
+void ResourceRunner::run_filesystem(const StepPointer& step) {
+  const std::string& mount_point = step->resource.filesystem.mount_point;
+  switch (step->step.action) {
+    case StepAction::kAdopt: {
+      const auto device = mounted_device(mount_point);
+      return finish(step, device && device->has_value(), device ? device->value_or("not mounted") : device.error().message);
+    }
+    case StepAction::kStart: return start_filesystem(step);
+    case StepAction::kStop:
+      return unmount_filesystem(loop_, mount_point, step->left(), [this, step](const Status& status) {
+        finish(step, status.has_value(), status ? "" : status.error().message);
+      });
+    case StepAction::kKill: return kill_filesystem(step);
+    default: return finish(step, true, "");
+  }
+}
+
+void ResourceRunner::start_filesystem(const StepPointer& step) {
+  const auto& filesystem = step->resource.filesystem;
+  const std::string device = device_of(*step);
+  if (device.empty()) return finish(step, false, fmt::format("mirror {} has no device", filesystem.mirror));
+  const auto mount = [this, step, device] {
+    const auto& wanted = step->resource.filesystem;
+    MountRequest request{.device = device, .mount_point = wanted.mount_point, .type = wanted.type,
+                         .options = wanted.options, .deadline = step->left(), .check_deadline = step->left()};
+    mount_filesystem(loop_, request, [this, step](const Result<MountReport>& report) {
+      if (!report) return finish(step, false, report.error().message);
+      finish(step, true, report->repaired ? "repaired: " + report->repair_output : "");
+    });
+  };
+  // Only the first promotion of a mirror can meet a blank device; later ones need not read it through.
+  if (step->step.permit != Permit{1}) return mount();
+  make_filesystem_if_blank(loop_, device, filesystem.type, step->left(), [this, step, mount](const Result<bool>& made) {
+    if (!made) return finish(step, false, made.error().message);
+    mount();
+  });
+}
+
+void ResourceRunner::kill_filesystem(const StepPointer& step) {
+  const std::string mount_point = step->resource.filesystem.mount_point;
+  const auto detached = [this, step](const Status& status) {
+    finish(step, status.has_value(), status ? "detached" : status.error().message);
+  };
+  unmount_filesystem(loop_, mount_point, seconds(2), [this, step, mount_point, detached](const Status& status) {
+    if (status) return finish(step, true, "");
+    detach_filesystem(loop_, mount_point, seconds(2), detached);
+  });
+}
+
+}  // namespace baton

@@ -1,0 +1,139 @@
+// The cluster's state as JSON. docs/api.md.
+#include "src/daemon/status_json.h"
+
+#include "src/format/mirror_report_json.h"
+
+namespace baton {
+
+using nlohmann::json;
+
+namespace {
+
+json servers_json(const StatusSources& sources) {
+  json list = json::array();
+  const auto& configuration = sources.node.configuration();
+  for (const auto& server : configuration.servers) {
+    const auto peer = sources.node.peers().find(server.id);
+    const bool in_view = peer != sources.node.peers().end() && peer->second.in_view;
+    const bool silent = in_view && peer->second.silent;
+    json links = json::array();
+    if (server.id == sources.self) {
+      for (const auto& link : sources.links)
+        links.push_back({{"peer", configuration.server_name(link.peer)}, {"link", link.link}, {"connected", link.connected}});
+    }
+    list.push_back({{"name", server.name}, {"id", server.id.value},
+                    {"role", server.role == ServerRole::kWitness ? "witness" : "server"},
+                    {"state", silent ? "silent" : in_view ? "up" : "down"}, {"self", server.id == sources.self},
+                    {"links", links}});
+  }
+  return list;
+}
+
+json resources_json(const StatusSources& sources, const GroupConfiguration& group, const GroupState& state) {
+  json list = json::array();
+  const auto* run = sources.node.run(group.name);
+  for (const auto& resource : group.resources) {
+    std::string shown = "unknown";
+    std::string detail;
+    if (state.owner == ServerId{}) shown = "down";
+    if (run != nullptr && (state.owner == sources.self || !run->all_down())) {
+      const auto view = run->resources().find(resource.name);
+      if (view != run->resources().end()) {
+        shown = group::to_string(view->second.state);
+        detail = view->second.detail;
+      }
+    } else if (state.owner != ServerId{} && state.phase == GroupPhase::kStarted) {
+      shown = "up";  // the owner said so
+    }
+    list.push_back({{"name", resource.name}, {"kind", to_string(resource.kind)}, {"state", shown}, {"detail", detail}});
+  }
+  return list;
+}
+
+json groups_json(const StatusSources& sources, const planner::Plan& plan) {
+  json list = json::array();
+  const auto& configuration = sources.node.configuration();
+  for (const auto& group : configuration.groups) {
+    const auto found = sources.node.state().groups.find(group.name);
+    const GroupState state = found == sources.node.state().groups.end() ? GroupState{} : found->second;
+    const auto name_of = [&](ServerId id) { return id == ServerId{} ? std::string() : configuration.server_name(id); };
+    json refused = json::array();
+    for (const auto& [server, refusal] : state.refused)
+      refused.push_back({{"server", name_of(server)}, {"reason", refusal.reason}, {"attempts", refusal.attempts}});
+    const auto waiting = plan.waiting.find(group.name);
+    list.push_back({{"name", group.name}, {"phase", to_string(state.phase)}, {"owner", name_of(state.owner)},
+                    {"wanted", state.wanted}, {"target", name_of(state.target)}, {"reason", state.reason},
+                    {"version", state.version}, {"waiting", waiting == plan.waiting.end() ? "" : waiting->second},
+                    {"refused", refused}, {"resources", resources_json(sources, group, state)}});
+  }
+  return list;
+}
+
+json mirrors_json(const StatusSources& sources) {
+  json list = json::array();
+  const auto& configuration = sources.node.configuration();
+  for (const auto& group : configuration.groups) {
+    for (const auto& resource : group.resources) {
+      if (resource.kind != ResourceKind::kMirror) continue;
+      const auto key = mirror_key(group.name, resource.name);
+      const auto found = sources.node.state().mirrors.find(key);
+      const MirrorState state = found == sources.node.state().mirrors.end() ? MirrorState{} : found->second;
+      json in_sync = json::array();
+      for (const auto& [server, incarnation] : state.in_sync) in_sync.push_back(configuration.server_name(server));
+      json copies = json::array();
+      for (const auto server : group.servers) {
+        json copy = json::object();
+        const auto reports = sources.node.reports().find(server);
+        const bool reported = reports != sources.node.reports().end() && reports->second.contains(key);
+        if (reported) copy = mirror_report_to_json(reports->second.at(key));
+        copy["server"] = configuration.server_name(server);
+        copy["reported"] = reported;
+        const auto problem = sources.mirror_problems.find(key);
+        if (server == sources.self && problem != sources.mirror_problems.end() && !problem->second.empty())
+          copy["problem"] = problem->second;
+        copies.push_back(std::move(copy));
+      }
+      list.push_back({{"name", key}, {"permit", state.permit.value},
+                      {"holder", state.holder == ServerId{} ? "" : configuration.server_name(state.holder)},
+                      {"in_sync", in_sync}, {"size_bytes", resource.mirror.size_bytes}, {"copies", copies}});
+    }
+  }
+  return list;
+}
+
+}  // namespace
+
+json status_json(const StatusSources& sources) {
+  const auto& node = sources.node;
+  const auto& configuration = node.configuration();
+  const auto& standing = node.standing();
+  const auto plan = node.plan(sources.now);
+  const auto left = node.lease_until() - sources.now;
+  std::string waiting = standing.waiting;
+  if (!sources.engine_waiting.empty()) waiting = sources.engine_waiting;
+  return {{"cursor", sources.cursor}, {"server", configuration.server_name(sources.self)},
+          {"cluster", configuration.cluster_name}, {"time_ms", sources.wall_ms},
+          {"database",
+           {{"serving", standing.serving},
+            {"leader", standing.leader == ServerId{} ? "" : configuration.server_name(standing.leader)},
+            {"epoch", standing.epoch.value}, {"committed", standing.committed}, {"waiting", waiting},
+            {"counting", standing.counting}}},
+          {"lease", {{"valid", left > Duration{0}}, {"left_ms", left > Duration{0} ? to_ms(left) : 0}}},
+          {"configuration_version", node.state().configuration_version}, {"problems", sources.problems},
+          {"servers", servers_json(sources)}, {"groups", groups_json(sources, plan)}, {"mirrors", mirrors_json(sources)}};
+}
+
+json plan_json(const planner::Plan& plan, const Configuration& configuration) {
+  json steps = json::array();
+  for (const auto& step : plan.steps) {
+    const auto* assign = std::get_if<AssignGroup>(&step.command);
+    steps.push_back({{"group", step.group}, {"action", describe(step.command)},
+                     {"server", assign == nullptr ? "" : configuration.server_name(assign->server)},
+                     {"reason", step.reason}});
+  }
+  json waiting = json::object();
+  for (const auto& [group, why] : plan.waiting) waiting[group] = why;
+  return {{"steps", steps}, {"waiting", waiting}};
+}
+
+}  // namespace baton

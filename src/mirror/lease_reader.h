@@ -1,0 +1,57 @@
+// LeaseReader: reads the server's lease from the page that the guard writes. A missing or odd page means no lease.
+// The loop's thread.
+#pragma once
+
+#include <atomic>
+#include <string>
+
+#include "src/base/ids.h"
+#include "src/base/time.h"
+
+namespace baton::mirror {
+
+/// The page as it stands in the file.
+struct LeasePage {
+  static constexpr uint64_t kMagic = 0x424154304e4c5345;
+  static constexpr uint32_t kVersion = 1;
+  uint64_t magic = 0;
+  uint32_t version = 0;
+  uint32_t server = 0;
+  std::atomic<int64_t> deadline_ns{0};  // CLOCK_MONOTONIC
+};
+static_assert(sizeof(LeasePage) == 24 && std::atomic<int64_t>::is_always_lock_free);
+
+class LeaseReader {
+ public:
+  LeaseReader(std::string path, ServerId self);
+  ~LeaseReader();
+  LeaseReader(const LeaseReader&) = delete;
+  LeaseReader& operator=(const LeaseReader&) = delete;
+
+  /// Until when this server holds its lease. SAFETY: docs/protocol.md, "Leases": read at every completion, and over
+  /// whenever it cannot be read.
+  Instant until() const {
+    if (page_ == nullptr) return Instant{};
+    return Instant(Duration(page_->deadline_ns.load(std::memory_order_acquire)));
+  }
+
+  /// Looks whether the page has come, gone or been replaced. Call it every kRefresh.
+  void refresh();
+  static constexpr Duration kRefresh = 50ms;
+
+  /// Why there is no page; empty: there is one.
+  const std::string& problem() const { return problem_; }
+
+ private:
+  void unmap();
+  void map(int fd);
+
+  std::string path_;
+  ServerId self_;
+  const LeasePage* page_ = nullptr;
+  uint64_t device_ = 0;
+  uint64_t inode_ = 0;
+  std::string problem_;
+};
+
+}  // namespace baton::mirror

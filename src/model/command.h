@@ -1,0 +1,101 @@
+// Commands: what the cluster database's log holds. Each is a compare-and-set on the versions it was decided from and
+// is judged when applied, alike on every voter (docs/protocol.md, "Commands"). Plain values, any thread.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "src/base/ids.h"
+#include "src/model/cluster_state.h"
+
+namespace baton {
+
+/// First entry of an epoch; changes nothing. Until it is on a majority the epoch serves nothing.
+struct StartEpoch {
+  ServerId leader;
+  bool operator==(const StartEpoch&) const = default;
+};
+
+/// A whole new configuration, already validated by the proposer; validated again when applied.
+struct ApplyConfiguration {
+  uint64_t expected_version = 0;
+  std::string text;
+  std::string author;
+  bool operator==(const ApplyConfiguration&) const = default;
+};
+
+/// Gives a stopped (or orphaned) group and new permits for its mirrors to a server.
+struct AssignGroup {
+  std::string group;
+  uint64_t expected_version = 0;
+  ServerId server;
+  std::map<std::string, uint64_t> mirror_versions;      // every mirror of the group
+  /// Per mirror the incarnations that its copies report now; the server's own must be among them.
+  std::map<std::string, std::map<ServerId, Incarnation>> reported;
+  bool alone = false;  // the in-sync sets become the server alone (its peers are lost): saves a commit at failover
+  std::string reason;
+  std::vector<std::string> causes;                      // the events that led to it, oldest first
+  bool operator==(const AssignGroup&) const = default;
+};
+
+/// How long a step of a group's start or stop took, for people (baton explain) and for measuring.
+struct StepTime {
+  std::string resource;
+  std::string action;
+  int64_t took_us = 0;
+  std::string outcome;  // "ok", or the error
+  bool operator==(const StepTime&) const = default;
+};
+
+/// The owner reports a transition of its group: starting -> started, * -> stopping, stopping -> stopped,
+/// * -> stopped with `failure` set (the server is then refused until success elsewhere or an operator's word).
+struct SetGroupPhase {
+  std::string group;
+  uint64_t expected_version = 0;
+  ServerId server;  // the owner that says so
+  GroupPhase phase = GroupPhase::kStopped;
+  std::string failure;  // empty: as planned
+  std::string reason;
+  std::vector<StepTime> steps;
+  bool operator==(const SetGroupPhase&) const = default;
+};
+
+/// An operator's wish for a group: run (optionally at `target`) or not. Clears refusals.
+struct WishGroup {
+  std::string group;
+  uint64_t expected_version = 0;
+  bool wanted = false;
+  ServerId target;
+  std::string reason;
+  std::string author;
+  bool operator==(const WishGroup&) const = default;
+};
+
+/// The primary changes which copies count as in sync (removal before it acknowledges alone; readmission).
+struct SetInSync {
+  std::string mirror;
+  uint64_t expected_version = 0;
+  Permit permit;  // the proposer's; must be the current one
+  std::map<ServerId, Incarnation> in_sync;
+  std::string reason;
+  bool operator==(const SetInSync&) const = default;
+};
+
+using Command = std::variant<StartEpoch, ApplyConfiguration, AssignGroup, SetGroupPhase, WishGroup, SetInSync>;
+
+/// What applying a command did. `applied` false: the state had changed since it was decided, `refusal` says how.
+struct Applied {
+  bool applied = false;
+  std::string refusal;
+};
+
+/// Judges and applies one command; `index` is its place in the log. Pure and total: never fails otherwise.
+Applied apply_command(ClusterState& state, const Command& command, uint64_t index);
+
+/// A line for people: "group db: assign to server 2: server1 lost".
+std::string describe(const Command& command);
+
+}  // namespace baton

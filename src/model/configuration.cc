@@ -1,0 +1,67 @@
+// Look-ups in a configuration, and the timing profiles.
+#include "src/model/configuration.h"
+
+#include <fmt/format.h>
+#include <strings.h>
+
+namespace baton {
+
+std::optional<TimingProfile> timing_profile(const std::string& name) {
+  if (name == "fast") return TimingProfile{"fast", 300ms, 360ms, 100ms, 300ms, 660ms, 60ms, 4000ms};
+  if (name == "lan") return TimingProfile{};
+  if (name == "wan") return TimingProfile{"wan", 3000ms, 3600ms, 500ms, 2000ms, 6600ms, 500ms, 10000ms};
+  return std::nullopt;
+}
+
+const char* to_string(ResourceKind kind) {
+  switch (kind) {
+    case ResourceKind::kMirror: return "mirror";
+    case ResourceKind::kFilesystem: return "filesystem";
+    case ResourceKind::kAddress: return "address";
+    case ResourceKind::kService: return "service";
+  }
+  return "unknown";
+}
+
+const ResourceConfiguration* GroupConfiguration::find(const std::string& resource) const {
+  for (const ResourceConfiguration& candidate : resources) {
+    if (strcasecmp(candidate.name.c_str(), resource.c_str()) == 0) return &candidate;
+  }
+  return nullptr;
+}
+
+const ServerConfiguration* Configuration::server(ServerId id) const {
+  for (const ServerConfiguration& candidate : servers) {
+    if (candidate.id == id) return &candidate;
+  }
+  return nullptr;
+}
+
+const ServerConfiguration* Configuration::server(const std::string& name) const {
+  for (const ServerConfiguration& candidate : servers) {
+    if (strcasecmp(candidate.name.c_str(), name.c_str()) == 0) return &candidate;
+  }
+  return nullptr;
+}
+
+const GroupConfiguration* Configuration::group(const std::string& name) const {
+  for (const GroupConfiguration& candidate : groups) {
+    if (strcasecmp(candidate.name.c_str(), name.c_str()) == 0) return &candidate;
+  }
+  return nullptr;
+}
+
+std::string Configuration::server_name(ServerId id) const {
+  const ServerConfiguration* found = server(id);
+  return found ? found->name : fmt::format("server {}", id);
+}
+
+std::vector<ServerId> Configuration::voters() const {
+  std::vector<ServerId> ids;
+  for (const ServerConfiguration& server : servers) ids.push_back(server.id);
+  return ids;
+}
+
+std::string mirror_key(const std::string& group, const std::string& resource) { return group + "." + resource; }
+
+}  // namespace baton

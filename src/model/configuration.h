@@ -1,0 +1,123 @@
+// The cluster's configuration as plain values, as read from its TOML file. Immutable once validated. Any thread.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "src/base/ids.h"
+#include "src/base/time.h"
+
+namespace baton {
+
+/// Where a value stands in the file, both counted from 1; 0 is unknown.
+struct SourcePosition {
+  uint32_t line = 0;
+  uint32_t column = 0;
+};
+
+/// Timing of failure detection and lease (docs/protocol.md, "Timing"). All of one cluster use the same.
+struct TimingProfile {
+  std::string name = "lan";
+  milliseconds token{500};       // corosync: silence after which the ring is suspected
+  milliseconds consensus{600};   // corosync: time to agree on a new ring, at least 1.2 x token
+  milliseconds link_ping_interval{200};
+  milliseconds link_ping_timeout{600};
+  milliseconds lease{1100};      // a server's right to hold groups, from the sending of its renewal
+  milliseconds beat{100};        // interval of renewals
+  milliseconds restart_grace{4000};  // how long a batond that ended on a running server may take to come back
+};
+
+/// The profile of that name (fast, lan, wan); nothing if there is none.
+std::optional<TimingProfile> timing_profile(const std::string& name);
+
+enum class ServerRole { kServer, kWitness };
+
+struct ServerConfiguration {
+  std::string name;
+  ServerId id;
+  ServerRole role = ServerRole::kServer;
+  std::vector<std::string> interconnects;  // IPv4 addresses, first is preferred; one per link
+  SourcePosition position;
+};
+
+enum class ResourceKind { kMirror, kFilesystem, kAddress, kService };
+const char* to_string(ResourceKind kind);
+
+struct MirrorConfiguration {
+  std::string store;       // file or block device, absolute, the same path on both servers
+  uint64_t size_bytes = 0; // what the service sees; a multiple of 4096
+  uint16_t port = 7800;    // TCP port of the mirror connect
+};
+
+struct FilesystemConfiguration {
+  std::string mirror;       // name of a mirror resource of the same group
+  std::string type = "ext4";
+  std::string mount_point;  // absolute
+  std::string options;      // mount options, may be empty
+};
+
+struct AddressConfiguration {
+  std::string address;         // dotted IPv4
+  uint8_t prefix_length = 24;  // of the public LAN
+};
+
+struct ServiceConfiguration {
+  std::vector<std::string> command;
+  std::vector<std::string> prepare;  // run to its end before each start; empty: none
+  std::vector<std::string> ready;    // repeated until it exits 0; empty: ready when started
+  std::string user = "root";
+  std::string directory = "/";
+  std::map<std::string, std::string> environment;
+  std::string stop_signal = "TERM";
+  uint32_t restarts = 1;             // restarts on the same server within restart_window before failing over
+  seconds restart_window{600};
+};
+
+/// One thing that a group consists of. Exactly the member that belongs to `kind` is meaningful.
+struct ResourceConfiguration {
+  std::string name;
+  ResourceKind kind = ResourceKind::kService;
+  std::vector<std::string> after;  // resources of the group that must be up first (explicit and implied ones)
+  milliseconds start_timeout{60000};
+  milliseconds stop_timeout{30000};
+  MirrorConfiguration mirror;
+  FilesystemConfiguration filesystem;
+  AddressConfiguration address;
+  ServiceConfiguration service;
+  SourcePosition position;
+};
+
+enum class Startup { kAutomatic, kManual };
+
+struct GroupConfiguration {
+  std::string name;
+  std::vector<ServerId> servers;  // failover policy: the first that can, runs it
+  Startup startup = Startup::kAutomatic;
+  std::vector<ResourceConfiguration> resources;  // in start order: dependencies before dependents
+  SourcePosition position;
+
+  const ResourceConfiguration* find(const std::string& resource) const;
+};
+
+struct Configuration {
+  std::string cluster_name;
+  std::string public_lan;  // "10.0.0.0/24"
+  TimingProfile timing;
+  std::vector<ServerConfiguration> servers;  // witness included, by id
+  std::vector<GroupConfiguration> groups;    // in file order
+
+  const ServerConfiguration* server(ServerId id) const;
+  const ServerConfiguration* server(const std::string& name) const;  // names compare without case
+  const GroupConfiguration* group(const std::string& name) const;
+  /// The name of a server, or "server N" for one that is not configured.
+  std::string server_name(ServerId id) const;
+  std::vector<ServerId> voters() const;
+};
+
+/// A mirror's name in the cluster database and in files: "GROUP.RESOURCE".
+std::string mirror_key(const std::string& group, const std::string& resource);
+
+}  // namespace baton

@@ -1,0 +1,150 @@
+// See corosync_config.h. Why these values: timers were measured on busy small machines.
+// - knet's threads tick every 200 ms; a ping time-out of 150 ms drops healthy links every few seconds.
+// - With a token shorter than the ping time-out a dead link must not stop the token, hence link_mode active: every
+//   packet goes over all links.
+// - token_coefficient would add 650 ms for each node above two.
+#include "src/os/corosync_config.h"
+
+#include <algorithm>
+#include <set>
+
+namespace baton {
+
+namespace {
+
+constexpr uint16_t kFirstPort = 5405;
+constexpr size_t kMaximumLinks = 8;
+constexpr uint32_t kShortestPingTimeout = 200;
+
+bool is_plain(const std::string& text) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char letter) {
+    return letter > ' ' && letter < 0x7f && letter != '{' && letter != '}' && letter != '#';
+  });
+}
+
+Status check_timing(const TimingProfile& timing) {
+  if (timing.token_ms < 100 || timing.consensus_ms * 10 < timing.token_ms * 12) {
+    return fail_as(ErrorCode::kInvalid,
+                   "timing profile '{}': the token must be at least 100 ms (is {}) and consensus at least 1.2 times "
+                   "that (is {})",
+                   timing.name, timing.token_ms, timing.consensus_ms);
+  }
+  if (timing.ping_timeout_ms < kShortestPingTimeout || timing.ping_interval_ms * 2 > timing.ping_timeout_ms) {
+    return fail_as(ErrorCode::kInvalid,
+                   "timing profile '{}': the ping time-out must be at least {} ms (is {}) and twice the interval "
+                   "(is {}): shorter ones drop links that are well",
+                   timing.name, kShortestPingTimeout, timing.ping_timeout_ms, timing.ping_interval_ms);
+  }
+  return {};
+}
+
+Status check_nodes(const EngineConfig& config) {
+  if (config.nodes.empty()) return fail_as(ErrorCode::kInvalid, "a cluster needs at least one server");
+  std::set<ServerId> ids;
+  std::set<std::string> addresses;
+  for (const auto& node : config.nodes) {
+    if (node.id.value == 0 || !ids.insert(node.id).second) {
+      return fail_as(ErrorCode::kInvalid, "server {}: id {} is 0 or used twice", node.name, node.id);
+    }
+    if (!is_plain(node.name)) return fail_as(ErrorCode::kInvalid, "server name '{}' has unfit letters", node.name);
+    if (node.addresses.size() != config.links.size()) {
+      return fail_as(ErrorCode::kInvalid, "server {} has {} interconnect addresses, but there are {} interconnects",
+                     node.name, node.addresses.size(), config.links.size());
+    }
+    for (const auto& address : node.addresses) {
+      if (!is_plain(address) || !addresses.insert(address).second) {
+        return fail_as(ErrorCode::kInvalid, "server {}: interconnect address '{}' is unfit or used twice", node.name,
+                       address);
+      }
+    }
+  }
+  return {};
+}
+
+Status check(const EngineConfig& config) {
+  if (config.links.empty() || config.links.size() > kMaximumLinks) {
+    return fail_as(ErrorCode::kInvalid, "a cluster needs 1 to {} interconnects, not {}", kMaximumLinks,
+                   config.links.size());
+  }
+  for (const auto* text : {&config.cluster_name, &config.key_file, &config.state_directory, &config.log_file}) {
+    if (!is_plain(*text)) return fail_as(ErrorCode::kInvalid, "'{}' is empty or has unfit letters", *text);
+  }
+  auto nodes = check_nodes(config);
+  return nodes ? check_timing(config.timing) : nodes;
+}
+
+std::string totem_section(const EngineConfig& config) {
+  const auto& timing = config.timing;
+  std::string text = fmt::format(
+      "totem {{\n"
+      "    version: 2\n"
+      "    cluster_name: {}\n"
+      "    transport: knet\n"
+      "    link_mode: active\n"
+      "    crypto_model: openssl\n"
+      "    crypto_cipher: aes256\n"
+      "    crypto_hash: sha256\n"
+      "    keyfile: {}\n"
+      "    token: {}\n"
+      "    token_coefficient: 0\n"
+      "    consensus: {}\n",
+      config.cluster_name, config.key_file, timing.token_ms, timing.consensus_ms);
+  for (size_t number = 0; number < config.links.size(); ++number) {
+    const auto& link = config.links[number];
+    text += fmt::format(
+        "    interface {{\n"
+        "        linknumber: {}\n"
+        "        knet_link_priority: {}\n"
+        "        mcastport: {}\n"
+        "        knet_ping_interval: {}\n"
+        "        knet_ping_timeout: {}\n"
+        "        knet_pong_count: {}\n"
+        "    }}\n",
+        number, link.priority, link.port != 0 ? link.port : kFirstPort + number, timing.ping_interval_ms,
+        timing.ping_timeout_ms, timing.pong_count);
+  }
+  return text + "}\n";
+}
+
+std::string node_section(const EngineNode& node) {
+  std::string text = fmt::format("    node {{\n        nodeid: {}\n        name: {}\n", node.id, node.name);
+  for (size_t number = 0; number < node.addresses.size(); ++number) {
+    text += fmt::format("        ring{}_addr: {}\n", number, node.addresses[number]);
+  }
+  return text + "    }\n";
+}
+
+}  // namespace
+
+Result<TimingProfile> timing_profile(const std::string& name) {
+  if (name == "fast") return TimingProfile{name, 300, 360, 100, 300, 2};
+  if (name == "lan") return TimingProfile{name, 500, 600, 200, 600, 2};
+  if (name == "wan") return TimingProfile{name, 3000, 3600, 500, 2000, 2};
+  return fail_as(ErrorCode::kInvalid, "no timing profile '{}': choose fast, lan or wan", name);
+}
+
+Result<std::string> corosync_configuration(const EngineConfig& config) {
+  auto checked = check(config);
+  if (!checked) return pass(checked);
+  std::string text = "# Written by batond at each start; changes made here are lost.\n" + totem_section(config);
+  text += "nodelist {\n";
+  for (const auto& node : config.nodes) text += node_section(node);
+  text += "}\n";
+  text += fmt::format(
+      "system {{\n"
+      "    state_dir: {}\n"
+      "    sched_rr: yes\n"
+      "    move_to_root_cgroup: auto\n"
+      "}}\n"
+      "logging {{\n"
+      "    to_stderr: no\n"
+      "    to_syslog: no\n"
+      "    to_logfile: yes\n"
+      "    logfile: {}\n"
+      "    timestamp: hires\n"
+      "}}\n",
+      config.state_directory, config.log_file);
+  return text;
+}
+
+}  // namespace baton

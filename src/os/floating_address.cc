@@ -1,0 +1,197 @@
+// See floating_address.h.
+#include "src/os/floating_address.h"
+
+#include <algorithm>
+#include <array>
+#include <optional>
+
+#include "src/os/arp_socket.h"
+
+namespace baton {
+
+namespace {
+
+constexpr int kProbes = 2;
+constexpr Duration kProbeInterval = 40ms;
+constexpr std::array<Duration, 6> kAnnouncements = {0ms, 0ms, 100ms, 500ms, 1s, 2s};
+
+}  // namespace
+
+struct FloatingAddress::State : std::enable_shared_from_this<FloatingAddress::State> {
+  State(EventLoop& the_loop, std::string the_interface, InterfaceAddress the_address)
+      : loop(the_loop), interface_name(std::move(the_interface)), address(the_address) {}
+
+  /// Where the address is now: an interface's index, or 0.
+  Result<int> holder() const {
+    auto addresses = list_addresses();
+    if (!addresses) return pass(addresses);
+    for (const auto& assigned : *addresses) {
+      if (assigned.address.same_address(address)) return assigned.interface_index;
+    }
+    return 0;
+  }
+
+  void finish(Status status) {
+    timer.cancel();
+    socket.reset();
+    auto once = std::exchange(callback, nullptr);
+    if (once) once(std::move(status));
+  }
+
+  Status begin() {
+    auto found = find_interface(interface_name);
+    if (!found) return pass(found);
+    interface = *found;
+    if (!interface.up) {
+      return fail_as(ErrorCode::kUnavailable, "cannot take {}: interface {} is switched off", address.text(),
+                     interface_name);
+    }
+    auto present = holder();
+    if (!present) return pass(present);
+    if (*present == interface.index) {
+      loop.post(guarded([](State& state) { state.taken(); }));
+      return {};
+    }
+    if (*present != 0) {
+      return fail_as(ErrorCode::kConflict, "cannot take {} on {}: interface number {} of this server has it already",
+                     address.text(), interface_name, *present);
+    }
+    if (!interface.speaks_arp) {
+      loop.post(guarded([](State& state) { state.take(); }));
+      return {};
+    }
+    auto opened = ArpSocket::open(loop, interface);
+    if (!opened) return pass(opened);
+    socket.emplace(std::move(*opened));
+    socket->listen([self = weak_from_this()](const ArpPacket& packet) {
+      if (auto state = self.lock()) state->heard(packet);
+    });
+    probes_sent = 0;
+    probe();
+    return {};
+  }
+
+  /// A call that is dropped when this attempt is over by then.
+  std::function<void()> guarded(std::function<void(State&)> call) {
+    return [self = weak_from_this(), call = std::move(call), this_attempt = attempt] {
+      auto state = self.lock();
+      if (state && state->callback && state->attempt == this_attempt) call(*state);
+    };
+  }
+
+  void probe() {
+    if (probes_sent == kProbes) {
+      take();
+      return;
+    }
+    auto sent = socket->probe(address);
+    if (!sent) {
+      finish(sent);
+      return;
+    }
+    ++probes_sent;
+    timer = loop.after(kProbeInterval, guarded([](State& state) { state.probe(); }));
+  }
+
+  /// A foreign claim: somebody sends from the address, or probes for it at the same time.
+  void heard(const ArpPacket& packet) {
+    if (!callback || packet.sender_mac == interface.mac) return;
+    const InterfaceAddress nobody;
+    const bool claims = packet.sender.same_address(address);
+    const bool probes = packet.operation == ArpPacket::kRequest && packet.sender.same_address(nobody) &&
+                        packet.target.same_address(address);
+    if (!claims && !probes) return;
+    if (std::find(former_owners.begin(), former_owners.end(), packet.sender_mac) != former_owners.end()) return;
+    finish(fail_as(ErrorCode::kConflict,
+                   "cannot take {} on {}: the machine with MAC {} {}. Find it (its lease, if it is a server of this "
+                   "cluster, must have ended) or choose another address",
+                   address.text(), interface_name, packet.sender_mac.text(),
+                   claims ? "answers for it" : "is about to take it"));
+  }
+
+  void take() {
+    auto added = add_address(interface.index, address);
+    if (!added) {
+      finish(fail("cannot take {} on {}: {}", address.text(), interface_name, added.error().message));
+      return;
+    }
+    taken();
+  }
+
+  void taken() {
+    held = true;
+    announce_all();
+    finish({});
+  }
+
+  void announce_all() {
+    announcements.clear();
+    if (!interface.speaks_arp) return;
+    auto opened = ArpSocket::open(loop, interface);
+    if (!opened) return;  // the interface has just gone: the monitor tells
+    auto arp = std::make_shared<ArpSocket>(std::move(*opened));
+    auto say = [arp, where = address] { static_cast<void>(arp->announce(where).has_value()); };
+    for (Duration delay : kAnnouncements) {
+      delay == Duration(0) ? say() : announcements.push_back(loop.after(delay, say));
+    }
+  }
+
+  EventLoop& loop;
+  std::string interface_name;
+  InterfaceAddress address;
+  NetworkInterface interface;
+  std::vector<MacAddress> former_owners;
+  Callback callback;  // not empty: an acquire is under way
+  uint64_t attempt = 0;
+  int probes_sent = 0;
+  bool held = false;
+  std::optional<ArpSocket> socket;
+  EventLoop::Handle timer;
+  std::vector<EventLoop::Handle> announcements;
+};
+
+FloatingAddress::FloatingAddress(EventLoop& loop, std::string interface, InterfaceAddress address)
+    : state_(std::make_shared<State>(loop, std::move(interface), address)) {}
+
+FloatingAddress::~FloatingAddress() { state_->callback = nullptr; }
+
+void FloatingAddress::acquire(std::vector<MacAddress> former_owners, Callback callback) {
+  auto& state = *state_;
+  ++state.attempt;
+  state.finish(fail("taking {} was begun anew", state.address.text()));
+  state.former_owners = std::move(former_owners);
+  state.callback = std::move(callback);
+  auto begun = state.begin();
+  if (!begun) {
+    state.loop.post(state.guarded([begun](State& later) { later.finish(begun); }));
+  }
+}
+
+Status FloatingAddress::release() {
+  auto& state = *state_;
+  state.held = false;
+  state.announcements.clear();
+  state.finish(fail("taking {} was given up", state.address.text()));
+  auto found = find_interface(state.interface_name);
+  if (!found) return found.error().code == ErrorCode::kNotFound ? Status() : Status(pass(found));
+  auto deleted = delete_address(found->index, state.address);
+  if (!deleted) {
+    return fail("cannot remove {} from {}: {}", state.address.text(), state.interface_name, deleted.error().message);
+  }
+  return {};
+}
+
+void FloatingAddress::announce_again() {
+  if (state_->held) state_->announce_all();
+}
+
+Result<FloatingAddress::Presence> FloatingAddress::presence() const {
+  auto interface = find_interface(state_->interface_name);
+  if (!interface && interface.error().code == ErrorCode::kNotFound) return Presence{};
+  if (!interface) return pass(interface);
+  auto holder = state_->holder();
+  if (!holder) return pass(holder);
+  return Presence{*holder == interface->index, interface->up && interface->carrier};
+}
+
+}  // namespace baton

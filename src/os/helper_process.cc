@@ -1,0 +1,60 @@
+// See helper_process.h.
+#include "src/os/helper_process.h"
+
+#include <algorithm>
+#include <memory>
+
+#include "src/os/child_process.h"
+
+namespace baton {
+
+std::string last_lines(const std::string& text, size_t lines) {
+  std::vector<std::string> found;
+  size_t begin = 0;
+  while (begin < text.size()) {
+    size_t end = std::min(text.find('\n', begin), text.size());
+    std::string line = text.substr(begin, end - begin);
+    if (line.find_first_not_of(" \t\r") != std::string::npos) found.push_back(std::move(line));
+    begin = end + 1;
+  }
+  if (found.size() > lines) found.erase(found.begin(), found.end() - static_cast<ptrdiff_t>(lines));
+  return fmt::format("{}", fmt::join(found, " | "));
+}
+
+namespace {
+
+Result<HelperOutput> judge(const HelperRequest& request, const ChildEnd& end) {
+  const auto& accepted = request.accepted_statuses;
+  const bool ended = end.exited && end.start_error.empty() && !end.timed_out;
+  if (ended && std::find(accepted.begin(), accepted.end(), end.status) != accepted.end()) {
+    return HelperOutput{end.status, end.output, end.took};
+  }
+  const std::string lines = last_lines(end.output);
+  return fail_as(end.timed_out ? ErrorCode::kTimeout : ErrorCode::kFailed, "{}: `{}` {} after {} ms{}{}{}",
+                 request.purpose, fmt::join(request.argv, " "), describe(end), to_ms(end.took),
+                 end.timed_out ? fmt::format(" (deadline {} ms)", to_ms(request.deadline)) : "",
+                 lines.empty() ? "" : "; it said: ", lines);
+}
+
+}  // namespace
+
+void run_helper(EventLoop& loop, HelperRequest request, HelperCallback callback) {
+  ChildOptions options;
+  options.argv = request.argv;
+  options.user = request.user;
+  options.environment = request.environment;
+  options.deadline = request.deadline;
+  auto holder = std::make_shared<ChildProcess>();
+  // The callback owns the child and is dropped when it has run, which breaks the cycle.
+  auto child = ChildProcess::spawn(loop, std::move(options), [holder, request, callback](const ChildEnd& end) {
+    callback(judge(request, end));
+  });
+  if (child) {
+    *holder = std::move(*child);
+    return;
+  }
+  Result<HelperOutput> error = fail("{}: {}", request.purpose, child.error().message);
+  loop.post([callback, error] { callback(error); });
+}
+
+}  // namespace baton

@@ -1,0 +1,39 @@
+// Helper processes: everything that can hang (mount, fsck, umount, ...) runs in one, with a deadline, so that the loop
+// never waits. One thread: the loop's.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "src/base/result.h"
+#include "src/os/event_loop.h"
+
+namespace baton {
+
+struct HelperRequest {
+  std::string purpose;  // what is waited for, for messages: "mounting /dev/loop0 on /data"
+  std::vector<std::string> argv;
+  Duration deadline = 30s;
+  std::string user;                          // empty: as Baton runs
+  std::vector<std::string> environment;      // NAME=value, added
+  std::vector<int> accepted_statuses = {0};  // exit statuses that are no error
+};
+
+struct HelperOutput {
+  int status = 0;
+  std::string output;  // stdout and stderr as printed, the last 16 KiB
+  Duration took{};
+};
+
+using HelperCallback = std::function<void(Result<HelperOutput>)>;
+
+/// Runs a command; `callback` is called exactly once, from the loop, never from inside this call. An error says what
+/// was waited for, which command, how it ended and its last lines; its code is kTimeout after the deadline. A
+/// command that cannot even be killed (stuck in the kernel) is reported two seconds after the deadline.
+void run_helper(EventLoop& loop, HelperRequest request, HelperCallback callback);
+
+/// The last `lines` lines of `text`, joined by " | ".
+std::string last_lines(const std::string& text, size_t lines = 5);
+
+}  // namespace baton
