@@ -79,7 +79,8 @@ Status ArpSocket::send(const ArpPacket& packet) {
   place.sll_halen = 6;
   std::copy(kBroadcast.bytes.begin(), kBroadcast.bytes.end(), place.sll_addr);
   const Bytes bytes = encode_arp(packet);
-  if (::sendto(socket_.get(), bytes.data(), bytes.size(), 0, reinterpret_cast<sockaddr*>(&place), sizeof place) < 0) {
+  if (::sendto(socket_.get(), bytes.data(), bytes.size(), 0, reinterpret_cast<sockaddr*>(&place),
+               sizeof place) < 0) {
     return fail("cannot send ARP on interface {}: {}", interface_.name, errno_text());
   }
   return {};

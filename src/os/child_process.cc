@@ -1,4 +1,5 @@
-// ChildProcess: between clone and exec only async-signal-safe calls are made, from data prepared before (Launch).
+// ChildProcess: between clone and exec only async-signal-safe calls are made, from data prepared before
+// (Launch).
 #include "src/os/child_process.h"
 
 #include <fcntl.h>
@@ -30,12 +31,18 @@ enum class Stage : int { kControlGroup, kLogFile, kDescriptors, kUser, kDirector
 
 const char* stage_text(int stage) {
   switch (static_cast<Stage>(stage)) {
-    case Stage::kControlGroup: return "cannot enter its control group";
-    case Stage::kLogFile: return "cannot open its log file";
-    case Stage::kDescriptors: return "cannot set up its descriptors";
-    case Stage::kUser: return "cannot become its user";
-    case Stage::kDirectory: return "cannot enter its working directory";
-    case Stage::kExec: return "cannot execute it";
+    case Stage::kControlGroup:
+      return "cannot enter its control group";
+    case Stage::kLogFile:
+      return "cannot open its log file";
+    case Stage::kDescriptors:
+      return "cannot set up its descriptors";
+    case Stage::kUser:
+      return "cannot become its user";
+    case Stage::kDirectory:
+      return "cannot enter its working directory";
+    case Stage::kExec:
+      return "cannot execute it";
   }
   return "unknown stage";
 }
@@ -140,9 +147,12 @@ void reset_signals() {
 
 int output_descriptor(const ChildOptions& options, const Launch& launch) {
   switch (options.output) {
-    case ChildOptions::Output::kCapture: return launch.output_write.get();
-    case ChildOptions::Output::kDiscard: return launch.dev_null.get();
-    case ChildOptions::Output::kLogFile: break;
+    case ChildOptions::Output::kCapture:
+      return launch.output_write.get();
+    case ChildOptions::Output::kDiscard:
+      return launch.dev_null.get();
+    case ChildOptions::Output::kLogFile:
+      break;
   }
   return ::open(options.log_file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
 }
@@ -167,7 +177,8 @@ int output_descriptor(const ChildOptions& options, const Launch& launch) {
   for (const auto& fd : launch.passed) {
     if (::dup2(fd.get(), next++) < 0) give_up(launch, Stage::kDescriptors);
   }
-  if (::syscall(SYS_close_range, next, ~0U, 4U /* CLOSE_RANGE_CLOEXEC */) != 0) give_up(launch, Stage::kDescriptors);
+  if (::syscall(SYS_close_range, next, ~0U, 4U /* CLOSE_RANGE_CLOEXEC */) != 0)
+    give_up(launch, Stage::kDescriptors);
   if (options.may_lock_memory) {
     rlimit unlimited{RLIM_INFINITY, RLIM_INFINITY};
     ::setrlimit(RLIMIT_MEMLOCK, &unlimited);  // refused in some containers: the program says so itself

@@ -1,6 +1,7 @@
-// ChildProcess: starts a program and reports its end. Watched by pidfd, so no signal handler is involved and process
-// numbers are never mistaken. What the program prints is drained and its end kept, or goes to a log file. Everything
-// that can block (opening the log, changing directory, exec) happens in the child. One thread: the loop's.
+// ChildProcess: starts a program and reports its end. Watched by pidfd, so no signal handler is involved and
+// process numbers are never mistaken. What the program prints is drained and its end kept, or goes to a log
+// file. Everything that can block (opening the log, changing directory, exec) happens in the child. One thread:
+// the loop's.
 #pragma once
 
 #include <sys/types.h>
@@ -37,8 +38,8 @@ struct ChildOptions {
 /// How a child ended.
 struct ChildEnd {
   bool timed_out = false;
-  bool hung = false;        // killed at its deadline, but stuck in the kernel: it is reaped later, unreported
-  bool exited = false;      // true: `status` counts; false: killed by `signal`
+  bool hung = false;    // killed at its deadline, but stuck in the kernel: it is reaped later, unreported
+  bool exited = false;  // true: `status` counts; false: killed by `signal`
   int status = 0;
   int signal = 0;
   std::string start_error;  // not empty: the program never ran, and this is why
@@ -56,7 +57,8 @@ class ChildProcess {
   ChildProcess() = default;
   ChildProcess(ChildProcess&&) noexcept = default;
   ChildProcess& operator=(ChildProcess&& other) noexcept;
-  /// Forgets the child: it goes on running (a deadline still holds), is still reaped, and `on_end` is not called.
+  /// Forgets the child: it goes on running (a deadline still holds), is still reaped, and `on_end` is not
+  /// called.
   ~ChildProcess() { forget(); }
 
   /// Starts the program. `on_end` is called exactly once, from the loop, also if exec fails (start_error).

@@ -124,7 +124,8 @@ TEST(HelperProcess, ErrorsNamePurposeCommandEndAndOutput) {
   run_helper(loop, {.purpose = "testing", .argv = {"sh", "-c", "echo one; echo two; exit 7"}},
              [&](Result<HelperOutput> result) { message = result.error().message; });
   EXPECT_TRUE(loop.run_until([&] { return !message.empty(); }, 5s));
-  EXPECT_NE(message.find("testing: `sh -c echo one; echo two; exit 7` ended with status 7 after"), std::string::npos)
+  EXPECT_NE(message.find("testing: `sh -c echo one; echo two; exit 7` ended with status 7 after"),
+            std::string::npos)
       << message;
   EXPECT_TRUE(message.ends_with("ms; it said: one | two")) << message;
 }

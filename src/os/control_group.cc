@@ -118,7 +118,8 @@ Status create_control_group(const std::string& path) {
   auto made = make_directories(path);
   if (!made) return made;
   if (::access((path + "/cgroup.kill").c_str(), W_OK) == 0) return {};
-  return fail("{} is no control group that can be killed: {} (cgroup.kill needs Linux 5.14)", path, errno_text());
+  return fail("{} is no control group that can be killed: {} (cgroup.kill needs Linux 5.14)", path,
+              errno_text());
 }
 
 Result<bool> control_group_populated(const std::string& path) {
@@ -143,7 +144,8 @@ std::vector<std::string> control_group_processes(const std::string& path) {
 
 Status kill_control_group(const std::string& path) {
   auto written = write_control_file(path + "/cgroup.kill", "1");
-  if (!written && (written.error().code == ErrorCode::kNotFound || ::access(path.c_str(), F_OK) != 0)) return {};
+  if (!written && (written.error().code == ErrorCode::kNotFound || ::access(path.c_str(), F_OK) != 0))
+    return {};
   return written;
 }
 

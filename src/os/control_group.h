@@ -33,8 +33,8 @@ Status kill_control_group(const std::string& path);
 /// Removes the group and those below; fine if there is none. Error while it is populated.
 Status remove_control_group(const std::string& path);
 
-/// Calls `callback` once when the group is empty (at once, but from the loop, if it is or does not exist), or with
-/// kTimeout naming what is still in it. Waits for the kernel's event, does not poll.
+/// Calls `callback` once when the group is empty (at once, but from the loop, if it is or does not exist), or
+/// with kTimeout naming what is still in it. Waits for the kernel's event, does not poll.
 void wait_until_empty(EventLoop& loop, const std::string& path, Duration deadline,
                       std::function<void(Status)> callback);
 

@@ -72,7 +72,8 @@ TEST(ControlGroup, WaitNamesWhoIsLeftAtTheDeadline) {
 TEST(ControlGroup, AMissingGroupIsEmpty) {
   EventLoop loop;
   bool done = false;
-  clear_control_group(loop, *service_group_path("baton-test-none"), 1s, [&](Status status) { done = status.has_value(); });
+  clear_control_group(loop, *service_group_path("baton-test-none"), 1s,
+                      [&](Status status) { done = status.has_value(); });
   EXPECT_TRUE(loop.run_until([&] { return done; }, 5s));
 }
 

@@ -1,6 +1,7 @@
 // See corosync_config.h. Why these values: timers were measured on busy small machines.
 // - knet's threads tick every 200 ms; a ping time-out of 150 ms drops healthy links every few seconds.
-// - With a token shorter than the ping time-out a dead link must not stop the token, hence link_mode active: every
+// - With a token shorter than the ping time-out a dead link must not stop the token, hence link_mode active:
+// every
 //   packet goes over all links.
 // - token_coefficient would add 650 ms for each node above two.
 #include "src/os/corosync_config.h"
@@ -22,18 +23,20 @@ bool is_plain(const std::string& text) {
   });
 }
 
-Status check_timing(const TimingProfile& timing) {
+Status check_timing(const EngineTiming& timing) {
   if (timing.token_ms < 100 || timing.consensus_ms * 10 < timing.token_ms * 12) {
-    return fail_as(ErrorCode::kInvalid,
-                   "timing profile '{}': the token must be at least 100 ms (is {}) and consensus at least 1.2 times "
-                   "that (is {})",
-                   timing.name, timing.token_ms, timing.consensus_ms);
+    return fail_as(
+        ErrorCode::kInvalid,
+        "timing profile '{}': the token must be at least 100 ms (is {}) and consensus at least 1.2 times "
+        "that (is {})",
+        timing.name, timing.token_ms, timing.consensus_ms);
   }
   if (timing.ping_timeout_ms < kShortestPingTimeout || timing.ping_interval_ms * 2 > timing.ping_timeout_ms) {
-    return fail_as(ErrorCode::kInvalid,
-                   "timing profile '{}': the ping time-out must be at least {} ms (is {}) and twice the interval "
-                   "(is {}): shorter ones drop links that are well",
-                   timing.name, kShortestPingTimeout, timing.ping_timeout_ms, timing.ping_interval_ms);
+    return fail_as(
+        ErrorCode::kInvalid,
+        "timing profile '{}': the ping time-out must be at least {} ms (is {}) and twice the interval "
+        "(is {}): shorter ones drop links that are well",
+        timing.name, kShortestPingTimeout, timing.ping_timeout_ms, timing.ping_interval_ms);
   }
   return {};
 }
@@ -46,15 +49,17 @@ Status check_nodes(const EngineConfig& config) {
     if (node.id.value == 0 || !ids.insert(node.id).second) {
       return fail_as(ErrorCode::kInvalid, "server {}: id {} is 0 or used twice", node.name, node.id);
     }
-    if (!is_plain(node.name)) return fail_as(ErrorCode::kInvalid, "server name '{}' has unfit letters", node.name);
+    if (!is_plain(node.name))
+      return fail_as(ErrorCode::kInvalid, "server name '{}' has unfit letters", node.name);
     if (node.addresses.size() != config.links.size()) {
-      return fail_as(ErrorCode::kInvalid, "server {} has {} interconnect addresses, but there are {} interconnects",
-                     node.name, node.addresses.size(), config.links.size());
+      return fail_as(ErrorCode::kInvalid,
+                     "server {} has {} interconnect addresses, but there are {} interconnects", node.name,
+                     node.addresses.size(), config.links.size());
     }
     for (const auto& address : node.addresses) {
       if (!is_plain(address) || !addresses.insert(address).second) {
-        return fail_as(ErrorCode::kInvalid, "server {}: interconnect address '{}' is unfit or used twice", node.name,
-                       address);
+        return fail_as(ErrorCode::kInvalid, "server {}: interconnect address '{}' is unfit or used twice",
+                       node.name, address);
       }
     }
   }
@@ -116,10 +121,10 @@ std::string node_section(const EngineNode& node) {
 
 }  // namespace
 
-Result<TimingProfile> timing_profile(const std::string& name) {
-  if (name == "fast") return TimingProfile{name, 300, 360, 100, 300, 2};
-  if (name == "lan") return TimingProfile{name, 500, 600, 200, 600, 2};
-  if (name == "wan") return TimingProfile{name, 3000, 3600, 500, 2000, 2};
+Result<EngineTiming> engine_timing(const std::string& name) {
+  if (name == "fast") return EngineTiming{name, 300, 360, 100, 300, 2};
+  if (name == "lan") return EngineTiming{name, 500, 600, 200, 600, 2};
+  if (name == "wan") return EngineTiming{name, 3000, 3600, 500, 2000, 2};
   return fail_as(ErrorCode::kInvalid, "no timing profile '{}': choose fast, lan or wan", name);
 }
 

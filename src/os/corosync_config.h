@@ -11,7 +11,7 @@
 namespace baton {
 
 /// How soon a silent server is noticed. All values in milliseconds, see corosync.conf(5).
-struct TimingProfile {
+struct EngineTiming {
   std::string name;
   uint32_t token_ms = 0;
   uint32_t consensus_ms = 0;  // at least 1.2 x token
@@ -24,7 +24,7 @@ struct TimingProfile {
 };
 
 /// "fast", "lan" (the default) or "wan". Error: any other name, with these.
-Result<TimingProfile> timing_profile(const std::string& name);
+Result<EngineTiming> engine_timing(const std::string& name);
 
 struct EngineNode {
   ServerId id;
@@ -41,14 +41,14 @@ struct EngineConfig {
   std::string cluster_name;
   std::vector<EngineNode> nodes;
   std::vector<EngineLink> links;  // 1 to 8
-  TimingProfile timing;
+  EngineTiming timing;
   std::string key_file;
   std::string state_directory;
   std::string log_file;
 };
 
-/// The text of corosync.conf. Errors (kInvalid): no nodes, no or more than 8 links, a node whose addresses do not
-/// match the links, doubled ids or addresses, unsafe timing, or text that would break out of its line.
+/// The text of corosync.conf. Errors (kInvalid): no nodes, no or more than 8 links, a node whose addresses do
+/// not match the links, doubled ids or addresses, unsafe timing, or text that would break out of its line.
 Result<std::string> corosync_configuration(const EngineConfig& config);
 
 }  // namespace baton

@@ -9,9 +9,10 @@ namespace {
 EngineConfig two_servers() {
   EngineConfig config;
   config.cluster_name = "demo";
-  config.nodes = {{ServerId(1), "server1", {"10.1.0.1", "10.2.0.1"}}, {ServerId(2), "server2", {"10.1.0.2", "10.2.0.2"}}};
+  config.nodes = {{ServerId(1), "server1", {"10.1.0.1", "10.2.0.1"}},
+                  {ServerId(2), "server2", {"10.1.0.2", "10.2.0.2"}}};
   config.links = {{.priority = 2}, {.priority = 1, .port = 6000}};
-  config.timing = *timing_profile("lan");
+  config.timing = *engine_timing("lan");
   config.key_file = "/run/baton/corosync/authkey";
   config.state_directory = "/var/lib/baton/corosync";
   config.log_file = "/var/log/baton/corosync.log";
@@ -85,11 +86,11 @@ TEST(CorosyncConfig, Golden) {
 TEST(CorosyncConfig, EveryProfileIsSafe) {
   for (const char* name : {"fast", "lan", "wan"}) {
     auto config = two_servers();
-    config.timing = *timing_profile(name);
+    config.timing = *engine_timing(name);
     EXPECT_TRUE(corosync_configuration(config).has_value()) << name;
   }
-  EXPECT_EQ(timing_profile("lan")->detection_ms(), 1100u);
-  EXPECT_FALSE(timing_profile("quick").has_value());
+  EXPECT_EQ(engine_timing("lan")->detection_ms(), 1100u);
+  EXPECT_FALSE(engine_timing("quick").has_value());
 }
 
 TEST(CorosyncConfig, Refusals) {
@@ -99,7 +100,8 @@ TEST(CorosyncConfig, Refusals) {
     auto text = corosync_configuration(config);
     return text ? std::string() : text.error().message;
   };
-  EXPECT_NE(refused([](auto& config) { config.nodes[1].id = ServerId(1); }).find("used twice"), std::string::npos);
+  EXPECT_NE(refused([](auto& config) { config.nodes[1].id = ServerId(1); }).find("used twice"),
+            std::string::npos);
   EXPECT_NE(refused([](auto& config) { config.nodes[1].addresses.pop_back(); }).find("has 1 interconnect"),
             std::string::npos);
   EXPECT_NE(refused([](auto& config) { config.nodes[1].addresses[0] = "10.1.0.1"; }).find("used twice"),
@@ -107,7 +109,8 @@ TEST(CorosyncConfig, Refusals) {
   EXPECT_NE(refused([](auto& config) { config.cluster_name = "a\n}"; }).find("unfit"), std::string::npos);
   EXPECT_NE(refused([](auto& config) { config.timing.ping_timeout_ms = 150; }).find("ping time-out"),
             std::string::npos);
-  EXPECT_NE(refused([](auto& config) { config.timing.consensus_ms = 500; }).find("1.2 times"), std::string::npos);
+  EXPECT_NE(refused([](auto& config) { config.timing.consensus_ms = 500; }).find("1.2 times"),
+            std::string::npos);
   EXPECT_NE(refused([](auto& config) { config.links.clear(); }).find("1 to 8"), std::string::npos);
 }
 

@@ -50,7 +50,8 @@ struct CorosyncEngine::State : std::enable_shared_from_this<CorosyncEngine::Stat
   /// Ours is the one that was started with our configuration file.
   bool is_ours(pid_t candidate) const {
     return candidate > 0 && is_corosync(candidate) &&
-           command_line(candidate).find(std::string("-c") + '\0' + paths.config_file() + '\0') != std::string::npos;
+           command_line(candidate).find(std::string("-c") + '\0' + paths.config_file() + '\0') !=
+               std::string::npos;
   }
 
   bool adopt() {
@@ -74,16 +75,17 @@ struct CorosyncEngine::State : std::enable_shared_from_this<CorosyncEngine::Stat
   Status check_foreign() const {
     const pid_t other = pid_in_file(paths.lock_file);
     if (other <= 0 || !is_corosync(other) || ::kill(other, 0) != 0) return {};
-    return fail_as(ErrorCode::kConflict,
-                   "another corosync runs here (process {}, {}): Baton brings its own. Stop it for good, for example "
-                   "`systemctl disable --now corosync`",
-                   other, paths.lock_file);
+    return fail_as(
+        ErrorCode::kConflict,
+        "another corosync runs here (process {}, {}): Baton brings its own. Stop it for good, for example "
+        "`systemctl disable --now corosync`",
+        other, paths.lock_file);
   }
 
   Status write_files(const std::string& text, const Bytes& key) const {
     if (key.size() < kShortestKey || key.size() > kLongestKey) {
-      return fail_as(ErrorCode::kInvalid, "the interconnects' key has {} bytes; it must have {} to {}", key.size(),
-                     kShortestKey, kLongestKey);
+      return fail_as(ErrorCode::kInvalid, "the interconnects' key has {} bytes; it must have {} to {}",
+                     key.size(), kShortestKey, kLongestKey);
     }
     Status done = make_directories(paths.runtime_directory, 0700);
     if (done) done = make_directories(paths.state_directory, 0700);
@@ -143,12 +145,13 @@ struct CorosyncEngine::State : std::enable_shared_from_this<CorosyncEngine::Stat
   std::function<void(const std::string&)> on_end;
   std::function<void(Status)> on_stopped;
   pid_t process = 0;
-  ChildProcess child;   // one that we started
-  OwnedFd pidfd;        // one that we adopted
+  ChildProcess child;  // one that we started
+  OwnedFd pidfd;       // one that we adopted
   EventLoop::Handle watch, kill_timer;
 };
 
-CorosyncEngine::CorosyncEngine(EventLoop& loop, EnginePaths paths, std::function<void(const std::string&)> on_end)
+CorosyncEngine::CorosyncEngine(EventLoop& loop, EnginePaths paths,
+                               std::function<void(const std::string&)> on_end)
     : state_(std::make_shared<State>(loop, std::move(paths), std::move(on_end))) {}
 
 CorosyncEngine::~CorosyncEngine() = default;
@@ -168,16 +171,23 @@ Result<CorosyncEngine::Start> CorosyncEngine::start(EngineConfig config, const B
 }
 
 void CorosyncEngine::apply(EngineConfig config, std::function<void(Status)> callback) {
+  const std::string file = state_->paths.config_file();
+  auto before = read_text_file(file);
   auto text = state_->text_of(std::move(config));
-  Status written = text ? replace_text_file(state_->paths.config_file(), *text, 0600) : Status(pass(text));
+  Status written = text ? replace_text_file(file, *text, 0600) : Status(pass(text));
   if (!written) {
     state_->loop.post([callback = std::move(callback), written] { callback(written); });
     return;
   }
   run_helper(state_->loop,
-             {.purpose = "having corosync read its new configuration", .argv = {"corosync-cfgtool", "-R"}, .deadline = 10s},
-             [callback = std::move(callback)](Result<HelperOutput> output) {
-               callback(output ? Status() : Status(pass(output)));
+             {.purpose = "having corosync read its new configuration",
+              .argv = {"corosync-cfgtool", "-R"},
+              .deadline = 10s},
+             [file, before, callback = std::move(callback)](Result<HelperOutput> output) {
+               if (output) return callback({});
+               // What runs is what the file must say, or the next start() would take it for applied.
+               Status restored = before ? replace_text_file(file, *before, 0600) : Status();
+               callback(restored ? Status(pass(output)) : restored);
              });
 }
 

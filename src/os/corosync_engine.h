@@ -1,7 +1,7 @@
-// CorosyncEngine: owns Baton's private corosync process. It is started in a session of its own, survives batond,
-// and is adopted by the next one. corosync(8) fixes two places: its pid lock /run/corosync.pid and its abstract IPC
-// sockets, so one engine per network namespace and /run; a foreign corosync is named, never touched.
-// One thread: the loop's.
+// CorosyncEngine: owns Baton's private corosync process. It is started in a session of its own, survives
+// batond, and is adopted by the next one. corosync(8) fixes two places: its pid lock /run/corosync.pid and its
+// abstract IPC sockets, so one engine per network namespace and /run; a foreign corosync is named, never
+// touched. One thread: the loop's.
 #pragma once
 
 #include <sys/types.h>
@@ -38,10 +38,11 @@ class CorosyncEngine {
   CorosyncEngine& operator=(const CorosyncEngine&) = delete;
 
   enum class Start { kStarted, kAdopted, kAdoptedOtherConfiguration };
-  /// Adopts the engine that runs already, or writes configuration and key (`key`: 128 to 4096 bytes) and starts one.
-  /// Paths inside `config` are filled in here. kAdoptedOtherConfiguration: it runs with what was configured before;
-  /// the owner decides on apply() or stop() and start(). Errors: bad configuration, a foreign corosync (with its
-  /// process number and what to do), no corosync program, directories that cannot be written.
+  /// Adopts the engine that runs already, or writes configuration and key (`key`: 128 to 4096 bytes) and starts
+  /// one. Paths inside `config` are filled in here. kAdoptedOtherConfiguration: it runs with what was
+  /// configured before; the owner decides on apply() or stop() and start(). Errors: bad configuration, a
+  /// foreign corosync (with its process number and what to do), no corosync program, directories that cannot be
+  /// written.
   Result<Start> start(EngineConfig config, const Bytes& key);
 
   /// Writes a changed configuration (servers or links added or removed) and has the running engine read it.

@@ -16,7 +16,7 @@ EngineConfig one_server() {
   config.cluster_name = "test";
   config.nodes = {{ServerId(7), "server7", {"127.0.0.1"}}};
   config.links = {{}};
-  config.timing = *timing_profile("fast");
+  config.timing = *engine_timing("fast");
   return config;
 }
 
@@ -24,8 +24,9 @@ const Bytes kKey(256, 0x5a);
 
 void with_private_machine(const std::function<void()>& body) {
   in_namespaces(CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWIPC, [&] {
-    shell_or_fail("mount -t tmpfs run /run && mount -t tmpfs shm /dev/shm && mount -t tmpfs lib /var/lib && "
-                  "mount -t tmpfs log /var/log && ip link set lo up");
+    shell_or_fail(
+        "mount -t tmpfs run /run && mount -t tmpfs shm /dev/shm && mount -t tmpfs lib /var/lib && "
+        "mount -t tmpfs log /var/log && ip link set lo up");
     body();
   });
 }
@@ -52,7 +53,8 @@ TEST(CorosyncEngine, StartJoinEchoAdoptLoseRejoinStop) {
   with_private_machine([] {
     EventLoop loop;
     std::vector<std::string> ends;
-    auto engine = std::make_unique<CorosyncEngine>(loop, EnginePaths{}, [&](const std::string& how) { ends.push_back(how); });
+    auto engine = std::make_unique<CorosyncEngine>(loop, EnginePaths{},
+                                                   [&](const std::string& how) { ends.push_back(how); });
     Group group(loop);
     group.messaging.open();  // before there is a corosync: it waits
     EXPECT_FALSE(group.messaging.send(bytes_of("too early")).has_value());
@@ -67,7 +69,8 @@ TEST(CorosyncEngine, StartJoinEchoAdoptLoseRejoinStop) {
 
     for (int i = 0; i < 500; ++i) ASSERT_TRUE(group.messaging.send(bytes_of(std::to_string(i))).has_value());
     ASSERT_TRUE(group.messaging.send(Bytes(GroupMessaging::kMaximumMessageBytes, 'x')).has_value());
-    EXPECT_EQ(group.messaging.send(Bytes(GroupMessaging::kMaximumMessageBytes + 1)).error().code, ErrorCode::kInvalid);
+    EXPECT_EQ(group.messaging.send(Bytes(GroupMessaging::kMaximumMessageBytes + 1)).error().code,
+              ErrorCode::kInvalid);
     ASSERT_TRUE(loop.run_until([&] { return group.messages.size() == 501; }, 10s)) << group.messages.size();
     for (int i = 0; i < 500; ++i) EXPECT_EQ(group.messages[i], std::to_string(i));
     EXPECT_EQ(group.messages[500].size(), GroupMessaging::kMaximumMessageBytes);
@@ -82,11 +85,12 @@ TEST(CorosyncEngine, StartJoinEchoAdoptLoseRejoinStop) {
 
     // The next batond adopts it; with another configuration it says so.
     const pid_t pid = engine->pid();
-    engine = std::make_unique<CorosyncEngine>(loop, EnginePaths{}, [&](const std::string& how) { ends.push_back(how); });
+    engine = std::make_unique<CorosyncEngine>(loop, EnginePaths{},
+                                              [&](const std::string& how) { ends.push_back(how); });
     EXPECT_EQ(*engine->start(one_server(), kKey), CorosyncEngine::Start::kAdopted);
     EXPECT_EQ(engine->pid(), pid);
     auto other = one_server();
-    other.timing = *timing_profile("wan");
+    other.timing = *engine_timing("wan");
     EXPECT_EQ(*engine->start(other, kKey), CorosyncEngine::Start::kAdoptedOtherConfiguration);
     bool applied = false;
     engine->apply(other, [&](Status status) {
@@ -107,6 +111,77 @@ TEST(CorosyncEngine, StartJoinEchoAdoptLoseRejoinStop) {
     EXPECT_TRUE(loop.run_until([&] { return stopped && group.losses.size() == 2; }, 10s));
     EXPECT_FALSE(engine->running());
     EXPECT_EQ(ends.size(), 1u);
+  });
+}
+
+EngineConfig two_servers() {
+  EngineConfig config = one_server();
+  config.nodes = {{ServerId(7), "server7", {"10.9.0.7"}}, {ServerId(8), "server8", {"10.9.0.8"}}};
+  return config;
+}
+
+/// The other server: its own network, /run and shared memory at the far end of the cable; answers each message
+/// that is not its own.
+[[noreturn]] void be_server8() {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (::unshare(CLONE_NEWNET | CLONE_NEWNS) != 0) ::_exit(1);
+  shell_or_fail(
+      "echo $PPID >/var/lib/server8.new && mv /var/lib/server8.new /var/lib/server8; ip link set lo up;"
+      "until ip link set b0 up 2>/dev/null; do sleep 0.01; done; ip addr add 10.9.0.8/24 dev b0;"
+      "for place in /run /dev/shm /var/log; do mount -t tmpfs own $place; done; mkdir /var/lib/own;"
+      "mount --bind /var/lib/own /var/lib");
+  EventLoop loop;
+  CorosyncEngine engine(loop, {}, [](const std::string&) { ::_exit(1); });
+  GroupMessaging* group = nullptr;
+  GroupMessaging messaging(loop, "test-group",
+                           {.on_message = [&](const GroupMember& sender, std::span<const uint8_t> message) {
+                             Bytes answer(message.begin(), message.end());
+                             answer.push_back('!');
+                             if (sender.server == ServerId(7) && !group->send(answer)) ::_exit(1);
+                           }});
+  group = &messaging;
+  if (!engine.start(two_servers(), kKey)) ::_exit(1);
+  messaging.open();
+  loop.run();
+  ::_exit(0);
+}
+
+TEST(CorosyncEngine, TwoServersAndACutCable) {
+  with_private_machine([] {
+    if (::fork() == 0) be_server8();
+    EventLoop loop;
+    ASSERT_TRUE(loop.run_until([] { return ::access("/var/lib/server8", F_OK) == 0; }, 5s));
+    shell_or_fail(
+        "ip link add a0 type veth peer name b0 netns $(cat /var/lib/server8) && "
+        "ip addr add 10.9.0.7/24 dev a0 && ip link set a0 up");
+    CorosyncEngine engine(loop, {}, [](const std::string& how) { ADD_FAILURE() << how; });
+    ASSERT_TRUE(engine.start(two_servers(), kKey).has_value());
+    Group group(loop);
+    group.messaging.open();
+    auto members = [&] { return group.views.empty() ? 0 : group.views.back().members.size(); };
+    ASSERT_TRUE(loop.run_until([&] { return members() == 2; }, 15s)) << group.messaging.waiting_for();
+    ASSERT_TRUE(group.messaging.send(bytes_of("hello")).has_value());
+    ASSERT_TRUE(loop.run_until([&] { return group.messages.size() == 2; }, 5s));
+    EXPECT_EQ(group.messages, (std::vector<std::string>{"hello", "hello!"}));
+
+    LinkStatusReader reader(loop);
+    std::vector<LinkStatus> links;
+    auto connected_is = [&](bool wanted) {
+      reader.read(ServerId(7), [&](Result<std::vector<LinkStatus>> status) {
+        if (status) links = *status;
+      });
+      return links == std::vector<LinkStatus>{{ServerId(8), 0, wanted}};
+    };
+    EXPECT_TRUE(loop.run_until([&] { return connected_is(true); }, 5s));
+    shell_or_fail("nsenter -t $(cat /var/lib/server8) -n ip link set b0 down");
+    const Instant cut = EventLoop::now();
+    ASSERT_TRUE(loop.run_until([&] { return members() == 1; }, 5s));
+    EXPECT_LT(EventLoop::now() - cut, 1500ms);
+    ASSERT_EQ(group.views.back().left.size(), 1u);
+    EXPECT_EQ(group.views.back().left[0].member.server, ServerId(8));
+    EXPECT_EQ(group.views.back().left[0].reason, GroupDeparture::Reason::kServerDown);
+    EXPECT_TRUE(loop.run_until([&] { return connected_is(false); }, 5s));
+    EXPECT_TRUE(group.messaging.joined());
   });
 }
 

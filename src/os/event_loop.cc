@@ -1,10 +1,11 @@
-// EventLoop over Boost.Asio's epoll reactor; the only file here that includes Asio. A registration is shared by its
-// handle and by the pending Asio operation; the loop knows all of them, so that either may die first.
+// EventLoop over Boost.Asio's epoll reactor; the only file here that includes Asio. A registration is shared by
+// its handle and by the pending Asio operation; the loop knows all of them, so that either may die first.
 #include "src/os/event_loop.h"
 
 #include <fcntl.h>
 #include <time.h>
 
+#include <algorithm>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
@@ -84,7 +85,9 @@ namespace {
 struct DescriptorWatch final : EventLoop::Registration {
   DescriptorWatch(EventLoop::Impl& the_loop, int fd, asio::posix::stream_descriptor::wait_type the_type,
                   EventLoop::Callback the_callback)
-      : Registration(the_loop, std::move(the_callback)), descriptor(std::in_place, the_loop.io), type(the_type) {
+      : Registration(the_loop, std::move(the_callback)),
+        descriptor(std::in_place, the_loop.io),
+        type(the_type) {
     int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, 0);
     BATON_ASSERT(copy >= 0);
     error_code error;
@@ -188,7 +191,7 @@ bool EventLoop::run_until(const std::function<bool()>& done, Duration limit) {
   while (!done()) {
     const Duration left = end - now();
     if (left <= Duration::zero()) return false;
-    impl_->io.run_one_for(left);
+    impl_->io.run_one_for(std::min<Duration>(left, 5ms));  // what is waited for may be outside the loop
     if (impl_->io.stopped()) return done();
   }
   return true;

@@ -16,8 +16,8 @@ class EventLoop {
   struct Impl;
   struct Registration;
 
-  /// One watch or timer. Destroying it cancels: its callback is not called afterwards, also when it is destroyed
-  /// inside that callback. It may outlive the loop.
+  /// One watch or timer. Destroying it cancels: its callback is not called afterwards, also when it is
+  /// destroyed inside that callback. It may outlive the loop.
   class [[nodiscard]] Handle {
    public:
     Handle() = default;

@@ -1,5 +1,5 @@
-// Small files in kernel filesystems and /run as text: read, written, replaced atomically. Any thread; only for files
-// that cannot hang (/proc, /sys, tmpfs).
+// Small files in kernel filesystems and /run as text: read, written, replaced atomically. Any thread; only for
+// files that cannot hang (/proc, /sys, tmpfs).
 #pragma once
 
 #include <sys/types.h>

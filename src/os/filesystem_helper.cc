@@ -1,4 +1,5 @@
-// See filesystem_helper.h. A chain of helper processes; each next step begins in the callback of the one before.
+// See filesystem_helper.h. A chain of helper processes; each next step begins in the callback of the one
+// before.
 #include "src/os/filesystem_helper.h"
 
 #include <memory>
@@ -11,9 +12,9 @@ namespace baton {
 
 namespace {
 
-constexpr Duration kLookDeadline = 10s;       // reading a superblock
+constexpr Duration kLookDeadline = 10s;  // reading a superblock
 constexpr Duration kUserSearchLimit = 2s;
-constexpr int kMountBusyStatus = 32;          // mount(8), umount(8): the operation itself failed
+constexpr int kMountBusyStatus = 32;  // mount(8), umount(8): the operation itself failed
 
 /// Tells the truth about a device: exit 0 with "blank" or "TYPE=..." lines.
 constexpr const char* kProbeScript = R"sh(
@@ -44,7 +45,8 @@ std::string value_of(const std::string& output, const std::string& key) {
 bool needs_repair(const std::string& superblock) {
   const std::string state = value_of(superblock, "Filesystem state:");
   if (state.find("errors") != std::string::npos) return true;
-  const bool has_journal = value_of(superblock, "Filesystem features:").find("has_journal") != std::string::npos;
+  const bool has_journal =
+      value_of(superblock, "Filesystem features:").find("has_journal") != std::string::npos;
   return state.find("not clean") != std::string::npos && !has_journal;
 }
 
@@ -64,16 +66,19 @@ struct Mounting : std::enable_shared_from_this<Mounting> {
     auto others = mounts_of_device(request.device);
     if (!others) return pass(others);
     for (const auto& other : *others) {
-      if (*present && other.mount_point == (*present)->mount_point && other.source == (*present)->source) return true;
+      if (*present && other.mount_point == (*present)->mount_point && other.source == (*present)->source)
+        return true;
     }
     if (*present) {
-      return fail_as(ErrorCode::kConflict,
-                     "cannot mount {} on {}: {} ({}) is mounted there. Unmount it or choose another mount point",
-                     request.device, request.mount_point, (*present)->source, (*present)->type);
+      return fail_as(
+          ErrorCode::kConflict,
+          "cannot mount {} on {}: {} ({}) is mounted there. Unmount it or choose another mount point",
+          request.device, request.mount_point, (*present)->source, (*present)->type);
     }
     if (others->empty()) return false;
-    return fail_as(ErrorCode::kConflict, "cannot mount {} on {}: it is mounted on {} already. Unmount it there first",
-                   request.device, request.mount_point, others->front().mount_point);
+    return fail_as(ErrorCode::kConflict,
+                   "cannot mount {} on {}: it is mounted on {} already. Unmount it there first", request.device,
+                   request.mount_point, others->front().mount_point);
   }
 
   void start() {
@@ -100,19 +105,20 @@ struct Mounting : std::enable_shared_from_this<Mounting> {
   }
 
   void repair() {
-    run_helper(loop,
-               {.purpose = fmt::format("repairing the filesystem on {} (its superblock asks for it; if this fails, "
-                                       "repair it by hand with e2fsck)",
-                                       request.device),
-                .argv = {"e2fsck", "-p", request.device},
-                .deadline = request.check_deadline,
-                .accepted_statuses = {0, 1}},
-               [self = shared_from_this()](Result<HelperOutput> output) {
-                 if (!output) return self->finish(pass(output));
-                 self->report.repaired = true;
-                 self->report.repair_output = output->output;
-                 self->mount();
-               });
+    run_helper(
+        loop,
+        {.purpose = fmt::format("repairing the filesystem on {} (its superblock asks for it; if this fails, "
+                                "repair it by hand with e2fsck)",
+                                request.device),
+         .argv = {"e2fsck", "-p", request.device},
+         .deadline = request.check_deadline,
+         .accepted_statuses = {0, 1}},
+        [self = shared_from_this()](Result<HelperOutput> output) {
+          if (!output) return self->finish(pass(output));
+          self->report.repaired = true;
+          self->report.repair_output = output->output;
+          self->mount();
+        });
   }
 
   void mount() {
@@ -135,7 +141,8 @@ struct Mounting : std::enable_shared_from_this<Mounting> {
   Instant begin = EventLoop::now();
 };
 
-void report_busy(EventLoop& loop, const std::string& mount_point, Error error, std::function<void(Status)> callback) {
+void report_busy(EventLoop& loop, const std::string& mount_point, Error error,
+                 std::function<void(Status)> callback) {
   auto still = mounted_device(mount_point);
   if (still && !*still) return callback({});  // somebody else unmounted it meanwhile
   find_mount_users(loop, mount_point, kUserSearchLimit,
@@ -153,16 +160,17 @@ void unmount(EventLoop& loop, const std::string& mount_point, std::vector<std::s
     loop.post([callback = std::move(callback), status] { callback(status); });
     return;
   }
-  run_helper(loop,
-             {.purpose = fmt::format("unmounting {} from {}", **present, mount_point),
-              .argv = std::move(argv),
-              .deadline = deadline,
-              .accepted_statuses = {0, kMountBusyStatus}},
-             [&loop, mount_point, callback = std::move(callback)](Result<HelperOutput> output) {
-               if (!output) return callback(pass(output));
-               if (output->status == 0) return callback({});
-               report_busy(loop, mount_point, Error{ErrorCode::kConflict, last_lines(output->output)}, callback);
-             });
+  run_helper(
+      loop,
+      {.purpose = fmt::format("unmounting {} from {}", **present, mount_point),
+       .argv = std::move(argv),
+       .deadline = deadline,
+       .accepted_statuses = {0, kMountBusyStatus}},
+      [&loop, mount_point, callback = std::move(callback)](Result<HelperOutput> output) {
+        if (!output) return callback(pass(output));
+        if (output->status == 0) return callback({});
+        report_busy(loop, mount_point, Error{ErrorCode::kConflict, last_lines(output->output)}, callback);
+      });
 }
 
 void make_filesystem(EventLoop& loop, const std::string& device, const std::string& type, Duration deadline,
@@ -170,7 +178,8 @@ void make_filesystem(EventLoop& loop, const std::string& device, const std::stri
   std::vector<std::string> argv = {"mkfs." + type};
   if (type.starts_with("ext")) argv.insert(argv.end(), {"-q", "-F", "-E", "lazy_itable_init=1,nodiscard"});
   argv.push_back(device);
-  run_helper(loop, {.purpose = fmt::format("making a filesystem on {}", device), .argv = argv, .deadline = deadline},
+  run_helper(loop,
+             {.purpose = fmt::format("making a filesystem on {}", device), .argv = argv, .deadline = deadline},
              [callback = std::move(callback)](Result<HelperOutput> output) {
                Result<bool> made = true;
                if (!output) made = pass(output);
@@ -180,14 +189,16 @@ void make_filesystem(EventLoop& loop, const std::string& device, const std::stri
 
 }  // namespace
 
-void mount_filesystem(EventLoop& loop, MountRequest request, std::function<void(Result<MountReport>)> callback) {
+void mount_filesystem(EventLoop& loop, MountRequest request,
+                      std::function<void(Result<MountReport>)> callback) {
   request.mount_point = tidy_path(request.mount_point);
   std::make_shared<Mounting>(loop, std::move(request), std::move(callback))->start();
 }
 
 void unmount_filesystem(EventLoop& loop, const std::string& mount_point, Duration deadline,
                         std::function<void(Status)> callback) {
-  unmount(loop, tidy_path(mount_point), {"umount", "--", tidy_path(mount_point)}, deadline, std::move(callback));
+  unmount(loop, tidy_path(mount_point), {"umount", "--", tidy_path(mount_point)}, deadline,
+          std::move(callback));
 }
 
 void detach_filesystem(EventLoop& loop, const std::string& mount_point, Duration deadline,
@@ -196,8 +207,8 @@ void detach_filesystem(EventLoop& loop, const std::string& mount_point, Duration
           std::move(callback));
 }
 
-void make_filesystem_if_blank(EventLoop& loop, const std::string& device, const std::string& type, Duration deadline,
-                              std::function<void(Result<bool>)> callback) {
+void make_filesystem_if_blank(EventLoop& loop, const std::string& device, const std::string& type,
+                              Duration deadline, std::function<void(Result<bool>)> callback) {
   run_helper(loop,
              {.purpose = fmt::format("looking for data on {}", device),
               .argv = {"sh", "-c", kProbeScript, "probe", device},
@@ -207,10 +218,11 @@ void make_filesystem_if_blank(EventLoop& loop, const std::string& device, const 
                if (output->output == "blank\n") return make_filesystem(loop, device, type, deadline, callback);
                const std::string found = value_of(output->output, "TYPE=");
                if (found == type) return callback(false);
-               callback(fail_as(ErrorCode::kConflict,
-                                "{} is not blank ({}), so no {} filesystem is made on it: erase it by hand (wipefs and "
-                                "zeroes) if its content may be lost, or name another device",
-                                device, found.empty() ? "data of unknown kind" : "it holds " + found, type));
+               callback(fail_as(
+                   ErrorCode::kConflict,
+                   "{} is not blank ({}), so no {} filesystem is made on it: erase it by hand (wipefs and "
+                   "zeroes) if its content may be lost, or name another device",
+                   device, found.empty() ? "data of unknown kind" : "it holds " + found, type));
              });
 }
 

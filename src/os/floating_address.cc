@@ -53,8 +53,9 @@ struct FloatingAddress::State : std::enable_shared_from_this<FloatingAddress::St
       return {};
     }
     if (*present != 0) {
-      return fail_as(ErrorCode::kConflict, "cannot take {} on {}: interface number {} of this server has it already",
-                     address.text(), interface_name, *present);
+      return fail_as(ErrorCode::kConflict,
+                     "cannot take {} on {}: interface number {} of this server has it already", address.text(),
+                     interface_name, *present);
     }
     if (!interface.speaks_arp) {
       loop.post(guarded([](State& state) { state.take(); }));
@@ -102,11 +103,12 @@ struct FloatingAddress::State : std::enable_shared_from_this<FloatingAddress::St
                         packet.target.same_address(address);
     if (!claims && !probes) return;
     if (std::find(former_owners.begin(), former_owners.end(), packet.sender_mac) != former_owners.end()) return;
-    finish(fail_as(ErrorCode::kConflict,
-                   "cannot take {} on {}: the machine with MAC {} {}. Find it (its lease, if it is a server of this "
-                   "cluster, must have ended) or choose another address",
-                   address.text(), interface_name, packet.sender_mac.text(),
-                   claims ? "answers for it" : "is about to take it"));
+    finish(fail_as(
+        ErrorCode::kConflict,
+        "cannot take {} on {}: the machine with MAC {} {}. Find it (its lease, if it is a server of this "
+        "cluster, must have ended) or choose another address",
+        address.text(), interface_name, packet.sender_mac.text(),
+        claims ? "answers for it" : "is about to take it"));
   }
 
   void take() {
@@ -176,7 +178,8 @@ Status FloatingAddress::release() {
   if (!found) return found.error().code == ErrorCode::kNotFound ? Status() : Status(pass(found));
   auto deleted = delete_address(found->index, state.address);
   if (!deleted) {
-    return fail("cannot remove {} from {}: {}", state.address.text(), state.interface_name, deleted.error().message);
+    return fail("cannot remove {} from {}: {}", state.address.text(), state.interface_name,
+                deleted.error().message);
   }
   return {};
 }

@@ -23,17 +23,19 @@ class FloatingAddress {
 
   using Callback = std::function<void(Status)>;
 
-  /// Probes twice, 40 ms apart, adds the address and announces it (now twice, then after 100 ms, 500 ms, 1 s, 2 s).
-  /// `callback` comes once, from the loop, after about 80 ms; at once if the address is there already (a restarted
-  /// batond): then it is only announced. Errors: kConflict when a foreign MAC answers (unless it is in
-  /// `former_owners`, whose lease has ended) or when another interface of this server has the address; kNotFound
-  /// without the interface; kUnavailable when that is switched off.
+  /// Probes twice, 40 ms apart, adds the address and announces it (now twice, then after 100 ms, 500 ms, 1 s, 2
+  /// s). `callback` comes once, from the loop, after about 80 ms; at once if the address is there already (a
+  /// restarted batond): then it is only announced. Errors: kConflict when a foreign MAC answers (unless it is
+  /// in `former_owners`, whose lease has ended) or when another interface of this server has the address;
+  /// kNotFound without the interface; kUnavailable when that is switched off.
   void acquire(std::vector<MacAddress> former_owners, Callback callback);
 
-  /// Removes the address and stops announcing; fine if it is not there. An acquire() under way ends with an error.
+  /// Removes the address and stops announcing; fine if it is not there. An acquire() under way ends with an
+  /// error.
   Status release();
 
-  /// The whole series of announcements anew, for example when the network has healed. Without effect while not held.
+  /// The whole series of announcements anew, for example when the network has healed. Without effect while not
+  /// held.
   void announce_again();
 
   /// What the kernel says now; read it at each change that a NetworkMonitor reports.

@@ -1,5 +1,5 @@
-// See group_messaging.h. State lives on the loop's thread; a Session is one thread with one libcpg handle. A lost
-// session is never repaired: its thread finalizes the handle, and only then a new session begins.
+// See group_messaging.h. State lives on the loop's thread; a Session is one thread with one libcpg handle. A
+// lost session is never repaired: its thread finalizes the handle, and only then a new session begins.
 #include "src/os/group_messaging.h"
 
 #include <corosync/cpg.h>
@@ -28,10 +28,14 @@ constexpr Duration kLeaveLimit = 200ms;
 
 GroupDeparture::Reason reason_of(uint32_t reason) {
   switch (reason) {
-    case CPG_REASON_LEAVE: return GroupDeparture::Reason::kLeave;
-    case CPG_REASON_NODEDOWN: return GroupDeparture::Reason::kServerDown;
-    case CPG_REASON_PROCDOWN: return GroupDeparture::Reason::kProcessDown;
-    default: return GroupDeparture::Reason::kUnknown;
+    case CPG_REASON_LEAVE:
+      return GroupDeparture::Reason::kLeave;
+    case CPG_REASON_NODEDOWN:
+      return GroupDeparture::Reason::kServerDown;
+    case CPG_REASON_PROCDOWN:
+      return GroupDeparture::Reason::kProcessDown;
+    default:
+      return GroupDeparture::Reason::kUnknown;
   }
 }
 
@@ -42,7 +46,10 @@ GroupMember member_of(const cpg_address& address) { return {ServerId(address.nod
 /// Owned by its thread and by State. What both touch is atomic or under the mutex.
 struct GroupMessaging::Session : std::enable_shared_from_this<GroupMessaging::Session> {
   Session(LoopDoor the_door, std::weak_ptr<State> the_owner, std::string the_group, Duration the_retry)
-      : door(std::move(the_door)), owner(std::move(the_owner)), group(std::move(the_group)), retry(the_retry),
+      : door(std::move(the_door)),
+        owner(std::move(the_owner)),
+        group(std::move(the_group)),
+        retry(the_retry),
         wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
 
   // From the loop's thread.
@@ -50,7 +57,8 @@ struct GroupMessaging::Session : std::enable_shared_from_this<GroupMessaging::Se
   void stop();
   void push(Bytes message);
   bool wait_for_end(Duration limit);
-  /// When the oldest thing still undone began: a call not answered, or a message not accepted. kNever if none.
+  /// When the oldest thing still undone began: a call not answered, a message not accepted, or accepted and not
+  /// come back (corosync takes messages through shared memory even when it hangs). kNever if none.
   Instant stuck_since();
 
   // On the session's own thread.
@@ -66,7 +74,8 @@ struct GroupMessaging::Session : std::enable_shared_from_this<GroupMessaging::Se
   static void on_deliver(cpg_handle_t handle, const cpg_name*, uint32_t server, uint32_t process, void* message,
                          size_t bytes);
   static void on_change(cpg_handle_t handle, const cpg_name*, const cpg_address* members, size_t member_count,
-                        const cpg_address* left, size_t left_count, const cpg_address* joined, size_t joined_count);
+                        const cpg_address* left, size_t left_count, const cpg_address* joined,
+                        size_t joined_count);
   static Session* of(cpg_handle_t handle) {
     void* context = nullptr;
     return cpg_context_get(handle, &context) == CS_OK ? static_cast<Session*>(context) : nullptr;
@@ -81,6 +90,7 @@ struct GroupMessaging::Session : std::enable_shared_from_this<GroupMessaging::Se
   std::mutex mutex;
   std::condition_variable ended_changed;
   std::deque<std::pair<Instant, Bytes>> queue;
+  std::deque<Instant> undelivered;  // when corosync took those of our messages that have not come back
   size_t queued_bytes = 0;
   bool ended = false;
   std::atomic<bool> stopping{false};
@@ -96,7 +106,10 @@ struct GroupMessaging::Session : std::enable_shared_from_this<GroupMessaging::Se
 /// The loop's side.
 struct GroupMessaging::State : std::enable_shared_from_this<GroupMessaging::State> {
   State(EventLoop& the_loop, std::string the_group, Callbacks the_callbacks, Options the_options)
-      : loop(the_loop), door(the_loop), group(std::move(the_group)), callbacks(std::move(the_callbacks)),
+      : loop(the_loop),
+        door(the_loop),
+        group(std::move(the_group)),
+        callbacks(std::move(the_callbacks)),
         options(the_options) {}
 
   void begin() {
@@ -164,7 +177,8 @@ struct GroupMessaging::State : std::enable_shared_from_this<GroupMessaging::Stat
   void check_stuck_now() {
     const Instant since = session->stuck_since();
     if (since != kNever && EventLoop::now() - since > options.stuck_limit) {
-      lose(fmt::format("corosync has not taken a message for {} ms", to_ms(EventLoop::now() - since)));
+      lose(fmt::format("corosync has not delivered a message of ours for {} ms",
+                       to_ms(EventLoop::now() - since)));
       return;
     }
     check_stuck();
@@ -213,6 +227,7 @@ Instant GroupMessaging::Session::stuck_since() {
   const int64_t call = call_began_ns;
   std::lock_guard lock(mutex);
   Instant oldest = queue.empty() ? kNever : queue.front().first;
+  if (!undelivered.empty()) oldest = std::min(oldest, undelivered.front());
   return call == 0 ? oldest : std::min(oldest, Instant(Duration(call)));
 }
 
@@ -318,10 +333,12 @@ bool GroupMessaging::Session::send_queued(bool& again) {
       return true;
     }
     if (error != CS_OK) {
-      reason = fmt::format("corosync refused a message of {} bytes: {}", part.iov_len, corosync_error_text(error));
+      reason =
+          fmt::format("corosync refused a message of {} bytes: {}", part.iov_len, corosync_error_text(error));
       return false;
     }
     lock.lock();
+    undelivered.push_back(EventLoop::now());
     queued_bytes -= queue.front().second.size();
     queue.pop_front();
   }
@@ -329,14 +346,18 @@ bool GroupMessaging::Session::send_queued(bool& again) {
   return true;
 }
 
-void GroupMessaging::Session::on_deliver(cpg_handle_t handle, const cpg_name*, uint32_t server, uint32_t process,
-                                         void* message, size_t bytes) {
+void GroupMessaging::Session::on_deliver(cpg_handle_t handle, const cpg_name*, uint32_t server,
+                                         uint32_t process, void* message, size_t bytes) {
   Session* session = of(handle);
   if (session == nullptr) return;
+  if (server == session->local && process == static_cast<uint32_t>(::getpid())) {
+    std::lock_guard lock(session->mutex);
+    if (!session->undelivered.empty()) session->undelivered.pop_front();
+  }
   const auto* begin = static_cast<const uint8_t*>(message);
   auto copy = std::make_shared<Bytes>(begin, begin + bytes);
-  session->tell([self = session->shared_from_this(), sender = GroupMember{ServerId(server), process}, copy](
-                    State& state) { state.message(self, sender, *copy); });
+  session->tell([self = session->shared_from_this(), sender = GroupMember{ServerId(server), process},
+                 copy](State& state) { state.message(self, sender, *copy); });
 }
 
 void GroupMessaging::Session::on_change(cpg_handle_t handle, const cpg_name*, const cpg_address* members,
@@ -387,10 +408,12 @@ GroupMember GroupMessaging::self() const { return {state_->local, static_cast<ui
 std::string GroupMessaging::waiting_for() const { return state_->is_joined ? "" : state_->waiting; }
 
 Status GroupMessaging::send(Bytes message) {
-  if (!state_->is_joined) return fail_as(ErrorCode::kUnavailable, "not in group {}: {}", state_->group, state_->waiting);
+  if (!state_->is_joined)
+    return fail_as(ErrorCode::kUnavailable, "not in group {}: {}", state_->group, state_->waiting);
   if (message.size() > kMaximumMessageBytes) {
-    return fail_as(ErrorCode::kInvalid, "a message of {} bytes cannot be sent: split it into parts of at most {}",
-                   message.size(), kMaximumMessageBytes);
+    return fail_as(ErrorCode::kInvalid,
+                   "a message of {} bytes cannot be sent: split it into parts of at most {}", message.size(),
+                   kMaximumMessageBytes);
   }
   auto& session = *state_->session;
   {

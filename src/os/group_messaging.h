@@ -1,6 +1,7 @@
-// GroupMessaging: one corosync process group (libcpg): agreed, totally ordered messages and views. libcpg's calls have
-// no time-out and a handle is not thread-safe, so each session (handle) belongs to one thread of its own; messages and
-// views reach the loop in exactly the order of delivery. The interface is for the loop's thread.
+// GroupMessaging: one corosync process group (libcpg): agreed, totally ordered messages and views. libcpg's
+// calls have no time-out and a handle is not thread-safe, so each session (handle) belongs to one thread of its
+// own; messages and views reach the loop in exactly the order of delivery. The interface is for the loop's
+// thread.
 #pragma once
 
 #include <functional>
@@ -40,14 +41,15 @@ class GroupMessaging {
     std::function<void(const GroupView&)> on_view;
     /// Our own messages come back in their place, too.
     std::function<void(const GroupMember& sender, std::span<const uint8_t> message)> on_message;
-    /// The session is gone with everything not yet delivered: other members see us leave. Joining again goes on by
-    /// itself; the next on_view is a new beginning.
+    /// The session is gone with everything not yet delivered: other members see us leave. Joining again goes on
+    /// by itself; the next on_view is a new beginning.
     std::function<void(const std::string& reason)> on_lost;
   };
   struct Options {
-    Duration retry = 20ms;                      // between attempts to reach corosync
-    Duration stuck_limit = 5s;                  // a message not accepted, or a call not answered, for so long: lost
-    size_t queue_bytes = 64u * 1024u * 1024u;   // accepted by send() but not by corosync
+    Duration retry = 20ms;       // between attempts to reach corosync
+    Duration stuck_limit = 10s;  // an own message not come back, or a call not answered, for so long:
+                                 // lost. Must exceed the time a new membership takes
+    size_t queue_bytes = 64u * 1024u * 1024u;  // accepted by send() but not by corosync
   };
 
   /// Largest message send() takes; what is larger must be split by the caller.
@@ -73,8 +75,8 @@ class GroupMessaging {
   /// Why the last attempt to join did not succeed, for status displays; empty when joined.
   std::string waiting_for() const;
 
-  /// Multicasts to all members, ourselves included. Errors: kUnavailable when not joined or when the queue is full,
-  /// kInvalid above kMaximumMessageBytes. No error does not mean delivered: that is when it comes back.
+  /// Multicasts to all members, ourselves included. Errors: kUnavailable when not joined or when the queue is
+  /// full, kInvalid above kMaximumMessageBytes. No error does not mean delivered: that is when it comes back.
   Status send(Bytes message);
 
  private:

@@ -1,5 +1,5 @@
-// Helper processes: everything that can hang (mount, fsck, umount, ...) runs in one, with a deadline, so that the loop
-// never waits. One thread: the loop's.
+// Helper processes: everything that can hang (mount, fsck, umount, ...) runs in one, with a deadline, so that
+// the loop never waits. One thread: the loop's.
 #pragma once
 
 #include <functional>
@@ -28,9 +28,10 @@ struct HelperOutput {
 
 using HelperCallback = std::function<void(Result<HelperOutput>)>;
 
-/// Runs a command; `callback` is called exactly once, from the loop, never from inside this call. An error says what
-/// was waited for, which command, how it ended and its last lines; its code is kTimeout after the deadline. A
-/// command that cannot even be killed (stuck in the kernel) is reported two seconds after the deadline.
+/// Runs a command; `callback` is called exactly once, from the loop, never from inside this call. An error says
+/// what was waited for, which command, how it ended and its last lines; its code is kTimeout after the
+/// deadline. A command that cannot even be killed (stuck in the kernel) is reported two seconds after the
+/// deadline.
 void run_helper(EventLoop& loop, HelperRequest request, HelperCallback callback);
 
 /// The last `lines` lines of `text`, joined by " | ".

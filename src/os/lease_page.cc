@@ -18,7 +18,8 @@ LeasePageLayout* map_page(const std::string& path, bool writable) {
   OwnedFd file(::open(path.c_str(), (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW));
   struct stat status {};
   if (!file || ::fstat(file.get(), &status) != 0 || status.st_size != kLeasePageBytes) return nullptr;
-  void* memory = ::mmap(nullptr, kLeasePageBytes, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, file.get(), 0);
+  void* memory =
+      ::mmap(nullptr, kLeasePageBytes, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, file.get(), 0);
   return memory == MAP_FAILED ? nullptr : static_cast<LeasePageLayout*>(memory);
 }
 
@@ -65,7 +66,9 @@ void LeaseWriter::set_deadline(Instant deadline) {
   page_->deadline_ns.store(to_ns(deadline), std::memory_order_release);
 }
 
-Instant LeaseWriter::deadline() const { return Instant(Duration(page_->deadline_ns.load(std::memory_order_acquire))); }
+Instant LeaseWriter::deadline() const {
+  return Instant(Duration(page_->deadline_ns.load(std::memory_order_acquire)));
+}
 
 LeaseReader::LeaseReader(std::string path) : path_(std::move(path)) { reopen(); }
 

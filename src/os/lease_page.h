@@ -1,5 +1,5 @@
-// The lease page: one page of shared memory (a file on /run) with the instant at which this server's right to hold
-// groups ends. batond (later baton-guard) writes it, the data plane reads it before each acknowledgement.
+// The lease page: one page of shared memory (a file on /run) with the instant at which this server's right to
+// hold groups ends. batond (later baton-guard) writes it, the data plane reads it before each acknowledgement.
 // One writer; any number of readers, any process, any thread. See docs/protocol.md, "Leases".
 #pragma once
 
@@ -28,8 +28,8 @@ constexpr size_t kLeasePageBytes = 4096;
 
 class LeaseWriter {
  public:
-  /// Opens the page, or creates it (atomically, with no lease). A valid page of this server keeps its deadline, so a
-  /// restart of the writer does not end a lease; anything else is replaced.
+  /// Opens the page, or creates it (atomically, with no lease). A valid page of this server keeps its deadline,
+  /// so a restart of the writer does not end a lease; anything else is replaced.
   static Result<LeaseWriter> open(const std::string& path, ServerId server);
 
   LeaseWriter(LeaseWriter&& other) noexcept;
@@ -54,7 +54,8 @@ class LeaseReader {
   LeaseReader& operator=(LeaseReader&& other) noexcept;
   ~LeaseReader();
 
-  /// One atomic load. Instant{} (long past) without a page. A caller that holds I/O because of that calls reopen().
+  /// One atomic load. Instant{} (long past) without a page. A caller that holds I/O because of that calls
+  /// reopen().
   Instant deadline() const {
     return page_ == nullptr ? Instant{} : Instant(Duration(page_->deadline_ns.load(std::memory_order_acquire)));
   }

@@ -1,5 +1,5 @@
-// The state of the interconnects as corosync sees them (its statistics map). Reads on a thread of its own, because
-// libcmap's calls have no time-out. The interface is for the loop's thread.
+// The state of the interconnects as corosync sees them (its statistics map). Reads on a thread of its own,
+// because libcmap's calls have no time-out. The interface is for the loop's thread.
 #pragma once
 
 #include <functional>
@@ -27,8 +27,8 @@ class LinkStatusReader {
   LinkStatusReader& operator=(const LinkStatusReader&) = delete;
 
   using Callback = std::function<void(Result<std::vector<LinkStatus>>)>;
-  /// The links to all peers, sorted; this server itself (if given) is left out. Errors: kUnavailable when corosync
-  /// is not there, or when the previous read has not been answered yet.
+  /// The links to all peers, sorted; this server itself (if given) is left out. Errors: kUnavailable when
+  /// corosync is not there, or when the previous read has not been answered yet.
   void read(ServerId local, Callback callback);
 
  private:

@@ -21,7 +21,8 @@ struct MountEntry {
   std::string device;  // "7:0", as in /proc/PID/maps but decimal
 };
 
-/// The mounts of this process's namespace, in mount order: of two on one mount point the later covers the earlier.
+/// The mounts of this process's namespace, in mount order: of two on one mount point the later covers the
+/// earlier.
 Result<std::vector<MountEntry>> read_mount_table();
 /// The same from the text of a mountinfo file.
 std::vector<MountEntry> parse_mount_table(std::string_view text);

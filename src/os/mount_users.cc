@@ -119,7 +119,8 @@ std::string describe(const std::vector<MountUser>& users) {
                         user.process == 0 ? "" : fmt::format(" ({})", user.process), user.how);
   }
   if (users.size() > kDescribed) text += fmt::format("; and {} more", users.size() - kDescribed);
-  return text.empty() ? "nobody that can be seen (perhaps in another mount namespace, or the kernel itself)" : text;
+  return text.empty() ? "nobody that can be seen (perhaps in another mount namespace, or the kernel itself)"
+                      : text;
 }
 
 }  // namespace baton

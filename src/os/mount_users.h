@@ -1,5 +1,5 @@
-// Who keeps a filesystem busy: processes with a file, directory or mapping on it. Looked for on a thread of its own,
-// because /proc of a stuck process can hang. The interface is for the loop's thread.
+// Who keeps a filesystem busy: processes with a file, directory or mapping on it. Looked for on a thread of its
+// own, because /proc of a stuck process can hang. The interface is for the loop's thread.
 #pragma once
 
 #include <sys/types.h>
@@ -18,8 +18,8 @@ struct MountUser {
   std::string how;  // "working directory", "open file /data/x", ...
 };
 
-/// Calls `callback` once, with what was found until `limit` at most. Processes in other mount namespaces are found by
-/// their mapped files only.
+/// Calls `callback` once, with what was found until `limit` at most. Processes in other mount namespaces are
+/// found by their mapped files only.
 void find_mount_users(EventLoop& loop, const std::string& mount_point, Duration limit,
                       std::function<void(std::vector<MountUser>)> callback);
 

@@ -28,7 +28,8 @@ Socket open_socket(int flags, unsigned groups) {
   return socket;
 }
 
-/// Sends one request and hands each answer to `on_answer`. Errors carry errno in their text; `error_number` too.
+/// Sends one request and hands each answer to `on_answer`. Errors carry errno in their text; `error_number`
+/// too.
 Status ask(nlmsghdr* request, const std::function<void(const nlmsghdr*)>& on_answer, int& error_number) {
   Socket socket = open_socket(0, 0);
   error_number = errno;
@@ -123,7 +124,8 @@ Status change_address(uint16_t type, uint16_t flags, int interface_index, const 
   mnl_attr_put(header_of(buffer), IFA_LOCAL, address.address_bytes(), address.address.data());
   mnl_attr_put(header_of(buffer), IFA_ADDRESS, address.address_bytes(), address.address.data());
   int error_number = 0;
-  auto done = ask(header_of(buffer), [](const nlmsghdr*) {}, error_number);
+  auto done = ask(
+      header_of(buffer), [](const nlmsghdr*) {}, error_number);
   if (!done && error_number == harmless_error) return {};
   return done;
 }
@@ -157,7 +159,8 @@ Result<std::vector<AssignedAddress>> list_addresses() {
   std::vector<AssignedAddress> addresses;
   int error_number = 0;
   auto done = ask(
-      header_of(buffer), [&](const nlmsghdr* header) { addresses.push_back(parse_address(header)); }, error_number);
+      header_of(buffer), [&](const nlmsghdr* header) { addresses.push_back(parse_address(header)); },
+      error_number);
   if (!done) return pass(done);
   return addresses;
 }
@@ -181,20 +184,23 @@ Result<NetworkInterface> find_interface_for(const InterfaceAddress& address) {
       if (interface.index == assigned.interface_index) return std::move(interface);
     }
   }
-  return fail_as(ErrorCode::kNotFound,
-                 "no interface of this server is in the network of {}: give one an address of that network, or name "
-                 "the interface in the configuration",
-                 address.text());
+  return fail_as(
+      ErrorCode::kNotFound,
+      "no interface of this server is in the network of {}: give one an address of that network, or name "
+      "the interface in the configuration",
+      address.text());
 }
 
 struct NetworkMonitor::State {
   State(Socket the_socket, std::function<void()> the_callback)
       : socket(std::move(the_socket)), on_change(std::move(the_callback)) {}
 
-  /// Drains; what was said does not matter, since the listener reads anew. ENOBUFS (notices lost) counts as a notice.
+  /// Drains; what was said does not matter, since the listener reads anew. ENOBUFS (notices lost) counts as a
+  /// notice.
   void readable() {
     char buffer[kBufferBytes];
-    while (::recv(mnl_socket_get_fd(socket.get()), buffer, sizeof buffer, MSG_DONTWAIT) > 0 || errno == ENOBUFS) {
+    while (::recv(mnl_socket_get_fd(socket.get()), buffer, sizeof buffer, MSG_DONTWAIT) > 0 ||
+           errno == ENOBUFS) {
       errno = 0;
     }
     auto callback = on_change;

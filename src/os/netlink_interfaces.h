@@ -1,5 +1,5 @@
-// Interfaces and their addresses through rtnetlink: read, add, delete, and notice changes. The kernel answers at once
-// (it may wait for its own network lock, milliseconds). One thread: the loop's.
+// Interfaces and their addresses through rtnetlink: read, add, delete, and notice changes. The kernel answers
+// at once (it may wait for its own network lock, milliseconds). One thread: the loop's.
 #pragma once
 
 #include <functional>
@@ -16,8 +16,8 @@ namespace baton {
 struct NetworkInterface {
   int index = 0;
   std::string name;
-  bool up = false;        // switched on by the administrator
-  bool carrier = false;   // the cable is in
+  bool up = false;       // switched on by the administrator
+  bool carrier = false;  // the cable is in
   bool speaks_arp = false;
   MacAddress mac;
 };
@@ -41,8 +41,8 @@ Status delete_address(int interface_index, const InterfaceAddress& address);
 /// kNotFound otherwise, with what to do.
 Result<NetworkInterface> find_interface_for(const InterfaceAddress& address);
 
-/// Calls `on_change` (soon, several changes as one) when an interface or an address of this namespace changed, or when
-/// notices were lost: read anew what you care about.
+/// Calls `on_change` (soon, several changes as one) when an interface or an address of this namespace changed,
+/// or when notices were lost: read anew what you care about.
 class NetworkMonitor {
  public:
   static Result<NetworkMonitor> open(EventLoop& loop, std::function<void()> on_change);

@@ -10,16 +10,16 @@
 namespace baton {
 
 std::string MacAddress::text() const {
-  return fmt::format("{:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}", bytes[0], bytes[1], bytes[2], bytes[3], bytes[4],
-                     bytes[5]);
+  return fmt::format("{:02x}:{:02x}:{:02x}:{:02x}:{:02x}:{:02x}", bytes[0], bytes[1], bytes[2], bytes[3],
+                     bytes[4], bytes[5]);
 }
 
 Result<MacAddress> parse_mac_address(const std::string& text) {
   MacAddress mac;
   auto& b = mac.bytes;
   int end = 0;
-  int count = std::sscanf(text.c_str(), "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx%n", &b[0], &b[1], &b[2], &b[3], &b[4],
-                          &b[5], &end);
+  int count = std::sscanf(text.c_str(), "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx%n", &b[0], &b[1], &b[2], &b[3],
+                          &b[4], &b[5], &end);
   if (count == 6 && static_cast<size_t>(end) == text.size()) return mac;
   return fail_as(ErrorCode::kInvalid, "'{}' is no MAC address like 02:00:0a:01:00:01", text);
 }
@@ -46,8 +46,8 @@ Result<InterfaceAddress> parse_interface_address(const std::string& text) {
   InterfaceAddress address;
   char* end = nullptr;
   const long length = slash == std::string::npos ? -1 : std::strtol(text.c_str() + slash + 1, &end, 10);
-  if (slash == std::string::npos || end == text.c_str() + slash + 1 || *end != '\0' || length < 1 || length > 32 ||
-      ::inet_pton(AF_INET, text.substr(0, slash).c_str(), address.address.data()) != 1) {
+  if (slash == std::string::npos || end == text.c_str() + slash + 1 || *end != '\0' || length < 1 ||
+      length > 32 || ::inet_pton(AF_INET, text.substr(0, slash).c_str(), address.address.data()) != 1) {
     return fail_as(ErrorCode::kInvalid, "'{}' is no IPv4 address with a prefix length like 10.1.0.10/24", text);
   }
   const uint8_t first = address.address[0];

@@ -1,6 +1,6 @@
-// baton-shim: the parent of one supervised service. It outlives batond, so that the service and its exit status do.
-// Started by batond with the specification's file as argument and its listening socket as descriptor 3; stays until
-// it is told to forget. One thread.
+// baton-shim: the parent of one supervised service. It outlives batond, so that the service and its exit status
+// do. Started by batond with the specification's file as argument and its listening socket as descriptor 3;
+// stays until it is told to forget. One thread.
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -84,7 +84,8 @@ class Shim {
   void publish() {
     if (report_.state == ShimReport::State::kEnded && !spec_.status_file.empty()) {
       auto written = replace_text_file(spec_.status_file, to_line(report_), 0600);
-      if (!written) std::fprintf(stderr, "baton-shim %s: %s\n", spec_.name.c_str(), written.error().message.c_str());
+      if (!written)
+        std::fprintf(stderr, "baton-shim %s: %s\n", spec_.name.c_str(), written.error().message.c_str());
     }
     for (auto& client : clients_) send_report(client);
   }
@@ -130,7 +131,8 @@ class Shim {
     if (command == "status") send_report(client);
     if (command == "stop") stop();
     if (command == "kill") kill();
-    if (command == "forget" && report_.state == ShimReport::State::kEnded) forget();
+    // Its files are batond's to remove: a new shim of this name may own them by now.
+    if (command == "forget" && report_.state == ShimReport::State::kEnded) loop_.stop();
   }
 
   void stop() {
@@ -149,25 +151,9 @@ class Shim {
 
   void kill() {
     auto killed = kill_control_group(spec_.control_group);
-    if (!killed) std::fprintf(stderr, "baton-shim %s: %s\n", spec_.name.c_str(), killed.error().message.c_str());
+    if (!killed)
+      std::fprintf(stderr, "baton-shim %s: %s\n", spec_.name.c_str(), killed.error().message.c_str());
     child_.kill_all();
-  }
-
-  void forget() {
-    const ShimPaths paths = paths_of();
-    for (const auto& path : {paths.socket(spec_.name), paths.spec(spec_.name), paths.log(spec_.name)}) {
-      ::unlink(path.c_str());
-    }
-    loop_.stop();
-  }
-
-  /// The files lie beside the socket, whose place is in its own name.
-  ShimPaths paths_of() const {
-    char buffer[sizeof(sockaddr_storage)] = {};
-    socklen_t length = sizeof buffer;
-    ::getsockname(listener_.get(), reinterpret_cast<sockaddr*>(buffer), &length);
-    const std::string path = buffer + sizeof(sa_family_t);
-    return {path.substr(0, path.rfind('/'))};
   }
 
   static constexpr Duration kForGood = Duration::max();
@@ -183,7 +169,8 @@ class Shim {
 
 int shim_main(int count, char** arguments) {
   if (count != 2) {
-    std::fprintf(stderr, "baton-shim is started by batond: baton-shim SPECIFICATION.json, socket as descriptor 3\n");
+    std::fprintf(stderr,
+                 "baton-shim is started by batond: baton-shim SPECIFICATION.json, socket as descriptor 3\n");
     return 2;
   }
   auto text = read_text_file(arguments[1]);

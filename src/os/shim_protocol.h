@@ -1,6 +1,6 @@
-// What batond and a shim say to each other: the service's specification (argument of the shim) and JSON lines over a
-// unix socket. batond: {"command": "status" | "stop" | "kill" | "forget"}. The shim, at each connection, at each
-// change and in answer to "status": ShimReport as one object. Plain values, any thread.
+// What batond and a shim say to each other: the service's specification (argument of the shim) and JSON lines
+// over a unix socket. batond: {"command": "status" | "stop" | "kill" | "forget"}. The shim, at each connection,
+// at each change and in answer to "status": ShimReport as one object. Plain values, any thread.
 #pragma once
 
 #include <signal.h>
@@ -24,11 +24,11 @@ struct ServiceSpec {
   std::vector<std::string> environment;  // NAME=value
   std::string user;                      // empty: root
   std::string working_directory = "/";
-  std::string control_group;             // directory; made by batond before the start
-  std::string log_file;                  // stdout and stderr are appended
-  int stop_signal = SIGTERM;             // to the main process
-  Duration stop_timeout = 20s;           // then everything is killed
-  std::string status_file;               // the last report is written here at the end; empty: nowhere
+  std::string control_group;    // directory; made by batond before the start
+  std::string log_file;         // stdout and stderr are appended
+  int stop_signal = SIGTERM;    // to the main process
+  Duration stop_timeout = 20s;  // then everything is killed
+  std::string status_file;      // the last report is written here at the end; empty: nowhere
 };
 
 /// The state of a service under its shim.

@@ -20,8 +20,8 @@ namespace baton {
 namespace {
 
 constexpr Duration kReadyInterval = 50ms;
-constexpr Duration kDeathLimit = 10s;        // from SIGKILL to an empty control group
-constexpr Duration kFirstReportLimit = 5s;   // from connecting to the shim's first words
+constexpr Duration kDeathLimit = 10s;       // from SIGKILL to an empty control group
+constexpr Duration kFirstReportLimit = 5s;  // from connecting to the shim's first words
 
 Result<sockaddr_un> socket_address(const std::string& path) {
   sockaddr_un address{};
@@ -45,7 +45,8 @@ Result<OwnedFd> listen_on(const std::string& path) {
   return socket;
 }
 
-/// kNotFound: no shim behind this path. Connecting to a unix socket never waits unless its queue is full (EAGAIN).
+/// kNotFound: no shim behind this path. Connecting to a unix socket never waits unless its queue is full
+/// (EAGAIN).
 Result<OwnedFd> connect_to(const std::string& path) {
   auto address = socket_address(path);
   if (!address) return pass(address);
@@ -71,7 +72,9 @@ bool is_fit_name(const std::string& name) {
 struct SupervisedService::Link : std::enable_shared_from_this<SupervisedService::Link> {
   Link(EventLoop& the_loop, std::string the_program, ShimPaths the_paths,
        std::function<void(const ServiceEnd&)> the_callback)
-      : loop(the_loop), shim_program(std::move(the_program)), paths(std::move(the_paths)),
+      : loop(the_loop),
+        shim_program(std::move(the_program)),
+        paths(std::move(the_paths)),
         on_end(std::move(the_callback)) {}
 
   /// Wraps a member call so that it is dropped when the owner is gone.
@@ -90,8 +93,9 @@ struct SupervisedService::Link : std::enable_shared_from_this<SupervisedService:
     auto left = control_group_populated(spec.control_group);
     if (!left) return pass(left);
     if (*left) {
-      return fail_as(ErrorCode::kConflict, "service {} cannot be started, an earlier run has left {}: kill it first",
-                     spec.name, fmt::join(control_group_processes(spec.control_group), ", "));
+      return fail_as(ErrorCode::kConflict,
+                     "service {} cannot be started, an earlier run has left {}: kill it first", spec.name,
+                     fmt::join(control_group_processes(spec.control_group), ", "));
     }
     auto listener = listen_on(paths.socket(spec.name));
     if (!listener) return pass(listener);
@@ -99,7 +103,8 @@ struct SupervisedService::Link : std::enable_shared_from_this<SupervisedService:
     options.argv = {shim_program, paths.spec(spec.name)};
     options.new_session = true;
     options.passed_descriptors = {listener->get()};
-    options.output = ChildOptions::Output::kLogFile;  // not the service's: that may lie on a filesystem to unmount
+    options.output =
+        ChildOptions::Output::kLogFile;  // not the service's: that may lie on a filesystem to unmount
     options.log_file = paths.log(spec.name);
     auto shim = ChildProcess::spawn(loop, std::move(options), [](const ChildEnd&) {});
     if (!shim) return pass(shim);
@@ -192,9 +197,9 @@ struct SupervisedService::Link : std::enable_shared_from_this<SupervisedService:
     socket.close();
     ready_timer.cancel();
     clear_control_group(loop, spec.control_group, kDeathLimit, guarded([](Link& link, Status cleared) {
-      link.remove_files();
-      link.lost_and_cleared(std::move(cleared));
-    }));
+                          link.remove_files();
+                          link.lost_and_cleared(std::move(cleared));
+                        }));
   }
 
   void lost_and_cleared(Status cleared) {
@@ -223,7 +228,7 @@ struct SupervisedService::Link : std::enable_shared_from_this<SupervisedService:
   void check_ready() {
     if (ready.argv.empty()) return became_ready();
     const Duration left = ready_until - EventLoop::now();
-    if (left <= Duration::zero()) return not_ready("no answer yet");
+    if (left <= Duration::zero()) return not_ready();
     run_helper(loop,
                {.purpose = "asking whether service " + spec.name + " is ready",
                 .argv = ready.argv,
@@ -233,7 +238,8 @@ struct SupervisedService::Link : std::enable_shared_from_this<SupervisedService:
                guarded([](Link& link, Result<HelperOutput> output) {
                  if (!link.on_ready) return;
                  if (output) return link.became_ready();
-                 if (EventLoop::now() >= link.ready_until) return link.not_ready(output.error().message);
+                 link.not_ready_because = output.error().message;
+                 if (EventLoop::now() >= link.ready_until) return link.not_ready();
                  link.ready_timer =
                      link.loop.after(kReadyInterval, link.guarded([](Link& later) { later.check_ready(); }));
                }));
@@ -244,14 +250,15 @@ struct SupervisedService::Link : std::enable_shared_from_this<SupervisedService:
     std::exchange(on_ready, nullptr)({});
   }
 
-  void not_ready(const std::string& why) {
+  void not_ready() {
     state = State::kRunning;
     std::exchange(on_ready, nullptr)(fail_as(ErrorCode::kTimeout, "service {} was not ready within {} ms: {}",
-                                             spec.name, to_ms(ready.deadline), why));
+                                             spec.name, to_ms(ready.deadline), not_ready_because));
   }
 
   void end_it(const char* how, Callback callback) {
-    if (auto waiting = std::exchange(on_ready, nullptr)) waiting(fail("service {} was told to stop", spec.name));
+    if (auto waiting = std::exchange(on_ready, nullptr))
+      waiting(fail("service {} was told to stop", spec.name));
     ready_timer.cancel();
     if (auto earlier = std::exchange(on_stopped, nullptr)) {
       callback = [earlier, callback = std::move(callback)](Status status) {
@@ -282,13 +289,14 @@ struct SupervisedService::Link : std::enable_shared_from_this<SupervisedService:
   }
 
   void limit_death(Duration limit = kDeathLimit) {
-    stop_timer = loop.after(limit, guarded([limit](Link& link) {
-      auto callback = std::exchange(link.on_stopped, nullptr);
-      if (!callback) return;
-      callback(fail_as(ErrorCode::kTimeout, "service {} cannot be stopped: after {} ms there are still {}",
-                       link.spec.name, to_ms(limit),
-                       fmt::join(control_group_processes(link.spec.control_group), ", ")));
-    }));
+    stop_timer = loop.after(
+        limit, guarded([limit](Link& link) {
+          auto callback = std::exchange(link.on_stopped, nullptr);
+          if (!callback) return;
+          callback(fail_as(ErrorCode::kTimeout, "service {} cannot be stopped: after {} ms there are still {}",
+                           link.spec.name, to_ms(limit),
+                           fmt::join(control_group_processes(link.spec.control_group), ", ")));
+        }));
   }
 
   /// Nothing of the service is left and its end is known: the shim may go.
@@ -311,6 +319,7 @@ struct SupervisedService::Link : std::enable_shared_from_this<SupervisedService:
   ServiceSpec spec;
   ReadyCheck ready;
   Instant ready_until{};
+  std::string not_ready_because = "it was not asked yet";
   State state = State::kNone;
   std::optional<ShimReport> report;
   OwnedFd socket;
@@ -332,14 +341,16 @@ void SupervisedService::start(ServiceSpec spec, ReadyCheck ready, Callback callb
     link.loop.post([to = std::move(to), why = std::move(why)] { to(why); });
   };
   if (!is_fit_name(spec.name) || spec.argv.empty() || spec.control_group.empty()) {
-    return refuse(std::move(callback), fail_as(ErrorCode::kInvalid,
-                                               "service '{}' needs a name of letters, digits, '-', '_' and '.', a "
-                                               "command and a control group",
-                                               spec.name));
+    return refuse(std::move(callback),
+                  fail_as(ErrorCode::kInvalid,
+                          "service '{}' needs a name of letters, digits, '-', '_' and '.', a "
+                          "command and a control group",
+                          spec.name));
   }
   if (link.socket || connect_to(link.paths.socket(spec.name))) {
-    return refuse(std::move(callback),
-                  fail_as(ErrorCode::kConflict, "service {} has a shim already: adopt it, or stop it first", spec.name));
+    return refuse(
+        std::move(callback),
+        fail_as(ErrorCode::kConflict, "service {} has a shim already: adopt it, or stop it first", spec.name));
   }
   link.spec = std::move(spec);
   link.ready = std::move(ready);
@@ -365,13 +376,13 @@ void SupervisedService::adopt(const std::string& name, const std::string& contro
     }));
     return;
   }
-  link.first_report_timer =
-      link.loop.after(kFirstReportLimit, link.guarded([](SupervisedService::Link& later) {
-        if (later.on_adopted) {
-          std::exchange(later.on_adopted, nullptr)(fail_as(
-              ErrorCode::kTimeout, "the shim of service {} does not answer: kill it and start anew", later.spec.name));
-        }
-      }));
+  link.first_report_timer = link.loop.after(kFirstReportLimit, link.guarded([](SupervisedService::Link& later) {
+    if (later.on_adopted) {
+      std::exchange(later.on_adopted, nullptr)(
+          fail_as(ErrorCode::kTimeout, "the shim of service {} does not answer: kill it and start anew",
+                  later.spec.name));
+    }
+  }));
 }
 
 void SupervisedService::stop(Callback callback) { link_->end_it("stop", std::move(callback)); }

@@ -37,7 +37,8 @@ Result<SystemUser> find_system_user(const std::string& name) {
   std::vector<char> group_buffer(256 * 1024);
   group group_entry{};
   group* group_found = nullptr;
-  while (::fgetgrent_r(groups.get(), &group_entry, group_buffer.data(), group_buffer.size(), &group_found) == 0 &&
+  while (::fgetgrent_r(groups.get(), &group_entry, group_buffer.data(), group_buffer.size(), &group_found) ==
+             0 &&
          group_found != nullptr) {
     for (char** member = group_entry.gr_mem; *member != nullptr; ++member) {
       if (name == *member && group_entry.gr_gid != user.group_id) user.groups.push_back(group_entry.gr_gid);

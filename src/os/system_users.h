@@ -1,5 +1,5 @@
-// Users by name from /etc/passwd and /etc/group, read without the name service switch, which may block on a network.
-// Any thread.
+// Users by name from /etc/passwd and /etc/group, read without the name service switch, which may block on a
+// network. Any thread.
 #pragma once
 
 #include <sys/types.h>

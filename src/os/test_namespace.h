@@ -1,5 +1,5 @@
-// For tests only: runs a piece of a test in namespaces of its own (network, mounts, ...), in a forked child, so that
-// nothing of the machine is touched and everything is gone afterwards, whatever happens.
+// For tests only: runs a piece of a test in namespaces of its own (network, mounts, ...), in a forked child, so
+// that nothing of the machine is touched and everything is gone afterwards, whatever happens.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -16,15 +16,16 @@
 
 namespace baton {
 
-/// `flags` as for unshare(2). With CLONE_NEWPID everything the test left running dies with it. A test that takes
-/// longer than `limit_seconds` is killed and fails.
+/// `flags` as for unshare(2). With CLONE_NEWPID everything the test left running dies with it. A test that
+/// takes longer than `limit_seconds` is killed and fails.
 inline void in_namespaces(int flags, const std::function<void()>& body, unsigned limit_seconds = 60) {
   std::fflush(nullptr);
   pid_t child = ::fork();
   ASSERT_GE(child, 0);
   if (child == 0) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (::unshare(flags | CLONE_NEWNS) != 0 || ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
+    if (::unshare(flags | CLONE_NEWNS) != 0 ||
+        ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
       std::perror("unshare");
       ::_exit(2);
     }
@@ -48,8 +49,6 @@ inline void in_namespaces(int flags, const std::function<void()>& body, unsigned
   EXPECT_EQ(WEXITSTATUS(status), 0) << "the test in its namespace failed, see above";
 }
 
-inline void shell_or_fail(const std::string& command) {
-  ASSERT_EQ(::system(command.c_str()), 0) << command;
-}
+inline void shell_or_fail(const std::string& command) { ASSERT_EQ(::system(command.c_str()), 0) << command; }
 
 }  // namespace baton

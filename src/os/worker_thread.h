@@ -1,5 +1,6 @@
-// WorkerThread: a thread for library calls that may hang (corosync's IPC has no time-out, /proc of a stuck process).
-// Jobs run there one after the other; answers come back through EventLoop::post. Owned by the loop's thread.
+// WorkerThread: a thread for library calls that may hang (corosync's IPC has no time-out, /proc of a stuck
+// process). Jobs run there one after the other; answers come back through EventLoop::post. Owned by the loop's
+// thread.
 #pragma once
 
 #include <functional>
@@ -24,8 +25,8 @@ class WorkerThread {
   std::shared_ptr<Shared> shared_;
 };
 
-/// The way from another thread back to a loop that may be gone by then. Copies share one door; any thread posts, the
-/// loop's thread closes it, at the latest before the loop dies.
+/// The way from another thread back to a loop that may be gone by then. Copies share one door; any thread
+/// posts, the loop's thread closes it, at the latest before the loop dies.
 class LoopDoor {
  public:
   explicit LoopDoor(EventLoop& loop);
