@@ -1,5 +1,6 @@
-// `up`: see lab_lifecycle.h. Everything that can run side by side does: disks and members start at once, then the
-// links are made, then the cluster is created in all servers at once, then the members are let go. One thread.
+// `up`: see lab_lifecycle.h. Everything that can run side by side does: disks and members start at once, then
+// the links are made, then the cluster is created in all servers at once, then the members are let go. One
+// thread.
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -64,8 +65,9 @@ Result<Creation> start_creation(const Lab& lab, const Member& member) {
   if (creation.pid == 0) {
     dup2(creation.output, 1);
     dup2(creation.output, 2);
-    auto status = execute_inside(member.init_pid, *cgroup,
-                                 {lab.programs + "/baton", "cluster", "create", "--as", member.name}, lab.programs);
+    auto status =
+        execute_inside(member.init_pid, *cgroup,
+                       {lab.programs + "/baton", "cluster", "create", "--as", member.name}, lab.programs);
     if (!status) dprintf(2, "%s\n", status.error().message.c_str());
     _exit(status ? *status : 125);
   }
@@ -141,7 +143,8 @@ Status check_options(const UpOptions& options) {
     return fail_as(ErrorCode::kInvalid, "--servers must be 1 to {}, not {}", kMaximumServers, options.servers);
   }
   if (!options.configuration.empty() && access(options.configuration.c_str(), R_OK) != 0) {
-    return fail_as(ErrorCode::kInvalid, "cannot read the configuration {}: {}", options.configuration, strerror(errno));
+    return fail_as(ErrorCode::kInvalid, "cannot read the configuration {}: {}", options.configuration,
+                   strerror(errno));
   }
   for (const char* program : {"baton-lab-init", "baton-lab-disk"}) {
     auto path = options.programs + "/" + program;
@@ -182,12 +185,14 @@ Result<Lab> bring_up(const UpOptions& options, const Progress& progress) {
   Lab lab{.volatile_disks = options.volatile_disks,
           .configured = !options.configuration.empty(),
           .programs = options.programs,
+          .daemon = options.daemon,
           .members = plan_members(options.servers, options.witness)};
   progress(fmt::format("bringing up {} servers{} and a client", options.servers,
                        options.witness ? ", a witness" : ""));
   if (auto built = build(lab, options, progress); !built) {
     auto cleared = clear_away();
-    if (!cleared) return fail("{}; and clearing away failed: {}", built.error().message, cleared.error().message);
+    if (!cleared)
+      return fail("{}; and clearing away failed: {}", built.error().message, cleared.error().message);
     return pass(built);
   }
   return lab;

@@ -104,7 +104,8 @@ Status Cgroup::freeze(bool on, Duration limit) const {
     if (!state.empty() && state[0] == 'R') running.insert(pid);
   }
   if (running.empty()) return {};
-  return fail_as(ErrorCode::kTimeout, "{}; still running: {}", waited.error().message, describe_processes(running));
+  return fail_as(ErrorCode::kTimeout, "{}; still running: {}", waited.error().message,
+                 describe_processes(running));
 }
 
 Status Cgroup::remove() const {

@@ -1,5 +1,5 @@
-// The lab's cgroup v2 tree, `baton-lab/NAME` under wherever cgroup2 is mounted: every process of the lab lives in
-// it, which is what makes all of them findable, freezable and killable without a state file. One thread.
+// The lab's cgroup v2 tree, `baton-lab/NAME` under wherever cgroup2 is mounted: every process of the lab lives
+// in it, which is what makes all of them findable, freezable and killable without a state file. One thread.
 #pragma once
 
 #include <set>

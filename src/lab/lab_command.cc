@@ -1,5 +1,5 @@
-// The lab's command line; see lab_command.h. Results go to standard output, progress and errors to standard error.
-// One thread.
+// The lab's command line; see lab_command.h. Results go to standard output, progress and errors to standard
+// error. One thread.
 #include "src/lab/lab_command.h"
 
 #include <limits.h>
@@ -59,6 +59,8 @@ int up(Given& given) {
   auto lock = LabLock::take();
   if (!lock) return report(pass(lock));
   given.up.programs = own_directory();
+  const char* stand_in = getenv("BATON_LAB_DAEMON");  // for tests of the lab itself
+  given.up.daemon = stand_in != nullptr ? stand_in : given.up.programs + "/batond";
   int64_t start = monotonic_ns();
   auto lab = bring_up(given.up, [](const std::string& line) { fmt::print(stderr, "{}\n", line); });
   if (!lab) return report(pass(lab));
@@ -114,10 +116,10 @@ int execute(const Given& given) {
   if (!member) return fail_with(member.error());
   auto power = power_of(**member);
   if (power != "on") {
-    return fail_with(Error{ErrorCode::kUnavailable,
-                           fmt::format("{} is {}; `baton lab {} {}` first", given.member,
-                                       power == "off" ? "powered off" : "paused",
-                                       power == "off" ? "power-on" : "resume", given.member)});
+    return fail_with(
+        Error{ErrorCode::kUnavailable, fmt::format("{} is {}; `baton lab {} {}` first", given.member,
+                                                   power == "off" ? "powered off" : "paused",
+                                                   power == "off" ? "power-on" : "resume", given.member)});
   }
   auto cgroup = Cgroup::at(given.member);
   if (!cgroup) return fail_with(cgroup.error());
@@ -159,7 +161,8 @@ int cut(const Given& given) {
 /// One subcommand: how it is called and what it does.
 CLI::App* add(CLI::App& app, const char* name, const char* help, Given& given, bool takes_member = true) {
   auto* command = app.add_subcommand(name, help);
-  if (takes_member) command->add_option("SERVER", given.member, "server1, server2, ..., witness or client")->required();
+  if (takes_member)
+    command->add_option("SERVER", given.member, "server1, server2, ..., witness or client")->required();
   return command;
 }
 
@@ -167,9 +170,11 @@ void describe_up(CLI::App& app, Given& given) {
   auto* command = add(app, "up", "Build a new lab, clearing a crashed one away first", given, false);
   command->add_option("--servers", given.up.servers, "How many servers, 1 to 16")->capture_default_str();
   command->add_flag("--witness,!--no-witness", given.up.witness, "With a witness (the default) or without");
-  command->add_flag("--volatile-disks", given.up.volatile_disks, "Disks that lose unsynced writes at a power cut");
+  command->add_flag("--volatile-disks", given.up.volatile_disks,
+                    "Disks that lose unsynced writes at a power cut");
   command->add_option("--config", given.up.configuration, "A cluster.toml: create and start the cluster");
-  command->add_flag("!--no-create", given.up.create, "Only place the configuration, without `baton cluster create`");
+  command->add_flag("!--no-create", given.up.create,
+                    "Only place the configuration, without `baton cluster create`");
   command->add_flag("--replace", given.up.replace, "Take down a lab that is up");
   command->add_flag("--json", given.json, "Print the lab's status as JSON");
 }
@@ -221,7 +226,8 @@ int dispatch(const std::string& name, Given& given) {
 }  // namespace
 
 int run_lab_command(const std::vector<std::string>& arguments) {
-  CLI::App app("A practice cluster on this machine: servers as namespaces, joined by virtual switches", "baton lab");
+  CLI::App app("A practice cluster on this machine: servers as namespaces, joined by virtual switches",
+               "baton lab");
   Given given;
   describe(app, given);
   std::vector<std::string> words = arguments;

@@ -1,6 +1,6 @@
-// baton-lab-disk: a server's volatile disk, a FUSE file system over a plain directory. What a program writes is kept in
-// memory until the file is synced; the command "lose" on the control socket is the power cut. Lives outside the
-// server; libfuse's threads and one for the control socket.
+// baton-lab-disk: a server's volatile disk, a FUSE file system over a plain directory. What a program writes is
+// kept in memory until the file is synced; the command "lose" on the control socket is the power cut. Lives
+// outside the server; libfuse's threads and one for the control socket.
 #include <poll.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -32,7 +32,8 @@ int serve(const std::string& backing, const std::string& mount, const std::strin
   setrlimit(RLIMIT_NOFILE, &files);
   umask(0);
   static VolatileNodes nodes;  // for as long as the process lives: the control thread never ends
-  if (int error = nodes.open_root(backing); error != 0) return say("cannot open " + backing + ": " + strerror(error));
+  if (int error = nodes.open_root(backing); error != 0)
+    return say("cannot open " + backing + ": " + strerror(error));
   const char* words[] = {"baton-lab-disk", "-o", "allow_other,default_permissions,fsname=baton-lab-disk"};
   fuse_args arguments = FUSE_ARGS_INIT(3, const_cast<char**>(words));
   auto* session = fuse_session_new(&arguments, &volatile_operations(), sizeof(fuse_lowlevel_ops), &nodes);
@@ -46,10 +47,10 @@ int serve(const std::string& backing, const std::string& mount, const std::strin
     char letter;
     if (read(kGoDescriptor, &letter, 1) != 1) _exit(1);
   }).detach();
-  auto* config = fuse_loop_config_create();
-  fuse_loop_config_set_clone_fd(config, 1);
-  fuse_loop_config_set_max_threads(config, kThreads);
-  fuse_loop_config_set_idle_threads(config, kThreads);
+  auto* config = fuse_loop_cfg_create();
+  fuse_loop_cfg_set_clone_fd(config, 1);
+  fuse_loop_cfg_set_max_threads(config, kThreads);
+  fuse_loop_cfg_set_idle_threads(config, kThreads);
   say("ready");
   close(kReadyDescriptor);
   int result = fuse_session_loop_mt(session, config);

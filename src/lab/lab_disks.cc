@@ -50,7 +50,8 @@ Result<std::string> command_disk(const Member& member, const std::string& comman
   if (!waited) return pass(waited);
   while (!answer.empty() && answer.back() == '\n') answer.pop_back();
   auto parsed = nlohmann::json::parse(answer, nullptr, false);
-  if (parsed.is_discarded()) return fail("{}'s volatile disk ended in the middle of '{}'", member.name, command);
+  if (parsed.is_discarded())
+    return fail("{}'s volatile disk ended in the middle of '{}'", member.name, command);
   if (parsed.is_object() && parsed.contains("error")) {
     return fail("{}'s volatile disk: {}", member.name, parsed.at("error").get<std::string>());
   }

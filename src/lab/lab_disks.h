@@ -1,5 +1,5 @@
-// Starting the members' volatile disks (baton-lab-disk, one process each) and talking to them over their control
-// sockets. One thread.
+// Starting the members' volatile disks (baton-lab-disk, one process each) and talking to them over their
+// control sockets. One thread.
 #pragma once
 
 #include <string>

@@ -35,7 +35,8 @@ Result<Held> hold(const std::string& name) {
 Status apply(const Member& member) {
   pid_t holder = find_switch_holder();
   if (holder == 0) return fail("the lab's switches have died; `baton lab down` and `up` make new ones");
-  if (member.off || power_of(member) == "off") return {};  // its ports come, as the state says, when it is powered on
+  if (member.off || power_of(member) == "off")
+    return {};  // its ports come, as the state says, when it is powered on
   return apply_ports(holder, member);
 }
 

@@ -11,8 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
-#include <climits>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
@@ -29,7 +29,7 @@ namespace {
 
 constexpr const char* kConfiguration = "/etc/baton/cluster.toml";
 constexpr const char* kDaemonLog = "/var/log/baton/batond.log";
-constexpr int kQuickEnds = 5;                    // more ends than this...
+constexpr int kQuickEnds = 5;                     // more ends than this...
 constexpr int64_t kQuickWindow = 10'000'000'000;  // ...within this time...
 constexpr int64_t kBackoff = 1'000'000'000;       // ...and the next start waits this long
 
@@ -49,12 +49,17 @@ void quiet_ipv6(bool disable) {
   }
 }
 
+// As far as the machine lets it: without CAP_SYS_RESOURCE up to the hard limit.
+void raise_limit(__rlimit_resource which, rlim_t wanted) {
+  rlimit limit{wanted, wanted};
+  if (setrlimit(which, &limit) == 0 || getrlimit(which, &limit) != 0) return;
+  limit.rlim_cur = std::min(limit.rlim_max, wanted);
+  setrlimit(which, &limit);
+}
+
 void raise_limits() {
-  rlimit locked{RLIM_INFINITY, RLIM_INFINITY};
-  setrlimit(RLIMIT_MEMLOCK, &locked);
-  rlimit files{1 << 20, 1 << 20};
-  setrlimit(RLIMIT_NOFILE, &files);
-  setrlimit(RLIMIT_CORE, &locked);
+  raise_limit(RLIMIT_MEMLOCK, RLIM_INFINITY);
+  raise_limit(RLIMIT_NOFILE, 1 << 20);
 }
 
 /// Keeps batond running while there is a configuration.
@@ -92,7 +97,8 @@ class Keeper {
     if (pid != pid_) return;
     pid_ = 0;
     fprintf(stderr, "%s (pid %d) ended: %s %d\n", daemon_.c_str(), int(pid),
-            WIFEXITED(status) ? "exit status" : "signal", WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
+            WIFEXITED(status) ? "exit status" : "signal",
+            WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
     ends_.push_back(now);
     while (!ends_.empty() && ends_.front() < now - kQuickWindow) ends_.pop_front();
     not_before_ = ends_.size() > kQuickEnds ? now + kBackoff : now;
@@ -130,17 +136,8 @@ void reap(Keeper& keeper) {
   }
 }
 
-std::string daemon_path() {
-  if (const char* other = getenv("BATON_LAB_DAEMON"); other != nullptr && *other != '\0') return other;
-  char path[PATH_MAX] = "";
-  if (readlink("/proc/self/exe", path, sizeof path - 1) <= 0) return "batond";
-  std::string text = path;
-  return text.substr(0, text.rfind('/')) + "/batond";
-}
-
-int run_member(const MemberView& view) {
+int run_member(const MemberView& view, const std::string& daemon) {
   quiet_ipv6(false);
-  auto daemon = daemon_path();
   if (auto built = build_member_view(view); !built) {
     say(built.error().message);
     return 1;
@@ -186,9 +183,11 @@ int main(int count, char** arguments) {
   if (count == 2 && strcmp(arguments[1], "hold") == 0) return run_holder();
   std::map<std::string, std::string> given;
   for (int i = 1; i + 1 < count; i += 2) given[arguments[i]] = arguments[i + 1];
-  if (!given.count("--name") || !given.count("--directory") || !given.count("--disk")) {
+  if (!given.count("--name") || !given.count("--directory") || !given.count("--disk") ||
+      !given.count("--daemon")) {
     fprintf(stderr, "baton-lab-init is started by `baton lab`; use that.\n");
     return 2;
   }
-  return run_member({.name = given["--name"], .directory = given["--directory"], .disk = given["--disk"]});
+  MemberView view{.name = given["--name"], .directory = given["--directory"], .disk = given["--disk"]};
+  return run_member(view, given["--daemon"]);
 }

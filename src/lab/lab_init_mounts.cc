@@ -24,7 +24,7 @@ struct Carried {
   std::string target;
 };
 
-Status bind(const std::string& source, const std::string& target) {
+Status bind_mount(const std::string& source, const std::string& target) {
   if (mount(source.c_str(), target.c_str(), nullptr, MS_BIND, nullptr) == 0) return {};
   return fail("cannot bind {} on {}: {}", source, target, strerror(errno));
 }
@@ -86,7 +86,7 @@ Status bind_own_directories(const MemberView& view) {
                {std::string(kDataDirectory) + "/hosts", "/etc/hosts"}};
   for (const auto& [source, target] : binds) {
     if (access(target, F_OK) != 0 && std::string(target) == "/etc/hosts") continue;
-    if (auto bound = bind(source, target); !bound) return bound;
+    if (auto bound = bind_mount(source, target); !bound) return bound;
   }
   return {};
 }
@@ -95,7 +95,8 @@ Status bind_own_directories(const MemberView& view) {
 void drop_lab_mounts() {
   auto mounts = mounts_of("self");
   for (auto mount = mounts.rbegin(); mount != mounts.rend(); ++mount) {
-    if (mount->point.compare(0, strlen(kRunDirectory), kRunDirectory) == 0) umount2(mount->point.c_str(), MNT_DETACH);
+    if (mount->point.compare(0, strlen(kRunDirectory), kRunDirectory) == 0)
+      umount2(mount->point.c_str(), MNT_DETACH);
   }
 }
 

@@ -1,5 +1,5 @@
-// What a member sees of the file system: the host's, with its own /proc, /sys, /run, /tmp, /dev/shm, /etc/baton,
-// /var/lib/baton, /var/log/baton and /srv. Runs in a member's pid 1, before it starts anything.
+// What a member sees of the file system: the host's, with its own /proc, /sys, /run, /tmp, /dev/shm,
+// /etc/baton, /var/lib/baton, /var/log/baton and /srv. Runs in a member's pid 1, before it starts anything.
 #pragma once
 
 #include <string>

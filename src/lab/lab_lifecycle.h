@@ -1,5 +1,5 @@
-// The whole lab's beginning and end: `up` and `down`. `down` finds everything by fixed names (cgroup tree, mounts,
-// directories), so it clears away a lab in whatever state, also without its state file. One thread.
+// The whole lab's beginning and end: `up` and `down`. `down` finds everything by fixed names (cgroup tree,
+// mounts, directories), so it clears away a lab in whatever state, also without its state file. One thread.
 #pragma once
 
 #include <functional>
@@ -18,6 +18,7 @@ struct UpOptions {
   bool create = true;         // run `baton cluster create` in each server
   std::string configuration;  // a cluster.toml; empty for none
   std::string programs;       // the directory of the running program
+  std::string daemon;         // what each server's init keeps running
 };
 
 /// Told what happens, one line each.

@@ -3,11 +3,11 @@
 
 #include <fcntl.h>
 #include <linux/loop.h>
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -83,7 +83,8 @@ std::set<unsigned> loops_of(const std::set<pid_t>& processes, const OwnMounts& m
   for (unsigned loop : loops_in_use()) {
     auto file = backing_file(loop);
     bool below = false;
-    for (const auto& directory : directories) below |= file.compare(0, directory.size() + 1, directory + "/") == 0;
+    for (const auto& directory : directories)
+      below |= file.compare(0, directory.size() + 1, directory + "/") == 0;
     if (below || touched.count(loop)) loops.insert(loop);
   }
   return loops;
@@ -105,6 +106,11 @@ Status reclaim_loops(const std::set<unsigned>& loops, Duration grace) {
     }
     return true;
   };
+  for (unsigned loop : loops) {
+    // One that does not clear itself: detached now, or at its last unmount, which may be on its way.
+    auto clears = read_file(fmt::format("/sys/block/loop{}/loop/autoclear", loop));
+    if (clears && clears->front() == '0') (void)loop_ioctl(loop, LOOP_CLR_FD);
+  }
   if (wait_until("loop devices to clear", grace, all_free)) return {};
   for (unsigned loop : loops) {
     if (in_use(loop)) (void)loop_ioctl(loop, LOOP_CLR_FD);

@@ -43,18 +43,24 @@ Result<Member*> Lab::find(const std::string& name) {
 
 const char* role_name(Role role) {
   switch (role) {
-    case Role::kServer: return "server";
-    case Role::kWitness: return "witness";
-    case Role::kClient: return "client";
+    case Role::kServer:
+      return "server";
+    case Role::kWitness:
+      return "witness";
+    case Role::kClient:
+      return "client";
   }
   return "?";
 }
 
 const char* fault_name(LinkFault fault) {
   switch (fault) {
-    case LinkFault::kNone: return "up";
-    case LinkFault::kCut: return "cut";
-    case LinkFault::kSilent: return "silent";
+    case LinkFault::kNone:
+      return "up";
+    case LinkFault::kCut:
+      return "cut";
+    case LinkFault::kSilent:
+      return "silent";
   }
   return "?";
 }

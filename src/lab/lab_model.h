@@ -1,5 +1,5 @@
-// The lab's members, links and addresses as plain values, and the names of everything the lab makes on the host,
-// so that all of it can be found again without a state file. Plain values, any thread.
+// The lab's members, links and addresses as plain values, and the names of everything the lab makes on the
+// host, so that all of it can be found again without a state file. Plain values, any thread.
 #pragma once
 
 #include <sys/types.h>
@@ -12,10 +12,10 @@
 
 namespace baton::lab {
 
-inline constexpr const char* kRunDirectory = "/run/baton-lab";           // state, control sockets, mounts
-inline constexpr const char* kDisksDirectory = "/run/baton-lab/disks";   // volatile disks' mounts and sockets
-inline constexpr const char* kDataDirectory = "/var/lib/baton-lab";      // the servers' own directories
-inline constexpr const char* kSwitchName = "switch";                     // the cgroup of the switches' holder
+inline constexpr const char* kRunDirectory = "/run/baton-lab";          // state, control sockets, mounts
+inline constexpr const char* kDisksDirectory = "/run/baton-lab/disks";  // volatile disks' mounts and sockets
+inline constexpr const char* kDataDirectory = "/var/lib/baton-lab";     // the servers' own directories
+inline constexpr const char* kSwitchName = "switch";                    // the cgroup of the switches' holder
 inline constexpr int kMaximumServers = 16;
 
 enum class Role { kServer, kWitness, kClient };
@@ -57,6 +57,7 @@ struct Lab {
   bool volatile_disks = false;
   bool configured = false;  // with a cluster.toml
   std::string programs;     // the directory with batond, baton-lab-init and so on
+  std::string daemon;       // what each server's init keeps running: batond
   std::vector<Member> members;
 
   Result<Member*> find(const std::string& name);

@@ -43,7 +43,8 @@ bool is_below(const std::string& path, const std::string& directory) {
 // In a child with a mount namespace of its own: the host may have no fusectl mounted.
 int abort_in_child(const std::set<unsigned>& connections) {
   const char* where = "/sys/fs/fuse/connections";
-  if (unshare(CLONE_NEWNS) != 0 || mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return errno;
+  if (unshare(CLONE_NEWNS) != 0 || mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
+    return errno;
   if (mount("fusectl", where, "fusectl", 0, nullptr) != 0 && errno != EBUSY) return errno;
   int result = 0;
   for (unsigned minor : connections) {
@@ -118,10 +119,12 @@ Status abort_fuse(const std::set<unsigned>& connections) {
   if (child < 0) return fail("cannot fork to abort FUSE connections: {}", strerror(errno));
   if (child == 0) _exit(abort_in_child(connections));
   int status = 0;
-  auto waited = wait_until("FUSE connections to abort", 5s, [&] { return waitpid(child, &status, WNOHANG) == child; });
+  auto waited =
+      wait_until("FUSE connections to abort", 5s, [&] { return waitpid(child, &status, WNOHANG) == child; });
   if (!waited) return waited;
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return {};
-  return fail("cannot abort FUSE connections: {}", WIFEXITED(status) ? strerror(WEXITSTATUS(status)) : "killed");
+  return fail("cannot abort FUSE connections: {}",
+              WIFEXITED(status) ? strerror(WEXITSTATUS(status)) : "killed");
 }
 
 std::set<unsigned> fuse_connections_below(const std::string& directory) {
@@ -136,7 +139,8 @@ Status unmount_below(const std::string& directory) {
   auto mounts = mounts_of("self");
   for (auto mount = mounts.rbegin(); mount != mounts.rend(); ++mount) {
     if (!is_below(mount->point, directory)) continue;
-    if (umount2(mount->point.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) != 0 && errno != EINVAL && errno != ENOENT) {
+    if (umount2(mount->point.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) != 0 && errno != EINVAL &&
+        errno != ENOENT) {
       return fail("cannot unmount {}: {}", mount->point, strerror(errno));
     }
   }

@@ -1,5 +1,5 @@
-// Mounts as /proc/PID/mountinfo tells them, the FUSE connections behind them, and how to end both without hanging.
-// One thread.
+// Mounts as /proc/PID/mountinfo tells them, the FUSE connections behind them, and how to end both without
+// hanging. One thread.
 #pragma once
 
 #include <set>

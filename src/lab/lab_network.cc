@@ -37,8 +37,8 @@ Status run_ip(pid_t where, const std::string& commands, bool forgive) {
 Status create_switches(pid_t holder) {
   std::string commands = "link set lo up\n";
   for (const char* bridge : {"lan", "interconnect"}) {
-    commands += fmt::format("link add {0} type bridge stp_state 0 forward_delay 0 mcast_snooping 0\nlink set {0} up\n",
-                            bridge);
+    commands += fmt::format(
+        "link add {0} type bridge stp_state 0 forward_delay 0 mcast_snooping 0\nlink set {0} up\n", bridge);
   }
   return run_ip(holder, commands, false);
 }
@@ -61,8 +61,8 @@ std::string port_commands(const Member& member) {
 Status connect_member(pid_t holder, const Member& member) {
   std::string outside, inside = "link set lo up\n";
   for (const auto& link : member.links) {
-    outside += fmt::format("link add {} type veth peer name {} address {} mtu 1500 netns {}\n", member.port(link),
-                           link.interface, link.mac, member.init_pid);
+    outside += fmt::format("link add {} type veth peer name {} address {} mtu 1500 netns {}\n",
+                           member.port(link), link.interface, link.mac, member.init_pid);
     inside += fmt::format("addr add {}/24 broadcast + dev {}\nlink set {} up\n", link.address, link.interface,
                           link.interface);
   }

@@ -60,6 +60,7 @@ Result<Started> start_member(const Lab& lab, const Member& member) {
                                       member.directory()};
   bool on_volatile = lab.volatile_disks && member.has_disk();
   command.insert(command.end(), {"--disk", on_volatile ? member.disk_mount() : member.directory() + "/disk"});
+  command.insert(command.end(), {"--daemon", lab.daemon});
   uint64_t spaces = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS;
   return start_detached(*cgroup, spaces, command, member.directory() + "/log/init.log");
 }
@@ -80,6 +81,9 @@ Result<PowerCut> cut_power(const Lab& lab, Member& member, uint64_t seed) {
   member.paused = false;
   // Down before anything dies: no FIN, RST or ARP answer may flatter the peers' detection.
   if (holder != 0) take_ports_down(holder, member);
+  // Then all programs stop where they are: none may react to the lost links or to the aborted exports. No need
+  // to wait, what hangs in the kernel stops on its way out of it.
+  (void)write_file(cgroup->path() + "/cgroup.freeze", "1");
   auto processes = processes_of(*cgroup);
   auto mounts = own_mounts(processes);
   auto loops = loops_of(processes, mounts, {member.directory(), member.disk_mount()});

@@ -1,5 +1,5 @@
-// Power of one member: on, and off the hard way, in the order that lets nothing out of a dying server that a real
-// power cut would not let out. One thread.
+// Power of one member: on, and off the hard way, in the order that lets nothing out of a dying server that a
+// real power cut would not let out. One thread.
 #pragma once
 
 #include <cstdint>
@@ -26,8 +26,8 @@ struct PowerCut {
   std::string losses;  // the volatile disk's report, JSON; empty without volatile disks
 };
 
-/// Links down, exports aborted, everything killed, loop devices reclaimed, unsynced data lost. A member that is
-/// paused, half dead or off already is no error.
+/// Links down, programs stopped, exports aborted, everything killed, loop devices reclaimed, unsynced data
+/// lost. A member that is paused, half dead or off already is no error.
 Result<PowerCut> cut_power(const Lab& lab, Member& member, uint64_t seed);
 
 /// All processes of a member: those in its cgroup, and those in its pid namespace that left the cgroup.

@@ -88,8 +88,8 @@ std::vector<std::string> lab_environment(const std::string& programs, bool inter
   return result;
 }
 
-Result<Started> start_detached(const Cgroup& cgroup, uint64_t namespaces, const std::vector<std::string>& command,
-                               const std::string& log) {
+Result<Started> start_detached(const Cgroup& cgroup, uint64_t namespaces,
+                               const std::vector<std::string>& command, const std::string& log) {
   if (auto made = cgroup.create(); !made) return pass(made);
   int ready[2], go[2];
   if (pipe2(ready, O_CLOEXEC) != 0) return fail("cannot create a pipe: {}", strerror(errno));
@@ -142,8 +142,8 @@ Status release(Started& started) {
   return {};
 }
 
-Result<std::string> run_command(const std::vector<std::string>& command, const std::string& input, Duration limit,
-                                const std::function<Status()>& prepare) {
+Result<std::string> run_command(const std::vector<std::string>& command, const std::string& input,
+                                Duration limit, const std::function<Status()>& prepare) {
   int in = memfd_create("input", MFD_CLOEXEC);
   int out[2];
   if (in < 0 || pipe2(out, O_CLOEXEC) != 0) return fail("cannot run {}: {}", command[0], strerror(errno));
@@ -192,7 +192,8 @@ pid_t find_init(const Cgroup& cgroup) {
     auto pids = process_status_field(pid, "NSpid");
     auto last = pids.find_last_of(" \t");
     auto state = process_status_field(pid, "State");
-    if (last != std::string::npos && pids.substr(last + 1) == "1" && !state.empty() && state[0] != 'Z') return pid;
+    if (last != std::string::npos && pids.substr(last + 1) == "1" && !state.empty() && state[0] != 'Z')
+      return pid;
   }
   return 0;
 }

@@ -36,14 +36,27 @@ std::string encode_state(const Lab& lab) {
   for (const auto& member : lab.members) {
     json links = json::array();
     for (const auto& link : member.links) {
-      links.push_back({{"number", link.number}, {"interface", link.interface}, {"bridge", link.bridge},
-                       {"address", link.address}, {"mac", link.mac}, {"fault", fault_name(link.fault)}});
+      links.push_back({{"number", link.number},
+                       {"interface", link.interface},
+                       {"bridge", link.bridge},
+                       {"address", link.address},
+                       {"mac", link.mac},
+                       {"fault", fault_name(link.fault)}});
     }
-    members.push_back({{"name", member.name}, {"role", role_name(member.role)}, {"off", member.off},
-                       {"paused", member.paused}, {"init_pid", member.init_pid}, {"links", links}});
+    members.push_back({{"name", member.name},
+                       {"role", role_name(member.role)},
+                       {"off", member.off},
+                       {"paused", member.paused},
+                       {"init_pid", member.init_pid},
+                       {"links", links}});
   }
-  json whole = {{"version", 1}, {"complete", lab.complete}, {"volatile_disks", lab.volatile_disks},
-                {"configured", lab.configured}, {"programs", lab.programs}, {"members", members}};
+  json whole = {{"version", 1},
+                {"complete", lab.complete},
+                {"volatile_disks", lab.volatile_disks},
+                {"configured", lab.configured},
+                {"programs", lab.programs},
+                {"daemon", lab.daemon},
+                {"members", members}};
   return whole.dump(2) + "\n";
 }
 
@@ -53,7 +66,8 @@ Result<Lab> decode_state(const std::string& text) {
     Lab lab{.complete = whole.at("complete").get<bool>(),
             .volatile_disks = whole.at("volatile_disks").get<bool>(),
             .configured = whole.at("configured").get<bool>(),
-            .programs = whole.at("programs").get<std::string>()};
+            .programs = whole.at("programs").get<std::string>(),
+            .daemon = whole.at("daemon").get<std::string>()};
     for (const auto& entry : whole.at("members")) {
       Member member{.name = entry.at("name").get<std::string>(),
                     .role = role_of(entry.at("role").get<std::string>()),

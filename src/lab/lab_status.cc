@@ -46,16 +46,16 @@ std::string status_json(const Lab& lab) {
 }
 
 std::string status_table(const Lab& lab) {
-  auto text = fmt::format("lab {}, {} disks\n\n{:<10} {:<8} {:<7} {:<24} {:<24}\n", lab_word(lab),
-                          lab.volatile_disks ? "volatile" : "plain", "NAME", "ROLE", "POWER", "LINK 0 interconnect",
-                          "LINK 1 public LAN");
+  auto text = fmt::format("lab {}, {} disks\n\n{:<10} {:<8} {:<7} {:<24} {}\n", lab_word(lab),
+                          lab.volatile_disks ? "volatile" : "plain", "NAME", "ROLE", "POWER",
+                          "LINK 0 interconnect", "LINK 1 public LAN");
   for (const auto& member : lab.members) {
     std::string cells[2] = {"-", "-"};
     for (const auto& link : member.links) {
       cells[link.number] = fmt::format("{} {}", link.address, fault_name(link.fault));
     }
-    auto line = fmt::format("{:<10} {:<8} {:<7} {:<24} {}", member.name, role_name(member.role), power_of(member),
-                            cells[0], cells[1]);
+    auto line = fmt::format("{:<10} {:<8} {:<7} {:<24} {}", member.name, role_name(member.role),
+                            power_of(member), cells[0], cells[1]);
     text += line + "\n";
   }
   return text;

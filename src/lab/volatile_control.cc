@@ -1,6 +1,7 @@
 // The control socket of a volatile disk; see volatile_control.h. A thread of its own.
 #include "src/lab/volatile_control.h"
 
+#include <fmt/format.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -19,13 +20,13 @@ constexpr const char* kDiskPlace = "/var/lib/baton/";  // where the server sees 
 constexpr const char* kUsage = "unknown command; the disk knows: full on|off, eio PATH on|off, stats";
 
 ordered_json lose(uint64_t seed, fuse_session* session, VolatileNodes& nodes) {
-  // First the kernel hands over dirty pages of shared mappings: they too are unsynced writes. Afterwards it must
-  // forget what it has read of data that is lost now.
+  // First the kernel hands over dirty pages of shared mappings: they too are unsynced writes. Afterwards it
+  // must forget what it has read of data that is lost now.
   drop_kernel_caches(session, nodes);
   auto losses = nodes.lose(seed);
   drop_kernel_caches(session, nodes);
-  return {{"seed", seed},          {"unsynced", losses.unsynced}, {"dropped", losses.dropped},
-          {"torn", losses.torn},   {"kept", losses.kept},         {"cut_back", losses.cut_back}};
+  return {{"seed", seed},        {"unsynced", losses.unsynced}, {"dropped", losses.dropped},
+          {"torn", losses.torn}, {"kept", losses.kept},         {"cut_back", losses.cut_back}};
 }
 
 ordered_json set_failing(std::string path, bool on, fuse_session* session, VolatileNodes& nodes) {

@@ -66,8 +66,8 @@ void on_init(void*, fuse_conn_info* connection) {
   connection->max_write = 1 << 20;
   connection->max_background = 128;
   connection->congestion_threshold = 96;
-  // Only this mount changes the files: the cache needs no second guessing. Splicing costs more than it saves for
-  // small requests.
+  // Only this mount changes the files: the cache needs no second guessing. Splicing costs more than it saves
+  // for small requests.
   connection->want &= ~unsigned(FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_SPLICE_READ |
                                 FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
 }
@@ -85,7 +85,7 @@ void on_forget_multi(fuse_req_t request, size_t count, fuse_forget_data* each) {
 }
 
 void on_getattr(fuse_req_t request, fuse_ino_t number, fuse_file_info*) {
-  struct stat attributes{};
+  struct stat attributes {};
   auto flags = AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW;
   if (fstatat(node_of(request, number).path, "", &attributes, flags) != 0) return reply_status(request, errno);
   fuse_reply_attr(request, &attributes, kValidity);
@@ -102,7 +102,8 @@ int set_times(int path, const struct stat& attributes, int what) {
 }
 
 int set_attributes(VolatileNodes& nodes, VolatileNode& node, const struct stat& attributes, int what) {
-  if ((what & FUSE_SET_ATTR_MODE) && chmod(by_descriptor(node.path).c_str(), attributes.st_mode) != 0) return errno;
+  if ((what & FUSE_SET_ATTR_MODE) && chmod(by_descriptor(node.path).c_str(), attributes.st_mode) != 0)
+    return errno;
   if (what & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)) {
     uid_t owner = what & FUSE_SET_ATTR_UID ? attributes.st_uid : uid_t(-1);
     gid_t group = what & FUSE_SET_ATTR_GID ? attributes.st_gid : gid_t(-1);
@@ -114,7 +115,8 @@ int set_attributes(VolatileNodes& nodes, VolatileNode& node, const struct stat& 
   return set_times(node.path, attributes, what);
 }
 
-void on_setattr(fuse_req_t request, fuse_ino_t number, struct stat* attributes, int what, fuse_file_info* file) {
+void on_setattr(fuse_req_t request, fuse_ino_t number, struct stat* attributes, int what,
+                fuse_file_info* file) {
   int error = set_attributes(nodes_of(request), node_of(request, number), *attributes, what);
   if (error != 0) return reply_status(request, error);
   on_getattr(request, number, file);
@@ -177,7 +179,8 @@ void on_open(fuse_req_t request, fuse_ino_t number, fuse_file_info* file) {
 void on_create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode, fuse_file_info* file) {
   auto& nodes = nodes_of(request);
   if (nodes.full) return reply_status(request, ENOSPC);
-  int made = openat(node_of(request, parent).path, name, O_CREAT | O_RDWR | O_CLOEXEC | (file->flags & O_EXCL), mode);
+  int made =
+      openat(node_of(request, parent).path, name, O_CREAT | O_RDWR | O_CLOEXEC | (file->flags & O_EXCL), mode);
   if (made < 0) return reply_status(request, errno);
   close(made);
   give_to_caller(request, parent, name);
@@ -216,7 +219,8 @@ void on_fsync(fuse_req_t request, fuse_ino_t number, int data_only, fuse_file_in
   reply_status(request, nodes_of(request).sync(node_of(request, number), data_only != 0));
 }
 
-void on_fallocate(fuse_req_t request, fuse_ino_t number, int mode, off_t offset, off_t length, fuse_file_info*) {
+void on_fallocate(fuse_req_t request, fuse_ino_t number, int mode, off_t offset, off_t length,
+                  fuse_file_info*) {
   int error = nodes_of(request).allocate(node_of(request, number), mode, uint64_t(offset), uint64_t(length));
   reply_status(request, error);
 }
@@ -244,7 +248,7 @@ void on_readdir(fuse_req_t request, fuse_ino_t, size_t size, off_t offset, fuse_
       if (errno != 0 && used == 0) return reply_status(request, errno);
       break;
     }
-    struct stat attributes{};
+    struct stat attributes {};
     attributes.st_ino = entry->d_ino;
     attributes.st_mode = mode_t(entry->d_type) << 12;
     size_t need = fuse_add_direntry(request, buffer.data() + used, size - used, entry->d_name, &attributes,
@@ -268,7 +272,7 @@ void on_fsyncdir(fuse_req_t request, fuse_ino_t, int, fuse_file_info* file) {
 }
 
 void on_statfs(fuse_req_t request, fuse_ino_t number) {
-  struct statvfs figures{};
+  struct statvfs figures {};
   if (fstatvfs(node_of(request, number).path, &figures) != 0) return reply_status(request, errno);
   if (nodes_of(request).full) figures.f_bfree = figures.f_bavail = 0;
   fuse_reply_statfs(request, &figures);

@@ -1,5 +1,5 @@
-// The FUSE side of a volatile disk: names and attributes pass through to the backing directory at once; data goes
-// through VolatileNodes and reaches the backing files only at a sync. Called by libfuse's threads.
+// The FUSE side of a volatile disk: names and attributes pass through to the backing directory at once; data
+// goes through VolatileNodes and reaches the backing files only at a sync. Called by libfuse's threads.
 #pragma once
 
 #include <fuse3/fuse_lowlevel.h>

@@ -18,7 +18,7 @@ VolatileNode::~VolatileNode() {
 
 int VolatileNodes::open_root(const std::string& directory) {
   int path = open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
-  struct stat attributes{};
+  struct stat attributes {};
   if (path < 0 || fstat(path, &attributes) != 0) return errno;
   auto* node = adopt(path, attributes);
   std::lock_guard guard(lock_);
@@ -46,14 +46,16 @@ void VolatileNodes::forget(VolatileNode* node, uint64_t lookups) {
   std::lock_guard guard(lock_);
   node->lookups -= std::min(node->lookups, lookups);
   if (node->lookups > 0 || node == root_.get()) return;
-  struct stat attributes{};
+  struct stat attributes {};
   bool unlinked = fstat(node->path, &attributes) != 0 || attributes.st_nlink == 0;
   // Closed is not synced: unsynced pages of a file that still has a name stay, and so does a fault.
   if (!unlinked && (node->dirty_since != 0 || node->failing)) return;
   auto found = nodes_.find({node->device, node->inode});
   if (found == nodes_.end()) return;
   last = found->second;
+  std::unique_lock file(node->lock);
   unsynced_ -= node->overlay.bytes();
+  node->overlay.resize(0);
   nodes_.erase(found);
 }
 
@@ -61,7 +63,7 @@ int VolatileNodes::open_backing(VolatileNode& node) {
   std::unique_lock guard(node.lock);
   if (node.backing >= 0) return 0;
   int backing = open(fmt::format("/proc/self/fd/{}", node.path).c_str(), O_RDWR | O_CLOEXEC);
-  struct stat attributes{};
+  struct stat attributes {};
   if (backing < 0) return errno;
   if (fstat(backing, &attributes) != 0) {
     int error = errno;
@@ -204,7 +206,7 @@ Losses VolatileNodes::lose(uint64_t seed) {
 
 int VolatileNodes::set_failing(const std::string& name, bool on) {
   int path = openat(root_->path, name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC);
-  struct stat attributes{};
+  struct stat attributes {};
   if (path < 0) return errno;
   if (fstat(path, &attributes) != 0) return errno;
   auto* node = adopt(path, attributes);

@@ -1,6 +1,6 @@
-// The files of a volatile disk: backing inodes with their unsynced pages, and the operations on their data. Names and
-// directories pass through to the backing directory at once and are no part of this. Thread-safe: the table has one
-// lock, each file another; the table's is never waited for while a file's is held.
+// The files of a volatile disk: backing inodes with their unsynced pages, and the operations on their data.
+// Names and directories pass through to the backing directory at once and are no part of this. Thread-safe: the
+// table has one lock, each file another; the table's is never waited for while a file's is held.
 #pragma once
 
 #include <sys/stat.h>
@@ -36,7 +36,7 @@ struct VolatileNode {
   std::shared_mutex lock;  // guards what follows, and `backing`
   VolatileOverlay overlay;
   uint64_t size = 0;
-  uint64_t synced_size = 0;  // the size that a power cut cannot take back
+  uint64_t synced_size = 0;               // the size that a power cut cannot take back
   std::atomic<uint64_t> dirty_since = 0;  // order of the oldest unsynced write; 0: none
 };
 

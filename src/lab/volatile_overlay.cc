@@ -35,7 +35,8 @@ int write_all(int backing, std::vector<iovec> parts, uint64_t offset) {
     if (count < 0) return errno;
     if (count == 0) return EIO;
     offset += uint64_t(count);
-    while (first < parts.size() && size_t(count) >= parts[first].iov_len) count -= ssize_t(parts[first++].iov_len);
+    while (first < parts.size() && size_t(count) >= parts[first].iov_len)
+      count -= ssize_t(parts[first++].iov_len);
     if (first < parts.size()) {
       parts[first].iov_base = static_cast<char*>(parts[first].iov_base) + count;
       parts[first].iov_len -= size_t(count);

@@ -1,5 +1,5 @@
-// What a volatile disk holds of one file in memory: the pages written since the file's last sync. At a power cut each
-// is dropped, kept or torn, at random from a seed. Not thread-safe: the file's lock guards it.
+// What a volatile disk holds of one file in memory: the pages written since the file's last sync. At a power
+// cut each is dropped, kept or torn, at random from a seed. Not thread-safe: the file's lock guards it.
 #pragma once
 
 #include <cstdint>

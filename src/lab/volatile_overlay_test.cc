@@ -90,7 +90,8 @@ TEST_F(VolatileOverlayTest, APowerCutDropsKeepsAndTearsAtSectors) {
 TEST_F(VolatileOverlayTest, TheSameSeedLosesTheSame) {
   std::string first;
   for (int round = 0; round < 2; round++) {
-    ASSERT_EQ(pwrite(backing_, std::string(4 * kPageSize, 'o').data(), 4 * kPageSize, 0), ssize_t(4 * kPageSize));
+    ASSERT_EQ(pwrite(backing_, std::string(4 * kPageSize, 'o').data(), 4 * kPageSize, 0),
+              ssize_t(4 * kPageSize));
     write(0, std::string(4 * kPageSize, 'n'));
     std::mt19937_64 random(7);
     Losses losses;

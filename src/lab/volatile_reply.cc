@@ -25,7 +25,8 @@ int reply_open(fuse_req* request, bool direct) {
   return fuse_reply_buf(request, reinterpret_cast<const char*>(&answer), sizeof answer);
 }
 
-int reply_create(fuse_req* request, uint64_t node, const struct stat& attributes, double validity, bool direct) {
+int reply_create(fuse_req* request, uint64_t node, const struct stat& attributes, double validity,
+                 bool direct) {
   struct {
     fuse_entry_out entry;
     fuse_open_out open;

@@ -1,5 +1,5 @@
-// Answers to FUSE's OPEN and CREATE with flags that libfuse 3.14 cannot express: FOPEN_PARALLEL_DIRECT_WRITES, without
-// which the kernel lets only one direct write at a time into a file. Any thread.
+// Answers to FUSE's OPEN and CREATE with flags that libfuse 3.14 cannot express: FOPEN_PARALLEL_DIRECT_WRITES,
+// without which the kernel lets only one direct write at a time into a file. Any thread.
 #pragma once
 
 #include <sys/stat.h>
