@@ -146,7 +146,7 @@ void ResourceRunner::start_service(const StepPointer& step) {
     const auto& service = step->resource.service;
     if (service.prepare.empty()) return launch_service(step, service_of(step));
     HelperRequest request{.purpose = fmt::format("preparing service {}", step->step.resource), .argv = service.prepare,
-                          .deadline = step->left(), .user = service.user,
+                          .deadline = step->left(), .user = "",  // root: it may have to hand directories to the service's user
                           .environment = environment_of(step->resource, step->step.group)};
     run_helper(loop_, request, [this, step](const Result<HelperOutput>& output) {
       if (!output) return finish(step, false, output.error().message);

@@ -66,7 +66,7 @@ struct AddressConfiguration {
 
 struct ServiceConfiguration {
   std::vector<std::string> command;
-  std::vector<std::string> prepare;  // run to its end before each start; empty: none
+  std::vector<std::string> prepare;  // run to its end as root before each start; empty: none
   std::vector<std::string> ready;    // repeated until it exits 0; empty: ready when started
   std::string user = "root";
   std::string directory = "/";

@@ -18,7 +18,7 @@ SectionReader::SectionReader(const TomlValue& table, std::string path, Configura
 }
 
 const TomlValue* SectionReader::find(const std::string& key) {
-  known_.push_back(key);
+  if (std::find(known_.begin(), known_.end(), key) == known_.end()) known_.push_back(key);
   for (const TomlEntry& entry : table_.entries) {
     if (entry.key != key) continue;
     findings_.remember(path_of(key), entry.value.position);
@@ -65,10 +65,7 @@ bool SectionReader::read_strings(const std::string& key, std::vector<std::string
   std::vector<std::string> read;
   for (const TomlValue& item : value->items) {
     findings_.remember(fmt::format("{}.{}", path_of(key), read.size()), item.position);
-    if (!expect(item, key + "\" [" + std::to_string(read.size() + 1) + "] of the list \"" + key,
-                TomlValue::Kind::kString, example)) {
-      return false;
-    }
+    if (!expect(item, fmt::format("{}[{}]", key, read.size()), TomlValue::Kind::kString, example)) return false;
     if (item.text.find('\0') != std::string::npos) {
       findings_.add(item.position, "\"{}\" contains a zero byte: remove it", key);
       return false;

@@ -58,6 +58,7 @@ std::string advice(const std::string& description) {
     return ": the same thing stands there twice; give one of the two another name, or remove it";
   }
   if (description.find("end-of-file") != std::string::npos) return ": a quote or bracket is not closed";
+  if (description.find("control characters") != std::string::npos) return ": a quote is not closed on this line";
   return ": correct the line (strings stand in double quotes, sections in [brackets])";
 }
 

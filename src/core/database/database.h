@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 
 #include "src/core/database/database_types.h"
 #include "src/model/cluster_state.h"
@@ -16,6 +17,10 @@ struct Settings {
   std::vector<ServerId> voters;            // all configured, self included
   Duration step_timeout = 300ms;           // without progress towards an epoch the next candidate tries
   Duration resend_interval = 200ms;        // unacknowledged appends and proposals are sent again
+  Duration proposal_limit = 5s;            // a proposal that is not decided by then is answered "not known"
+  Duration persist_retry = 500ms;          // after a Persist that failed
+  size_t append_entries = 64;              // at most in one Append or Fetched
+  size_t append_bytes = 256 * 1024;        // about
 };
 
 // ---- Events ----
@@ -38,8 +43,13 @@ struct ProposeCommand {
   Command command;
   int64_t wall_ms = 0;
 };
+/// Voters of the view whose beats have ceased although this one's own come back: their programs hang. Given again
+/// when it changes; a new view begins with none. A hint: decides only who tries to lead.
+struct SilenceChanged {
+  std::set<ServerId> silent;
+};
 struct Tick {};
-using Event = std::variant<ViewChanged, MessageReceived, Persisted, ProposeCommand, Tick>;
+using Event = std::variant<ViewChanged, MessageReceived, Persisted, ProposeCommand, SilenceChanged, Tick>;
 
 // ---- Actions ----
 /// To every voter of the view, this one included (it comes back as MessageReceived).
@@ -74,13 +84,17 @@ using Action = std::variant<Send, Persist, EntryApplied, ProposalDecided, Standi
 struct Standing {
   Epoch epoch;                 // promised
   ServerId leader;             // of the epoch in which this voter works; 0: none
-  bool serving = false;        // its StartEpoch is committed and known to be, here
+  /// Its StartEpoch is committed and known to be, here, and the epoch was opened in the present view. False from the
+  /// moment a new view or a newer epoch's Prepare arrives.
+  bool serving = false;
   bool counting = true;
   uint64_t committed = 0;
   uint64_t last_index = 0;
   std::string waiting;         // why it does not serve, for people; empty when it does
-  /// Leader only: when each server's lease has ended at the latest, by a majority's accounts at the epoch's start.
+  /// Leader only: when each server's lease has ended at the latest, by a majority's accounts at the epoch's start,
+  /// unless it was granted anew since. A server that is missing here: not known, take nothing from it.
   std::map<ServerId, Instant> lease_over;
+  bool operator==(const Standing&) const = default;
 };
 
 class Database {
@@ -96,7 +110,12 @@ class Database {
   Instant next_tick() const;
 
   /// Entries on this voter's disk or on their way there that are not known to be committed (docs/protocol.md, L1, L2).
-  const std::vector<Entry>& uncommitted() const;
+  std::span<const Entry> uncommitted() const;
+  /// Servers from which an uncommitted entry of this log takes, or may take, a group (L1: self; L3).
+  std::set<ServerId> losing() const;
+  /// To whom this voter must grant no lease now (L2): everybody while it does not serve (it does not know whose
+  /// groups its log takes away), else losing().
+  std::set<ServerId> withheld() const;
   /// State after all committed entries known here.
   const ClusterState& state() const;
   const Standing& standing() const;

@@ -31,6 +31,13 @@ struct StoredVoter {
   std::vector<Entry> entries;  // from index 1, without gaps
 };
 
+/// The leader's id is part of an epoch's number: `round * 64 + id`, ids 1 to 64.
+constexpr Epoch make_epoch(uint64_t round, ServerId leader) { return Epoch{round * 64 + leader.value}; }
+constexpr uint64_t round_of(Epoch epoch) { return epoch.value == 0 ? 0 : (epoch.value - 1) / 64; }
+constexpr ServerId leader_of(Epoch epoch) {
+  return epoch.value == 0 ? ServerId{} : ServerId{static_cast<uint32_t>((epoch.value - 1) % 64 + 1)};
+}
+
 /// Where a log ends: the greater one is the more advanced.
 struct LogPosition {
   Epoch epoch;         // of the last entry
@@ -53,10 +60,13 @@ struct Refuse {
 struct Fetch {  // the leader asks the most advanced voter for entries
   Epoch epoch;
   ServerId to;
-  uint64_t after_index = 0;  // entries above this
+  LogPosition previous;  // an entry of its own; entries above this index
 };
 struct Fetched {
   Epoch epoch;
+  bool ok = false;          // false: `previous` of the Fetch is not in this log; try at or below `previous`
+  LogPosition previous;     // the entry before `entries`
+  uint64_t last_index = 0;  // of this log
   std::vector<Entry> entries;
 };
 struct Append {
@@ -68,8 +78,9 @@ struct Append {
 };
 struct AppendDone {  // entries are on this voter's disk
   Epoch epoch;
-  bool ok = false;          // false: `previous` is not in this log; matched says from where to send
-  uint64_t matched = 0;
+  bool ok = false;         // false: `previous` is not in this log; try at or below `matched`
+  LogPosition matched;     // ok: everything up to this index is the leader's and on disk
+  uint64_t committed = 0;  // known to be committed here
   bool counting = true;
   std::map<ServerId, Duration> lease_left;  // by this voter's account when they were on its disk (L2, L3)
 };
@@ -79,15 +90,9 @@ struct Propose {  // to the leader
   Command command;
   int64_t wall_ms = 0;
 };
-struct ProposalRefused {  // the leader does not serve, or is none
-  ServerId origin;
-  uint64_t request = 0;
-  std::string reason;
-};
 /// A voter without a counting database asks what it must hold to count.
 struct CatchUpRequest {};
 
-using Message = std::variant<Prepare, Promise, Refuse, Fetch, Fetched, Append, AppendDone, Propose, ProposalRefused,
-                             CatchUpRequest>;
+using Message = std::variant<Prepare, Promise, Refuse, Fetch, Fetched, Append, AppendDone, Propose, CatchUpRequest>;
 
 }  // namespace baton::database

@@ -32,34 +32,44 @@ struct Beat {
 
 class Lease {
  public:
-  /// `start` is unique per start of this voter (random); `now` counts as a grant to every voter.
+  /// `start` is unique per start of this voter (random); `now` counts as a grant to every voter, itself included.
   Lease(const Settings& settings, uint64_t start, Instant now);
 
-  /// New view: what was heard in the old one is forgotten.
+  /// New view: what was heard in the old one is forgotten. Beats of voters that are not members are ignored.
   void view_changed(Instant now, const std::set<ServerId>& members);
   /// The beat to send now. Remembers when, and what it grants.
   /// Grants nothing to `withheld` (docs/protocol.md, L2): they are left out of what was heard.
   Beat make_beat(Instant now, const std::set<ServerId>& withheld = {});
+  /// Also this voter's own beats that come back: silent() needs them.
   void beat_received(Instant now, ServerId from, const Beat& beat);
 
-  /// This server's lease runs until then (exclusive); Instant{} if it never had one.
-  Instant lease_until() const;
-  /// What may remain of each voter's lease by this voter's account (others only).
+  /// This server's lease by the majority's grants runs until then (exclusive); Instant{} if it never had one.
+  /// SAFETY: to be used only while the database serves (L1).
+  Instant lease_until() const { return lease_until_; }
+  /// What may remain of each voter's lease by this voter's account; of its own, what it may have published.
   std::map<ServerId, Duration> left(Instant now) const;
-  /// When a voter's last beat of this view arrived; nothing: none.
+  /// When a voter's last beat of this view arrived; Instant{}: none.
   Instant last_heard(ServerId voter) const;
+  /// Members whose beats have ceased for `threshold`. Judged at the sending of this voter's own newest beat that came
+  /// back, up to which everything has been received: a voter that was itself paused suspects nobody.
+  std::set<ServerId> silent(Duration threshold) const;
 
  private:
+  void renew();
+
   Settings settings_;
   uint64_t start_;
+  Instant started_;
+  std::set<ServerId> members_;
+  Instant view_since_{};
   uint64_t sequence_ = 0;
   Instant lease_until_{};
-  Instant started_;
+  Instant returned_sent_{};                          // when own newest beat that has come back in this view was sent
   std::map<uint64_t, Instant> sent_;                 // own beats not yet outlived
-  std::map<ServerId, Instant> granted_;              // latest grant given
-  std::map<ServerId, Beat::Heard> heard_;
+  std::map<ServerId, Instant> granted_;              // receipt of the newest beat granted
+  std::map<ServerId, Beat::Heard> heard_;            // of other members, in this view
   std::map<ServerId, Instant> heard_at_;
-  std::map<ServerId, uint64_t> acknowledged_;        // own sequence acknowledged by each voter
+  std::map<ServerId, uint64_t> acknowledged_;        // own sequence acknowledged by each, in this view
 };
 
 }  // namespace baton::lease

@@ -1,0 +1,100 @@
+// A model of corosync's closed process group with extended virtual synchrony: rings of servers that reach one another,
+// messages in one order per ring, delivery agreed but not safe (when a ring breaks, those who move on together have
+// received the same, others perhaps less or more), views late and different. Deterministic, one thread.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <vector>
+
+#include "sim/world.h"
+#include "src/core/node/node_types.h"
+
+namespace baton::sim {
+
+struct BusSettings {
+  Duration token = 500ms;
+  Duration consensus = 600ms;
+  bool eager = false;  // rings re-form at once after a fault, often sooner than leases end
+};
+
+/// What a server's engine gives its batond.
+using Deliver = std::function<void(ServerId to, const node::Event& event)>;
+
+class Bus {
+ public:
+  Bus(World& world, const BusSettings& settings, const std::vector<ServerId>& servers, Deliver deliver);
+
+  // ---- From the servers ----
+  void process_started(ServerId server);
+  /// `engine_lives`: the process ended, corosync goes on and tells the others.
+  void process_ended(ServerId server, bool engine_lives);
+  void send(ServerId from, std::shared_ptr<const node::Message> message);
+
+  // ---- Faults ----
+  void engine_up(ServerId server);
+  void engine_down(ServerId server);
+  /// The whole machine stands still, or goes on with what it had.
+  void engine_paused(ServerId server, bool paused);
+  /// From `from` to `to` only: two calls for both directions.
+  void set_reachable(ServerId from, ServerId to, bool reachable);
+  void heal();
+
+ private:
+  struct Item {
+    enum class Kind { kMessage, kJoin, kLeave, kSync };
+    Kind kind = Kind::kMessage;
+    ServerId from;
+    uint64_t process = 0;
+    std::shared_ptr<const node::Message> message;
+    std::map<ServerId, uint64_t> processes;  // of a kSync
+  };
+  struct Ring {
+    uint64_t number = 0;
+    std::set<ServerId> members;
+    std::vector<Item> log;
+  };
+  struct Engine {
+    bool up = false;
+    bool paused = false;
+    uint64_t boot = 0;
+    std::shared_ptr<Ring> ring;
+    size_t delivered = 0;           // items of the ring's log
+    bool delivering = false;
+    std::deque<Item> outgoing;      // not in the ring's order yet
+    bool sequencing = false;
+    uint64_t process = 0;           // of this server's batond; 0: none
+    bool joined = false;            // its own join was delivered
+    std::map<ServerId, uint64_t> processes;  // the group as this engine knows it
+  };
+
+  bool reach(ServerId one, ServerId other) const;
+  bool runs(const Ring& ring) const;
+  void sequence_later(ServerId server);
+  void sequence(ServerId server);
+  void deliver_later(ServerId server);
+  void deliver_next(ServerId server);
+  void give(ServerId server, const Item& item);
+  void give_view(ServerId server, std::map<ServerId, node::Departure> departed);
+  void reform_later();
+  void reform();
+  std::vector<std::set<ServerId>> partition();
+  void install(const std::set<ServerId>& members);
+  void leave_ring(const std::shared_ptr<Ring>& ring, const std::set<ServerId>& together);
+  bool flapping() const;
+
+  World& world_;
+  BusSettings settings_;
+  Random random_;
+  std::vector<ServerId> servers_;
+  Deliver deliver_;
+  std::map<ServerId, Engine> engines_;
+  std::set<std::pair<ServerId, ServerId>> cut_;
+  uint64_t next_ring_ = 1;
+  uint64_t next_process_ = 1;
+};
+
+}  // namespace baton::sim

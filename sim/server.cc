@@ -1,0 +1,254 @@
+// A server's clock, power, program and inbox. Its daemons' stand-ins are in sim/server_daemons.cc.
+#include "sim/server.h"
+
+#include <algorithm>
+
+namespace baton::sim {
+
+namespace {
+
+/// Within what the leases allow for (1% between any two clocks).
+constexpr int64_t kMostDriftPpm = 4500;
+
+}  // namespace
+
+Server::Server(World& world, Bus& bus, const ClusterSettings& settings, ServerId id, Observer& observer)
+    : world_(world), bus_(bus), settings_(settings), id_(id), observer_(observer), random_(world.random().fork()),
+      clock_offset_(random_.between(1000s, 100000s)), clock_drift_ppm_(random_.between(-kMostDriftPpm, kMostDriftPpm)) {
+  witness_ = settings.configuration.server(id)->role == ServerRole::kWitness;
+  if (witness_) return;
+  for (const auto& group : settings.configuration.groups) {
+    if (std::find(group.servers.begin(), group.servers.end(), id) == group.servers.end()) continue;
+    for (const auto& resource : group.resources)
+      if (resource.kind == ResourceKind::kMirror) mirrors_[mirror_key(group.name, resource.name)];
+  }
+}
+
+Instant Server::local_now() const {
+  const Duration world = world_.now().time_since_epoch();
+  return Instant{clock_offset_ + world + Duration{world.count() / 1'000'000 * clock_drift_ppm_}};
+}
+
+std::function<void()> Server::while_batond(std::function<void()> what) {
+  return [this, start = start_, what = std::move(what)] {
+    if (node_ != nullptr && start_ == start) what();
+  };
+}
+
+void Server::power_on() {
+  if (powered_) return;
+  world_.mark('+', id_);
+  world_.say(fmt::format("server {}", id_), "power on");
+  powered_ = true;
+  ++boot_;
+  for (auto& [key, mirror] : mirrors_) {
+    if (!mirror.clean) ++mirror.incarnation.value;
+    if (mirror.incarnation == Incarnation{}) mirror.incarnation = Incarnation{1};
+    mirror.clean = false;
+    mirror.newest = mirror.permit;
+  }
+  bus_.engine_up(id_);
+  start_batond();
+  mirror_tick(boot_);
+}
+
+void Server::power_off() {
+  if (!powered_) return;
+  world_.mark('-', id_);
+  world_.say(fmt::format("server {}", id_), "power off");
+  bus_.engine_down(id_);
+  kill_batond();
+  powered_ = false;
+  machine_paused_ = false;
+  ++boot_;
+  page_ = Instant{};
+  resources_.clear();
+  known_groups_.clear();
+  for (auto& [key, mirror] : mirrors_) {
+    mirror.up = false;
+    mirror.peer_back_since = kNever;
+  }
+}
+
+void Server::start_batond() {
+  if (!powered_ || node_ != nullptr || machine_paused_) return;
+  ++start_;
+  world_.mark('b', id_, start_);
+  world_.say(fmt::format("server {}", id_), "batond starts");
+  node::Settings settings;
+  settings.self = id_;
+  settings.founding_text = settings_.text;
+  settings.founding = settings_.configuration;
+  settings.start = random_.below(uint64_t{1} << 38) + 1;
+  settings.published_lease = page_;
+  settings.freeze_limit = settings_.freeze_limit;
+  node_ = std::make_unique<node::NodeCore>(settings, disk_.stored(), local_now());
+  inbox_.clear();
+  pumping_ = false;
+  batond_paused_ = false;
+  tick_at_ = kNever;
+  bus_.process_started(id_);
+  for (const auto& [key, mirror] : mirrors_) report_mirror(key);
+  arm_tick();
+}
+
+void Server::kill_batond() {
+  if (node_ == nullptr) return;
+  world_.mark('k', id_, start_);
+  world_.say(fmt::format("server {}", id_), "batond ends");
+  disk_.interrupt(random_);
+  node_.reset();
+  ++start_;
+  inbox_.clear();
+  batond_paused_ = false;
+  bus_.process_ended(id_, powered_);
+}
+
+void Server::pause_batond() {
+  if (node_ == nullptr || batond_paused_) return;
+  world_.mark('p', id_);
+  world_.say(fmt::format("server {}", id_), "batond is stopped (SIGSTOP)");
+  batond_paused_ = true;
+}
+
+void Server::resume_batond() {
+  if (!batond_paused_) return;
+  world_.mark('c', id_);
+  world_.say(fmt::format("server {}", id_), "batond goes on");
+  batond_paused_ = false;
+  if (machine_paused_) return;
+  tick_at_ = kNever;
+  if (random_.chance(0.5)) inbox_.push_front(node::Tick{});  // time is noticed before the messages
+  pump();
+  arm_tick();
+}
+
+void Server::pause_machine() {
+  if (!powered_ || machine_paused_) return;
+  world_.mark('P', id_);
+  world_.say(fmt::format("server {}", id_), "the machine is paused");
+  machine_paused_ = true;
+  bus_.engine_paused(id_, true);
+}
+
+void Server::resume_machine() {
+  if (!machine_paused_) return;
+  world_.mark('C', id_);
+  world_.say(fmt::format("server {}", id_), "the machine goes on");
+  machine_paused_ = false;
+  bus_.engine_paused(id_, false);
+  if (node_ == nullptr) {
+    start_batond();
+    return;
+  }
+  if (batond_paused_) return;
+  tick_at_ = kNever;
+  if (random_.chance(0.5)) inbox_.push_front(node::Tick{});
+  pump();
+  arm_tick();
+}
+
+void Server::feed(const node::Event& event) {
+  if (node_ == nullptr) return;
+  inbox_.push_back(event);
+  pump();
+}
+
+void Server::request(const Command& command) { feed(node::Requested{++next_request_, command, 0}); }
+
+/// One event after the other, each a little later.
+void Server::pump() {
+  if (pumping_ || inbox_.empty() || node_ == nullptr || paused()) return;
+  pumping_ = true;
+  world_.after(random_.between(5us, 60us), while_batond([this] {
+    pumping_ = false;
+    if (inbox_.empty() || paused()) return;
+    const node::Event event = std::move(inbox_.front());
+    inbox_.pop_front();
+    handle(event);
+    pump();
+  }));
+}
+
+void Server::handle(const node::Event& event) {
+  std::vector<node::Action> actions;
+  node_->step(local_now(), event, actions);
+  world_.mark('s', id_, event.index(), actions.size(), node_->standing().committed, node_->standing().epoch.value);
+  learn_state();
+  const uint64_t start = start_;
+  for (const auto& action : actions) {
+    carry_out(action);
+    if (settings_.crash_chance > 0 && random_.chance(settings_.crash_chance)) {
+      if (random_.chance(0.5)) {
+        power_off();
+      } else {
+        kill_batond();
+      }
+    }
+    if (start_ != start) break;  // ended in the middle
+  }
+  observer_.stepped(*this);
+  if (start_ == start) arm_tick();
+}
+
+void Server::arm_tick() {
+  if (node_ == nullptr || paused()) return;
+  const Instant next = node_->next_tick();
+  if (next == kNever || next == tick_at_) return;
+  tick_at_ = next;
+  // A little late, as timers are; the clock may run slow.
+  const Duration wait = std::max(Duration{0}, next - local_now());
+  world_.after(wait + wait / 100 + random_.between(1us, 50us), while_batond([this, next] {
+    if (tick_at_ != next || paused()) return;
+    tick_at_ = kNever;
+    feed(node::Tick{});
+  }));
+}
+
+void Server::persist(const database::Persist& persist) {
+  disk_.begin(persist);
+  Duration takes = random_.between(200us, 4ms);
+  if (random_.chance(0.03)) takes = random_.between(4ms, 80ms);
+  if (disk_.slow) takes = random_.between(50ms, 600ms);
+  world_.after(takes, while_batond([this, token = persist.token] {
+    const bool ok = disk_.finish();
+    world_.mark('d', id_, token, ok);
+    feed(node::Persisted{token, ok});
+  }));
+}
+
+bool Server::believes_to_own(const std::string& group) const {
+  const auto found = known_groups_.find(group);
+  return found != known_groups_.end() && found->second.owner == id_;
+}
+
+/// A restarted batond knows nothing until the others tell: until then what was known counts on.
+void Server::learn_state() {
+  if (node_->state().configuration_version == 0) return;
+  if (!node_->standing().serving && node_->standing().committed < known_index_) return;
+  known_index_ = node_->standing().committed;
+  known_groups_ = node_->state().groups;
+}
+
+void Server::carry_out(const node::Action& action) {
+  if (const auto* send = std::get_if<node::Send>(&action)) {
+    bus_.send(id_, std::make_shared<const node::Message>(send->message));
+  } else if (const auto* wanted = std::get_if<node::Persist>(&action)) {
+    persist(*wanted);
+  } else if (const auto* lease = std::get_if<node::PublishLease>(&action)) {
+    page_ = lease->until;
+  } else if (const auto* step = std::get_if<node::RunStep>(&action)) {
+    run_step(*step);
+  } else if (const auto* applied = std::get_if<node::EntryApplied>(&action)) {
+    observer_.applied(*this, *applied);
+    world_.say(fmt::format("server {}", id_), "applied {}: {}{}", applied->entry.index, describe(applied->entry.command),
+               applied->outcome.applied ? "" : " (refused: " + applied->outcome.refusal + ")");
+    tell_mirrors();
+  } else if (const auto* decided = std::get_if<node::Decided>(&action)) {
+    observer_.decided(*this, *decided);
+  } else if (const auto* note = std::get_if<node::Note>(&action)) {
+    world_.say(fmt::format("server {}", id_), "{}", note->text);
+  }
+}
+
+}  // namespace baton::sim

@@ -1,0 +1,152 @@
+// Cluster line, servers, groups and resources. The mirrors are in mirror_view.cc.
+#include "src/cli/status_view.h"
+
+#include <fmt/ranges.h>
+
+namespace baton::cli {
+namespace {
+
+Colour colour_of(const std::string& state) {
+  if (state == "up" || state == "started" || state == "serving") return Colour::kGreen;
+  if (state == "down" || state == "failed" || state == "not serving") return Colour::kRed;
+  if (state == "stopped" || state == "unknown") return Colour::kFaint;
+  return Colour::kYellow;
+}
+
+std::string format_cluster(const json& status, const Painter& painter) {
+  const json& database = object_of(status, "database");
+  bool serving = flag_of(database, "serving");
+  std::string text = painter.paint("Cluster " + text_of(status, "cluster"), Colour::kBold);
+  text += fmt::format("  seen from {}, configuration {}\n", text_of(status, "server"),
+                      number_of(status, "configuration_version"));
+  text += "Database  " + painter.paint(serving ? "serving" : "not serving", colour_of(serving ? "serving" : "not serving"));
+  std::string leader = text_of(database, "leader");
+  text += leader.empty() ? "" : ", led by " + leader;
+  text += fmt::format(", epoch {}, {} entries\n", number_of(database, "epoch"), number_of(database, "committed"));
+  std::string waiting = text_of(database, "waiting");
+  if (!waiting.empty()) text += painter.paint(wrap_text("waits: " + waiting, 10), Colour::kYellow);
+  if (database.contains("counting") && !flag_of(database, "counting")) {
+    text += painter.paint(wrap_text("its database was lost: it does not count until it has caught up", 10), Colour::kYellow);
+  }
+  const json& lease = object_of(status, "lease");
+  text += "Lease     ";
+  text += flag_of(lease, "valid")
+              ? painter.paint("valid", Colour::kGreen) + fmt::format(", {} ms left", number_of(lease, "left_ms"))
+              : painter.paint("none: this server may hold no group", Colour::kRed);
+  text += "\n";
+  for (const std::string& problem : texts_of(status, "problems")) {
+    text += painter.paint(wrap_text("Problem: " + problem, 0), Colour::kRed);
+  }
+  return text;
+}
+
+/// "server2 0 1; witness 0 !1": the peers with their links, broken ones marked.
+Cell links_cell(const json& server) {
+  std::map<std::string, std::string> peers;
+  bool broken = false;
+  for (const json& link : list_of(server, "links")) {
+    bool connected = flag_of(link, "connected");
+    broken = broken || !connected;
+    peers[text_of(link, "peer")] += fmt::format(" {}{}", number_of(link, "link"), connected ? "" : "(cut)");
+  }
+  std::vector<std::string> parts;
+  for (const auto& [peer, links] : peers) parts.push_back(peer + links);
+  return {fmt::format("{}", fmt::join(parts, "; ")), broken ? Colour::kYellow : Colour::kNone};
+}
+
+std::string format_servers(const json& status, const Painter& painter) {
+  std::vector<std::vector<Cell>> rows;
+  rows.push_back({{"SERVER", Colour::kFaint}, {"ID", Colour::kFaint}, {"ROLE", Colour::kFaint}, {"STATE", Colour::kFaint},
+                  {"LINKS FROM HERE", Colour::kFaint}});
+  for (const json& server : list_of(status, "servers")) {
+    std::string state = text_of(server, "state");
+    std::string name = text_of(server, "name") + (flag_of(server, "self") ? " *" : "");
+    rows.push_back({{name}, {fmt::format("{}", number_of(server, "id"))}, {text_of(server, "role")},
+                    {state, colour_of(state)}, links_cell(server)});
+  }
+  return format_table(rows, painter);
+}
+
+std::string format_resources(const json& group, const Painter& painter) {
+  std::vector<std::vector<Cell>> rows;
+  for (const json& resource : list_of(group, "resources")) {
+    std::string state = text_of(resource, "state");
+    rows.push_back({{text_of(resource, "name")}, {text_of(resource, "kind")}, {state, colour_of(state)},
+                    {text_of(resource, "detail")}});
+  }
+  return format_table(rows, painter, 2);
+}
+
+/// What is remarkable about a group, below its line.
+std::string format_remarks(const json& group, const Painter& painter) {
+  std::string text;
+  std::string reason = text_of(group, "reason");
+  if (!reason.empty()) text += painter.paint(wrap_text(reason, 2), Colour::kFaint);
+  std::string target = text_of(group, "target");
+  if (!target.empty() && target != text_of(group, "owner")) text += wrap_text("on its way to " + target, 2);
+  std::string waiting = text_of(group, "waiting");
+  if (!waiting.empty()) text += painter.paint(wrap_text("waits: " + waiting, 2), Colour::kYellow);
+  for (const json& refusal : list_of(group, "refused")) {
+    int64_t attempts = number_of(refusal, "attempts");
+    std::string times = attempts == 1 ? "once" : fmt::format("{} times", attempts);
+    text += painter.paint(wrap_text(fmt::format("failed {} on {}: {}", times, text_of(refusal, "server"),
+                                                text_of(refusal, "reason")), 2), Colour::kRed);
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string format_groups(const json& status, const Painter& painter, bool resources) {
+  std::vector<std::vector<Cell>> rows;
+  rows.push_back({{"GROUP", Colour::kFaint}, {"STATE", Colour::kFaint}, {"SERVER", Colour::kFaint},
+                  {"WANTED", Colour::kFaint}});
+  for (const json& group : list_of(status, "groups")) {
+    std::string phase = text_of(group, "phase");
+    std::string owner = text_of(group, "owner");
+    rows.push_back({{text_of(group, "name")}, {phase, colour_of(phase)}, {owner.empty() ? "-" : owner},
+                    {flag_of(group, "wanted") ? "running" : "stopped"}});
+  }
+  std::string table = format_table(rows, painter);
+  if (!resources) return table;
+  // The remarks and resources of each group go below its line.
+  std::string text;
+  size_t begin = 0;
+  size_t line_number = 0;
+  const json& groups = list_of(status, "groups");
+  while (begin < table.size()) {
+    size_t end = table.find('\n', begin) + 1;
+    text += table.substr(begin, end - begin);
+    if (line_number > 0) {
+      const json& group = groups[line_number - 1];
+      text += format_remarks(group, painter) + format_resources(group, painter);
+    }
+    ++line_number;
+    begin = end;
+  }
+  return text;
+}
+
+std::string format_status(const json& status, const Painter& painter) {
+  std::string text = format_cluster(status, painter) + "\n" + format_servers(status, painter);
+  if (!list_of(status, "groups").empty()) text += "\n" + format_groups(status, painter, true);
+  if (!list_of(status, "mirrors").empty()) text += "\n" + format_mirrors(status, painter);
+  return text;
+}
+
+std::string describe_group(const json& group) {
+  std::string owner = text_of(group, "owner");
+  std::string text = text_of(group, "phase") + (owner.empty() ? "" : " on " + owner);
+  for (const json& resource : list_of(group, "resources")) {
+    std::string state = text_of(resource, "state");
+    if (state != "starting" && state != "stopping" && state != "failed") continue;
+    std::string detail = text_of(resource, "detail");
+    text += fmt::format("; {} {} is {}{}", text_of(resource, "kind"), text_of(resource, "name"), state,
+                        detail.empty() ? "" : " (" + detail + ")");
+  }
+  std::string waiting = text_of(group, "waiting");
+  if (!waiting.empty()) text += "; waits: " + waiting;
+  return text;
+}
+
+}  // namespace baton::cli

@@ -1,0 +1,245 @@
+// A voter's events, its view and timers, its disk, and its standing. Pure. docs/protocol.md, "Cluster database".
+#include "src/core/database/database.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "src/base/assert.h"
+#include "src/core/database/database_implementation.h"
+
+namespace baton::database {
+
+namespace {
+constexpr Duration kCatchUpInterval = 1s;
+}  // namespace
+
+void Database::Implementation::step(Instant when, const Event& event, std::vector<Action>& wanted) {
+  now = when;
+  actions = &wanted;
+  std::visit([&](const auto& what) { handle(what); }, event);
+  check_timers();
+  progress();
+  update_standing();
+  actions = nullptr;
+}
+
+void Database::Implementation::handle(const ViewChanged& event) {
+  members.clear();
+  for (const ServerId voter : settings.voters)
+    if (event.members.contains(voter)) members.insert(voter);
+  std::erase_if(not_counting, [&](ServerId voter) { return !members.contains(voter); });
+  silent.clear();
+  // SAFETY: an epoch belongs to one view. Leading, acknowledging and serving end here; grants, acknowledgements and
+  // promises of two views are never added up.
+  role = Role::kNone;
+  epoch = Epoch{};
+  prepared_here = Epoch{};
+  promise_owed = false;
+  acknowledgement_owed = false;
+  followers.clear();
+  promises.clear();
+  fetched.clear();
+  lease_over.clear();
+  lease_wait_until = kNever;
+  reminder_at = kNever;
+  leader_owes_since = kNever;
+  attempts = 0;
+  for (auto& [request, proposal] : pending) proposal.sent_in = Epoch{};
+  attempt_at = counting_members() >= majority() ? now + rank(false) * settings.step_timeout : kNever;
+  catch_up_at = log.durable_counting() || members.empty() ? kNever : now;
+}
+
+void Database::Implementation::handle(const MessageReceived& event) {
+  if (!members.contains(event.from)) return;
+  std::visit([&](const auto& message) { receive(event.from, message); }, event.message);
+}
+
+void Database::Implementation::handle(const Persisted& event) {
+  if (!log.persisted(event.token, event.ok)) return;
+  disk_failing = !event.ok;
+  persist_again_at = event.ok ? now : now + settings.persist_retry;
+}
+
+void Database::Implementation::handle(const SilenceChanged& event) {
+  silent.clear();
+  for (const ServerId voter : event.silent)
+    if (members.contains(voter) && voter != settings.self) silent.insert(voter);
+  const bool leader_hangs = role == Role::kFollowing && silent.contains(leader_of(epoch));
+  if (leader_hangs && counting_members() >= majority()) {
+    attempt_at = std::min(attempt_at, now + rank(true) * settings.step_timeout);
+  } else if (serves()) {
+    attempt_at = kNever;
+  }
+}
+
+void Database::Implementation::check_timers() {
+  if (leader_owes_since != kNever && role == Role::kFollowing &&
+      now >= leader_owes_since + (2 + rank(true)) * settings.step_timeout) {
+    leader_owes_since = kNever;
+    attempt_at = now;
+  }
+  if (role == Role::kCollecting) choose_log();
+  if (now >= attempt_at) {
+    if (!log.durable_counting() || counting_members() < majority()) {
+      attempt_at = kNever;
+    } else if (disk_failing) {
+      attempt_at = now + settings.persist_retry;  // it could not promise anything
+    } else {
+      start_candidacy();
+    }
+  }
+  if (role == Role::kFetching && now >= fetch_sent_at + settings.resend_interval) send_fetch();
+  if (leads()) repeat_appends();
+  if (now >= catch_up_at) {
+    send(CatchUpRequest{});
+    catch_up_at = now + kCatchUpInterval;
+  }
+  give_up_proposals();
+}
+
+void Database::Implementation::progress() {
+  after_durable_promise();
+  if (leads()) advance_commit();
+  apply_committed();
+  count_when_caught_up();
+  acknowledge();
+  send_proposals();
+  if (leads()) send_appends();
+  persist_if_needed();
+}
+
+void Database::Implementation::persist_if_needed() {
+  if (log.persist_under_way() || now < persist_again_at) return;
+  if (auto persist = log.start_persist()) actions->push_back(std::move(*persist));
+}
+
+Instant Database::Implementation::next_tick() const {
+  Instant next = std::min({attempt_at, catch_up_at, lease_wait_until, reminder_at});
+  if (leader_owes_since != kNever && role == Role::kFollowing)
+    next = std::min(next, leader_owes_since + (2 + rank(true)) * settings.step_timeout);
+  if (role == Role::kCollecting && promises.size() >= majority())
+    next = std::min(next, collecting_since + settings.step_timeout);
+  if (role == Role::kFetching) next = std::min(next, fetch_sent_at + settings.resend_interval);
+  if (leads()) {
+    for (const auto& [voter, follower] : followers)
+      if (!up_to_date(follower)) next = std::min(next, follower.sent_at + follower.patience);
+  }
+  const bool forwards = serves() && !leads();
+  for (const auto& [request, proposal] : pending) {
+    next = std::min(next, proposal.since + settings.proposal_limit);
+    if (forwards) next = std::min(next, proposal.sent_at + settings.resend_interval);
+  }
+  if (disk_failing && !log.persist_under_way()) next = std::min(next, persist_again_at);
+  return next;
+}
+
+size_t Database::Implementation::counting_members() const {
+  size_t count = members.size() - not_counting.size();
+  if (!log.durable_counting() && members.contains(settings.self) && !not_counting.contains(settings.self)) --count;
+  return count;
+}
+
+uint32_t Database::Implementation::rank(bool without_leader) const {
+  uint32_t before = 0;
+  for (const ServerId voter : members) {
+    if (voter >= settings.self) break;
+    if (not_counting.contains(voter) || silent.contains(voter)) continue;
+    if (without_leader && voter == leader_of(epoch)) continue;
+    ++before;
+  }
+  return before;
+}
+
+std::map<ServerId, Duration> Database::Implementation::lease_account() const {
+  return account == nullptr ? std::map<ServerId, Duration>{} : account(lease, now);
+}
+
+bool Database::Implementation::serves() const {
+  // SAFETY: L1. Only an epoch that was opened in this view and whose StartEpoch is committed; and no newer one is
+  // being opened.
+  return (role == Role::kLeading || role == Role::kFollowing) && epoch == prepared_here &&
+         epoch == log.promised() && committed > 0 && log.position(committed).epoch == epoch;
+}
+
+ServerId Database::Implementation::leader() const {
+  return role == Role::kLeading || role == Role::kFollowing ? leader_of(epoch) : ServerId{};
+}
+
+void Database::Implementation::update_standing() {
+  Standing fresh;
+  fresh.epoch = log.promised();
+  fresh.leader = leader();
+  fresh.serving = serves();
+  fresh.counting = log.durable_counting();
+  fresh.committed = committed;
+  fresh.last_index = log.last_index();
+  fresh.waiting = why_waiting();
+  if (leads()) fresh.lease_over = lease_over;
+  if (fresh == standing) return;
+  standing = std::move(fresh);
+  actions->push_back(StandingChanged{});
+}
+
+std::string Database::Implementation::why_waiting() const {
+  if (disk_failing) return "the disk under the cluster database is full or fails; trying again every 500 ms";
+  if (serves()) return {};
+  if (members.empty()) return "no connection to corosync";
+  if (counting_members() < majority()) {
+    std::string missing;
+    for (const ServerId voter : settings.voters)
+      if (!members.contains(voter) || not_counting.contains(voter))
+        missing += fmt::format("{}{}", missing.empty() ? "" : ", ", voter);
+    return fmt::format("no majority: {} of {} voters are there, {} are needed; missing: {}", counting_members(),
+                       settings.voters.size(), majority(), missing);
+  }
+  if (!log.durable_counting()) return "this voter's database was lost: catching up with the others";
+  switch (role) {
+    case Role::kNone: return "a new epoch has not been opened yet";
+    case Role::kPreparing: return "opening an epoch: writing the promise";
+    case Role::kCollecting: return "opening an epoch: waiting for the other voters' promises";
+    case Role::kFetching: return fmt::format("opening an epoch: fetching entries from voter {}", fetch_from);
+    case Role::kLeading:
+      return lease_wait_until == kNever ? "opening an epoch: waiting for a majority's disks"
+                                        : "opening an epoch: waiting for a former owner's lease to end";
+    case Role::kFollowing: return fmt::format("voter {} is opening an epoch", leader_of(epoch));
+  }
+  return {};
+}
+
+Database::Database(const Settings& settings, StoredVoter stored)
+    : implementation_(std::make_unique<Implementation>(settings, std::move(stored))) {
+  BATON_ASSERT(std::find(settings.voters.begin(), settings.voters.end(), settings.self) != settings.voters.end());
+  auto& standing = implementation_->standing;
+  standing.counting = implementation_->log.durable_counting();
+  standing.epoch = implementation_->log.promised();
+  standing.last_index = implementation_->log.last_index();
+  standing.waiting = implementation_->why_waiting();
+}
+Database::~Database() = default;
+
+void Database::set_lease_account(LeaseAccount account, void* lease) {
+  implementation_->account = account;
+  implementation_->lease = lease;
+}
+void Database::step(Instant now, const Event& event, std::vector<Action>& actions) {
+  implementation_->step(now, event, actions);
+}
+Instant Database::next_tick() const { return implementation_->next_tick(); }
+std::span<const Entry> Database::uncommitted() const {
+  return implementation_->log.entries().subspan(implementation_->committed);
+}
+std::set<ServerId> Database::losing() const {
+  std::set<ServerId> owners;
+  for (const auto& [index, losers] : implementation_->takeovers()) owners.insert(losers.begin(), losers.end());
+  return owners;
+}
+std::set<ServerId> Database::withheld() const {
+  // SAFETY: L2. Without the present state a voter cannot tell whose group an entry of its log takes away.
+  if (implementation_->serves()) return losing();
+  return {implementation_->settings.voters.begin(), implementation_->settings.voters.end()};
+}
+const ClusterState& Database::state() const { return implementation_->state; }
+const Standing& Database::standing() const { return implementation_->standing; }
+
+}  // namespace baton::database

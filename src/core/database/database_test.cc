@@ -1,0 +1,363 @@
+// The database's rules on a small bus without faults of its own: tests drop, delay and restart what they want to.
+// docs/protocol.md, "Cluster database".
+#include "src/core/database/database.h"
+
+#include <gtest/gtest.h>
+
+#include <deque>
+#include <functional>
+
+namespace baton::database {
+namespace {
+
+struct TestVoter {
+  ServerId id;
+  StoredVoter disk;
+  std::unique_ptr<Database> database;
+  std::deque<Persist> persists;
+  bool disk_works = true;
+  bool hangs = false;
+  std::vector<EntryApplied> applied;
+  std::vector<ProposalDecided> decided;
+};
+
+class TestCluster {
+ public:
+  explicit TestCluster(uint32_t count = 3, size_t append_entries = 64) : append_entries_(append_entries) {
+    for (uint32_t id = 1; id <= count; ++id) {
+      ids_.push_back(ServerId{id});
+      voters[ServerId{id}].id = ServerId{id};
+      voters[ServerId{id}].disk.counting = true;
+    }
+    for (const ServerId id : ids_) start(id);
+  }
+
+  void start(ServerId id) {
+    Settings settings;
+    settings.self = id;
+    settings.voters = ids_;
+    settings.append_entries = append_entries_;
+    auto& voter = voters[id];
+    voter.database = std::make_unique<Database>(settings, voter.disk);
+    voter.persists.clear();
+    voter.applied.clear();
+  }
+
+  void step(ServerId id, const Event& event) {
+    auto& voter = voters[id];
+    std::vector<Action> actions;
+    voter.database->step(now, event, actions);
+    for (auto& action : actions) {
+      if (auto* send = std::get_if<Send>(&action)) bus.push_back({id, std::move(send->message)});
+      if (auto* persist = std::get_if<Persist>(&action)) voter.persists.push_back(std::move(*persist));
+      if (auto* applied = std::get_if<EntryApplied>(&action)) voter.applied.push_back(*applied);
+      if (auto* decided = std::get_if<ProposalDecided>(&action)) voter.decided.push_back(*decided);
+    }
+    EXPECT_LE(voter.persists.size(), 1u);
+  }
+
+  void view(const std::set<ServerId>& present) {
+    bus.clear();
+    members = present;
+    for (const ServerId id : members) step(id, ViewChanged{members});
+  }
+
+  void finish_persist(ServerId id) {
+    auto& voter = voters[id];
+    const Persist persist = voter.persists.front();
+    voter.persists.pop_front();
+    if (voter.disk_works) {
+      if (persist.promised) voter.disk.promised = *persist.promised;
+      if (persist.counting) voter.disk.counting = *persist.counting;
+      if (persist.keep_up_to) voter.disk.entries.resize(*persist.keep_up_to);
+      for (const auto& entry : persist.append) {
+        ASSERT_EQ(entry.index, voter.disk.entries.size() + 1);
+        voter.disk.entries.push_back(entry);
+      }
+    }
+    step(id, Persisted{persist.token, voter.disk_works});
+  }
+
+  /// Delivers and persists until nothing is left to do at this time.
+  void settle() {
+    for (int rounds = 0; rounds < 100000; ++rounds) {
+      bool any = false;
+      for (const ServerId id : ids_)
+        if (!voters[id].persists.empty() && voters[id].disk_works) finish_persist(id), any = true;
+      if (!bus.empty()) {
+        auto [from, message] = std::move(bus.front());
+        bus.pop_front();
+        ++messages;
+        for (const ServerId id : members)
+          if (!voters[id].hangs && (!lose || !lose(from, id, message))) step(id, MessageReceived{from, message});
+        any = true;
+      }
+      if (!any) return;
+    }
+    FAIL() << "a storm of messages";
+  }
+
+  /// Time passes, with the ticks that the voters ask for.
+  void pass(Duration duration) {
+    const Instant end = now + duration;
+    settle();
+    while (true) {
+      Instant next = kNever;
+      for (const ServerId id : ids_)
+        if (!voters[id].hangs) next = std::min(next, voters[id].database->next_tick());
+      if (next > end) break;
+      now = std::max(now, next);
+      for (const ServerId id : ids_) {
+        if (voters[id].hangs || voters[id].database->next_tick() > now) continue;
+        if (!voters[id].persists.empty() && !voters[id].disk_works) finish_persist(id);
+        step(id, Tick{});
+        ASSERT_GT(voters[id].database->next_tick(), now);
+        ++ticks;
+      }
+      settle();
+    }
+    now = end;
+  }
+
+  Database& database(uint32_t id) { return *voters[ServerId{id}].database; }
+
+  std::map<ServerId, TestVoter> voters;
+  std::set<ServerId> members;
+  std::deque<std::pair<ServerId, Message>> bus;
+  std::function<bool(ServerId from, ServerId to, const Message&)> lose;
+  Instant now = Instant{} + 1000s;
+  int ticks = 0;
+  int messages = 0;
+
+ private:
+  std::vector<ServerId> ids_;
+  size_t append_entries_;
+};
+
+constexpr ServerId kOne{1}, kTwo{2}, kThree{3};
+
+/// Refused when applied, but recorded: enough to see what is in a log.
+Command some_command(const std::string& group) { return WishGroup{group, 0, true, ServerId{}, "test", "test"}; }
+
+TEST(Database, TheLowestIdOpensAnEpoch) {
+  TestCluster cluster;
+  cluster.view({kOne, kTwo, kThree});
+  cluster.pass(100ms);
+  for (uint32_t id : {1, 2, 3}) {
+    EXPECT_TRUE(cluster.database(id).standing().serving);
+    EXPECT_EQ(cluster.database(id).standing().leader, kOne);
+    EXPECT_EQ(cluster.database(id).standing().committed, 1u);
+    EXPECT_EQ(cluster.database(id).standing().waiting, "");
+    EXPECT_EQ(cluster.database(id).next_tick(), kNever);
+    EXPECT_EQ(cluster.voters[ServerId{id}].disk.promised, make_epoch(1, kOne));
+  }
+}
+
+TEST(Database, WithoutAMajorityNothingIsServedAndItSaysWhatIsMissing) {
+  TestCluster cluster;
+  cluster.view({kTwo});
+  cluster.pass(10s);
+  EXPECT_FALSE(cluster.database(2).standing().serving);
+  EXPECT_EQ(cluster.database(2).standing().waiting,
+            "no majority: 1 of 3 voters are there, 2 are needed; missing: 1, 3");
+  EXPECT_EQ(cluster.ticks, 0);
+}
+
+TEST(Database, AProposalFromAnybodyIsDecidedOnce) {
+  TestCluster cluster;
+  cluster.view({kOne, kTwo, kThree});
+  cluster.pass(100ms);
+  cluster.step(kThree, ProposeCommand{7, some_command("a"), 0});
+  cluster.step(kOne, ProposeCommand{7, some_command("b"), 0});
+  cluster.pass(6s);
+  for (auto& [id, voter] : cluster.voters) {
+    EXPECT_EQ(voter.applied.size(), 3u);
+    EXPECT_EQ(voter.disk.entries.size(), 3u);
+  }
+  ASSERT_EQ(cluster.voters[kThree].decided.size(), 1u);
+  EXPECT_TRUE(cluster.voters[kThree].decided[0].decided);
+  EXPECT_EQ(cluster.voters[kThree].decided[0].outcome.refusal, "there is no group a");
+  EXPECT_EQ(cluster.voters[kOne].decided.size(), 1u);
+}
+
+TEST(Database, LostMessagesAreMadeUpForAndNothingIsRecordedTwice) {
+  TestCluster cluster;
+  cluster.view({kOne, kTwo, kThree});
+  cluster.pass(100ms);
+  int count = 0;
+  cluster.lose = [&](ServerId, ServerId, const Message&) { return ++count % 3 == 0; };
+  for (uint64_t request = 1; request <= 20; ++request) {
+    cluster.step(kTwo, ProposeCommand{request, some_command("a"), 0});
+    cluster.pass(20ms);
+  }
+  cluster.lose = nullptr;
+  cluster.pass(20s);
+  EXPECT_EQ(cluster.voters[kTwo].decided.size(), 20u);
+  for (auto& [id, voter] : cluster.voters) {
+    std::set<uint64_t> requests;
+    for (const auto& entry : voter.disk.entries) {
+      if (entry.request == 0) continue;
+      EXPECT_TRUE(requests.insert(entry.request).second);
+    }
+    EXPECT_EQ(requests.size(), 20u);
+    EXPECT_EQ(voter.database->next_tick(), kNever);
+  }
+}
+
+TEST(Database, AnUndecidedProposalIsAnsweredNotKnownInTime) {
+  TestCluster cluster;
+  cluster.view({kOne});
+  cluster.step(kOne, ProposeCommand{1, some_command("a"), 0});
+  cluster.pass(4900ms);
+  EXPECT_TRUE(cluster.voters[kOne].decided.empty());
+  cluster.pass(200ms);
+  ASSERT_EQ(cluster.voters[kOne].decided.size(), 1u);
+  EXPECT_FALSE(cluster.voters[kOne].decided[0].decided);
+}
+
+TEST(Database, TheNextCandidateTriesWhenTheLowestHangs) {
+  TestCluster cluster;
+  cluster.voters[kOne].hangs = true;
+  cluster.view({kOne, kTwo, kThree});
+  cluster.pass(2s);
+  EXPECT_TRUE(cluster.database(3).standing().serving);
+  EXPECT_EQ(cluster.database(3).standing().leader, kTwo);
+}
+
+TEST(Database, AHangingLeaderIsReplacedOnAProposalOrOnSilence) {
+  for (const bool by_silence : {false, true}) {
+    TestCluster cluster;
+    cluster.view({kOne, kTwo, kThree});
+    cluster.pass(100ms);
+    cluster.voters[kOne].hangs = true;
+    if (by_silence) {
+      for (const ServerId id : {kTwo, kThree}) cluster.step(id, SilenceChanged{{kOne}});
+    } else {
+      cluster.step(kThree, ProposeCommand{1, some_command("a"), 0});
+    }
+    cluster.pass(3s);
+    EXPECT_TRUE(cluster.database(2).standing().serving);
+    EXPECT_EQ(cluster.database(2).standing().leader, kTwo);
+    if (!by_silence) {
+      ASSERT_EQ(cluster.voters[kThree].decided.size(), 1u);
+      EXPECT_TRUE(cluster.voters[kThree].decided[0].decided);
+    }
+  }
+}
+
+TEST(Database, AFullDiskAcknowledgesNothingAndLosesNothing) {
+  TestCluster cluster;
+  cluster.view({kOne, kTwo, kThree});
+  cluster.pass(100ms);
+  cluster.voters[kTwo].disk_works = cluster.voters[kThree].disk_works = false;
+  cluster.step(kOne, ProposeCommand{1, some_command("a"), 0});
+  cluster.pass(2s);
+  EXPECT_EQ(cluster.database(1).standing().committed, 1u);
+  cluster.finish_persist(kTwo);
+  EXPECT_NE(cluster.database(2).standing().waiting.find("full or fails"), std::string::npos);
+  cluster.voters[kTwo].disk_works = true;
+  cluster.pass(1s);
+  EXPECT_EQ(cluster.database(1).standing().committed, 2u);
+  EXPECT_EQ(cluster.database(2).standing().waiting, "");
+}
+
+TEST(Database, TheMoreAdvancedLogWinsAndOthersAreCutBack) {
+  for (const size_t batch : {size_t{1}, size_t{64}}) {
+    TestCluster cluster{3, batch};
+    cluster.view({kOne, kTwo, kThree});
+    cluster.pass(100ms);
+    cluster.view({kOne});
+    // Entries of voter 1 that nobody else has.
+    for (int extra = 0; extra < 5; ++extra) {
+      auto& entries = cluster.voters[kOne].disk.entries;
+      entries.push_back({make_epoch(1, kOne), entries.size() + 1, some_command("lost"), kOne, 100u + extra, 0});
+    }
+    cluster.start(kOne);
+    cluster.view({kTwo, kThree});
+    cluster.pass(1s);
+    for (uint64_t request = 1; request <= 3; ++request)
+      cluster.step(kThree, ProposeCommand{request, some_command("kept"), 0});
+    cluster.pass(1s);
+    cluster.view({kOne, kTwo, kThree});
+    cluster.pass(3s);
+    EXPECT_EQ(cluster.database(1).standing().leader, kOne);
+    EXPECT_TRUE(cluster.database(2).standing().serving);
+    EXPECT_EQ(cluster.voters[kOne].disk.entries, cluster.voters[kTwo].disk.entries);
+    EXPECT_EQ(cluster.voters[kOne].disk.entries, cluster.voters[kThree].disk.entries);
+    EXPECT_EQ(cluster.voters[kOne].disk.entries.size(), 1u + 1 + 3 + 1);
+  }
+}
+
+TEST(Database, ALostDatabaseCountsOnlyAfterCatchingUp) {
+  TestCluster cluster;
+  cluster.view({kOne, kTwo, kThree});
+  cluster.pass(100ms);
+  cluster.step(kTwo, ProposeCommand{1, some_command("a"), 0});
+  cluster.pass(100ms);
+  cluster.voters[kThree].disk = StoredVoter{};
+  cluster.start(kThree);
+  cluster.view({kOne, kThree});
+  cluster.pass(3s);
+  EXPECT_FALSE(cluster.database(1).standing().serving);
+  EXPECT_FALSE(cluster.database(3).standing().counting);
+  cluster.view({kOne, kTwo, kThree});
+  cluster.pass(3s);
+  EXPECT_TRUE(cluster.database(3).standing().counting);
+  EXPECT_TRUE(cluster.voters[kThree].disk.counting);
+  EXPECT_EQ(cluster.voters[kThree].disk.entries, cluster.voters[kOne].disk.entries);
+  cluster.view({kOne, kThree});
+  cluster.pass(3s);
+  EXPECT_TRUE(cluster.database(1).standing().serving);
+}
+
+constexpr const char* kConfiguration = R"([cluster]
+name = "pair"
+public_lan = "10.0.0.0/24"
+[server.server1]
+id = 1
+interconnects = ["10.0.1.1"]
+[server.server2]
+id = 2
+interconnects = ["10.0.1.2"]
+[server.witness]
+id = 3
+role = "witness"
+interconnects = ["10.0.1.3"]
+[group.web]
+servers = ["server2", "server1"]
+[group.web.service.httpd]
+command = ["/usr/sbin/httpd"]
+)";
+
+TEST(Database, AnEntryThatTakesAGroupWaitsForTheOwnersLease) {
+  TestCluster cluster;
+  static std::map<ServerId, Duration> left;
+  left = {{kOne, 0ms}, {kTwo, 0ms}, {kThree, 0ms}};
+  for (auto& [id, voter] : cluster.voters)
+    voter.database->set_lease_account([](void*, Instant) { return left; }, nullptr);
+  cluster.view({kOne, kTwo, kThree});
+  EXPECT_EQ(cluster.database(3).withheld().size(), 3u) << "nobody grants before the epoch serves";
+  cluster.step(kOne, ProposeCommand{1, ApplyConfiguration{0, kConfiguration, "test"}, 0});
+  cluster.pass(100ms);
+  left[kTwo] = 700ms;
+  const uint64_t version = cluster.database(1).state().groups.at("web").version;
+  cluster.step(kOne, ProposeCommand{2, AssignGroup{"web", version, kTwo, {}, {}, false, "first", {}}, 0});
+  cluster.pass(100ms);
+  EXPECT_EQ(cluster.database(3).state().groups.at("web").owner, kTwo) << "it was nobody's: no wait";
+  EXPECT_TRUE(cluster.database(3).withheld().empty());
+
+  cluster.step(kOne, ProposeCommand{3, AssignGroup{"web", version + 1, kOne, {}, {}, true, "lost", {}}, 0});
+  cluster.settle();
+  EXPECT_EQ(cluster.database(2).losing(), std::set<ServerId>{kTwo});
+  EXPECT_EQ(cluster.database(3).withheld(), std::set<ServerId>{kTwo});
+  cluster.pass(690ms);
+  EXPECT_EQ(cluster.database(1).state().groups.at("web").owner, kTwo);
+  left[kTwo] = 0ms;
+  cluster.pass(20ms);
+  EXPECT_EQ(cluster.database(1).state().groups.at("web").owner, kOne);
+  EXPECT_TRUE(cluster.database(1).losing().empty());
+  EXPECT_TRUE(cluster.database(3).withheld().empty());
+}
+
+}  // namespace
+}  // namespace baton::database

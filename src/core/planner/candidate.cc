@@ -1,0 +1,202 @@
+// Judges servers and their copies. The cluster database judges again when the assignment is applied; this says why.
+#include "src/core/planner/candidate.h"
+
+#include <algorithm>
+
+namespace baton::planner {
+namespace {
+
+/// The verdict on one copy.
+struct CopyVerdict {
+  bool possible = false;
+  bool could_come = false;
+  bool alone = false;
+  std::string why_not;
+  std::string help;
+  std::string note;
+};
+
+CopyVerdict refuse(std::string why_not, std::string help) {
+  CopyVerdict verdict;
+  verdict.why_not = std::move(why_not);
+  verdict.help = std::move(help);
+  return verdict;
+}
+
+std::string join_names(const Input& input, const std::map<ServerId, Incarnation>& set) {
+  std::string names;
+  for (const auto& [server, incarnation] : set) {
+    if (!names.empty()) names += " and ";
+    names += input.configuration.server_name(server);
+  }
+  return names;
+}
+
+/// What brings a copy up to date that lacks writes of the set's members.
+std::string help_from(const Input& input, const std::map<ServerId, Incarnation>& members) {
+  bool there = std::any_of(members.begin(), members.end(),
+                           [&](const auto& member) { return view_of(input, member.first).present; });
+  std::string names = join_names(input, members);
+  return there ? fmt::format("wait until it has been brought up to date from {}", names)
+               : fmt::format("start {}, from which it is brought up to date", names);
+}
+
+std::string describe_progress(const MirrorReport& report) {
+  if (report.copy_total_bytes == 0) return "its copy was not finished";
+  return fmt::format("copy {}% done", report.copy_done_bytes * 100 / report.copy_total_bytes);
+}
+
+/// Is another member of the set not there, or no longer what the set says?
+bool some_member_is_missing(const Input& input, const std::string& key, const MirrorState& mirror, ServerId server) {
+  return std::any_of(mirror.in_sync.begin(), mirror.in_sync.end(), [&](const auto& member) {
+    if (member.first == server) return false;
+    const MirrorReport* report = report_of(input, key, member.first);
+    return !report || report->incarnation != member.second;
+  });
+}
+
+/// S6: nothing was ever acknowledged. The first of the policy makes the data; the other copy is made from it.
+CopyVerdict judge_never_promoted(const Input& input, const GroupConfiguration& group, const std::string& key,
+                                 ServerId server) {
+  CopyVerdict verdict;
+  std::string first = input.configuration.server_name(group.servers.front());
+  if (server != group.servers.front()) {
+    return refuse(fmt::format("may not be the first to use mirror {}, which was never used: {}, the first of the policy, is",
+                              key, first),
+                  fmt::format("start {}, or put another server first in the policy (baton apply)", first));
+  }
+  verdict.possible = true;
+  verdict.note = fmt::format("mirror {} is used for the first time", key);
+  return verdict;
+}
+
+/// The copy is in the set, but restarted uncleanly since. SAFETY: S4, with the exception S5.
+CopyVerdict judge_restarted(const Input& input, const std::string& key, const MirrorState& mirror, ServerId server) {
+  const Configuration& configuration = input.configuration;
+  for (const auto& [member, incarnation] : mirror.in_sync) {
+    const MirrorReport* report = report_of(input, key, member);
+    if (member == server || (report && report->incarnation != incarnation)) continue;
+    bool soon = view_of(input, member).present && !report;
+    CopyVerdict verdict = refuse(
+        fmt::format("has a copy of mirror {} that restarted uncleanly and may lack acknowledged writes", key),
+        soon ? "" : help_from(input, {{member, incarnation}}));
+    verdict.could_come = soon;
+    return verdict;
+  }
+  if (server != mirror.holder) {
+    return refuse(fmt::format("has a copy of mirror {} that restarted uncleanly like all others, and {}, the last primary, "
+                              "goes first", key, configuration.server_name(mirror.holder)),
+                  fmt::format("start {}", configuration.server_name(mirror.holder)));
+  }
+  CopyVerdict verdict;
+  verdict.possible = true;
+  verdict.note = fmt::format("all copies of mirror {} restarted uncleanly and {} was the last primary", key,
+                             configuration.server_name(server));
+  return verdict;
+}
+
+CopyVerdict judge_copy(const Input& input, const GroupConfiguration& group, const std::string& key, ServerId server) {
+  auto found = input.state.mirrors.find(key);
+  if (found == input.state.mirrors.end()) return refuse(fmt::format("finds no record of mirror {}", key), "");
+  const MirrorState& mirror = found->second;
+  const MirrorReport* report = report_of(input, key, server);
+  if (!report) {
+    CopyVerdict verdict = refuse(fmt::format("has not reported its copy of mirror {} yet", key), "");
+    verdict.could_come = true;
+    return verdict;
+  }
+  if (report->incarnation.value == 0) {
+    return refuse(fmt::format("has no usable copy of mirror {}: {}", key,
+                              report->problem.empty() ? "it is not open" : report->problem),
+                  "remove the cause");
+  }
+  auto member = mirror.in_sync.find(server);
+  bool in_set = mirror.in_sync.empty() || member != mirror.in_sync.end();
+  std::string from_there = help_from(input, mirror.in_sync);
+  if (!report->consistent) {
+    return refuse(fmt::format("has an inconsistent copy of mirror {}: {}", key, describe_progress(*report)),
+                  mirror.in_sync.empty() ? "" : from_there);
+  }
+  if (!in_set) {
+    return refuse(fmt::format("has a copy of mirror {} that is not in the in-sync set and lacks acknowledged writes", key),
+                  from_there);
+  }
+  if (mirror.in_sync.empty()) return judge_never_promoted(input, group, key, server);
+  if (member->second != report->incarnation) return judge_restarted(input, key, mirror, server);
+  CopyVerdict verdict;
+  verdict.possible = true;
+  verdict.alone = some_member_is_missing(input, key, mirror, server);
+  if (verdict.alone) verdict.note = fmt::format("mirror {} goes on alone, its other copy is not there", key);
+  return verdict;
+}
+
+}  // namespace
+
+ServerView view_of(const Input& input, ServerId server) {
+  auto found = input.servers.find(server);
+  return found == input.servers.end() ? ServerView{} : found->second;
+}
+
+const GroupState* state_of(const Input& input, const std::string& group) {
+  auto found = input.state.groups.find(group);
+  return found == input.state.groups.end() ? nullptr : &found->second;
+}
+
+std::string describe_absence(const ServerView& view) {
+  return view.why_absent.empty() ? "is down" : "is down: " + view.why_absent;
+}
+
+const MirrorReport* report_of(const Input& input, const std::string& mirror, ServerId server) {
+  if (!view_of(input, server).present) return nullptr;
+  auto copies = input.reports.find(mirror);
+  if (copies == input.reports.end()) return nullptr;
+  auto report = copies->second.find(server);
+  return report == copies->second.end() ? nullptr : &report->second;
+}
+
+std::vector<std::string> mirrors_of(const GroupConfiguration& group) {
+  std::vector<std::string> keys;
+  for (const ResourceConfiguration& resource : group.resources) {
+    if (resource.kind == ResourceKind::kMirror) keys.push_back(mirror_key(group.name, resource.name));
+  }
+  return keys;
+}
+
+Candidate judge_candidate(const Input& input, const GroupConfiguration& group, ServerId server) {
+  Candidate candidate;
+  candidate.server = server;
+  candidate.name = input.configuration.server_name(server);
+  if (const GroupState* state = state_of(input, group.name)) {
+    if (auto refusal = state->refused.find(server); refusal != state->refused.end()) {
+      candidate.attempts = refusal->second.attempts;
+      candidate.failure = refusal->second.reason;
+    }
+  }
+  ServerView view = view_of(input, server);
+  if (!view.present) {
+    candidate.why_not = describe_absence(view);
+    candidate.help = fmt::format("start {}", candidate.name);
+    return candidate;
+  }
+  candidate.possible = true;
+  for (const std::string& key : mirrors_of(group)) {
+    CopyVerdict verdict = judge_copy(input, group, key, server);
+    if (!verdict.note.empty()) candidate.notes.push_back(verdict.note);
+    candidate.alone = candidate.alone || verdict.alone;
+    if (verdict.possible) continue;
+    candidate.possible = false;
+    candidate.could_come = verdict.could_come;
+    candidate.why_not = verdict.why_not;
+    candidate.help = verdict.help;
+    break;
+  }
+  return candidate;
+}
+
+std::vector<Candidate> judge_candidates(const Input& input, const GroupConfiguration& group) {
+  std::vector<Candidate> candidates;
+  for (ServerId server : group.servers) candidates.push_back(judge_candidate(input, group, server));
+  return candidates;
+}
+
+}  // namespace baton::planner

@@ -1,0 +1,49 @@
+// May a server be given a group now, and if not, why and what would help? docs/protocol.md, "Promotion". Pure.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "src/core/planner/planner.h"
+
+namespace baton::planner {
+
+struct Candidate {
+  ServerId server;
+  std::string name;
+  bool possible = false;    // present, and its copies may be promoted; failures there are not considered
+  bool could_come = false;  // not possible yet, but something under way may change that within moments
+  bool alone = false;       // if promoted, some other in-sync copy is not there to go on with it
+  std::string why_not;      // "is down: power lost", "has a copy of mirror data that ..."
+  std::string help;         // what would make it possible; empty: nothing a person can do
+  std::vector<std::string> notes;  // what is remarkable about promoting it
+  uint32_t attempts = 0;    // failures there
+  std::string failure;      // the last of them
+
+  bool refused() const { return attempts > 0; }
+  bool given_up() const { return attempts >= kMaximumAttempts; }
+};
+
+/// REQUIRES: `server` is in the group's policy.
+Candidate judge_candidate(const Input& input, const GroupConfiguration& group, ServerId server);
+
+/// All servers of the group's policy, in its order.
+std::vector<Candidate> judge_candidates(const Input& input, const GroupConfiguration& group);
+
+/// The server's view; an absent one if nothing is known.
+ServerView view_of(const Input& input, ServerId server);
+
+/// The state of a group; nothing if the database does not know it.
+const GroupState* state_of(const Input& input, const std::string& group);
+
+/// "is down: power lost", or "is down".
+std::string describe_absence(const ServerView& view);
+
+/// The report of a copy, if its server is present.
+const MirrorReport* report_of(const Input& input, const std::string& mirror, ServerId server);
+
+/// The keys of a group's mirrors, in its configuration's order.
+std::vector<std::string> mirrors_of(const GroupConfiguration& group);
+
+}  // namespace baton::planner

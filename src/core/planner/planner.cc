@@ -1,0 +1,213 @@
+// One plan: each group is looked at by itself and gets at most one command, or the reason why it waits.
+#include "src/core/planner/planner.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <optional>
+
+#include "src/core/planner/candidate.h"
+
+namespace baton::planner {
+namespace {
+
+bool is_down(GroupPhase phase) { return phase == GroupPhase::kStopped || phase == GroupPhase::kFailed; }
+
+const Candidate* find_candidate(const std::vector<Candidate>& candidates, ServerId server) {
+  auto found = std::find_if(candidates.begin(), candidates.end(),
+                            [&](const Candidate& candidate) { return candidate.server == server; });
+  return found == candidates.end() ? nullptr : &*found;
+}
+
+/// The operator's target, else the first of the policy on which it has not failed, else (if no such server could come
+/// within moments) the one on which it failed least often.
+const Candidate* choose(const std::vector<Candidate>& candidates, ServerId target) {
+  const Candidate* wished = find_candidate(candidates, target);
+  if (wished && wished->possible && !wished->refused()) return wished;
+  bool others_could_come = false;
+  for (const Candidate& candidate : candidates) {
+    if (candidate.refused()) continue;
+    if (candidate.possible) return &candidate;
+    others_could_come = others_could_come || candidate.could_come;
+  }
+  if (others_could_come) return nullptr;
+  const Candidate* least = nullptr;
+  for (const Candidate& candidate : candidates) {
+    if (!candidate.possible || candidate.given_up()) continue;
+    if (!least || candidate.attempts < least->attempts) least = &candidate;
+  }
+  return least;
+}
+
+std::string describe_failures(const Candidate& candidate) {
+  return fmt::format("failed there {} ({})", candidate.attempts == 1 ? "once" : fmt::format("{} times", candidate.attempts),
+                     candidate.failure);
+}
+
+/// Why this server, in one sentence. What became of a lost owner is said elsewhere.
+std::string explain_choice(const std::vector<Candidate>& candidates, const Candidate& chosen, ServerId target,
+                           ServerId lost_owner) {
+  std::string text;
+  if (chosen.server == target) {
+    text = fmt::format("{} is where an operator wants it", chosen.name);
+  } else if (chosen.refused()) {
+    text = fmt::format("{} is tried again (attempt {} of {}), it {}", chosen.name, chosen.attempts + 1, kMaximumAttempts,
+                       describe_failures(chosen));
+  } else if (chosen.server == candidates.front().server) {
+    text = fmt::format("{} is the first of its policy", chosen.name);
+  } else {
+    text = fmt::format("{} is the first of its policy that can", chosen.name);
+  }
+  for (const Candidate& other : candidates) {
+    if (other.server == chosen.server) break;  // those after it were not better
+    if (chosen.server == target) break;
+    if (other.server == lost_owner) continue;
+    text += other.possible ? fmt::format("; {}: it {}", other.name, describe_failures(other))
+                           : fmt::format("; {} {}", other.name, other.why_not);
+  }
+  const Candidate* wished = find_candidate(candidates, target);
+  if (wished && wished->server != chosen.server && !wished->possible) {
+    text += fmt::format("; not {} as wished, which {}", wished->name, wished->why_not);
+  }
+  for (const std::string& note : chosen.notes) text += "; " + note;
+  return text;
+}
+
+/// Adds a help that is not said yet; "start server1, from which ..." says all of "start server1".
+void add_help(std::vector<std::string>& helps, const std::string& help) {
+  if (help.empty()) return;
+  for (std::string& known : helps) {
+    if (known == help || known.starts_with(help + ",")) return;
+    if (help.starts_with(known + ",")) {
+      known = help;
+      return;
+    }
+  }
+  helps.push_back(help);
+}
+
+/// Why nobody can, server by server, and what would help.
+std::string explain_waiting(const GroupConfiguration& group, const std::vector<Candidate>& candidates) {
+  std::vector<std::string> obstacles;
+  std::vector<std::string> helps;
+  for (const Candidate& candidate : candidates) {
+    if (!candidate.possible) {
+      obstacles.push_back(fmt::format("{} {}", candidate.name, candidate.why_not));
+      add_help(helps, candidate.help);
+    } else {
+      obstacles.push_back(fmt::format("{}: it {}", candidate.name, describe_failures(candidate)));
+      if (candidate.given_up()) add_help(helps, fmt::format("remove the cause, then: baton group start {}", group.name));
+    }
+  }
+  std::string text = fmt::format("no server can run it now: {}", fmt::join(obstacles, "; "));
+  if (!helps.empty()) text += fmt::format(". What helps: {}", fmt::join(helps, "; or "));
+  return text;
+}
+
+/// The command that gives the group to the chosen server.
+AssignGroup make_assignment(const Input& input, const GroupConfiguration& group, const GroupState& state,
+                            const Candidate& chosen) {
+  AssignGroup assignment;
+  assignment.group = group.name;
+  assignment.expected_version = state.version;
+  assignment.server = chosen.server;
+  assignment.alone = chosen.alone;
+  for (const std::string& key : mirrors_of(group)) {
+    assignment.mirror_versions[key] = input.state.mirrors.at(key).version;
+    for (ServerId server : group.servers) {
+      if (const MirrorReport* report = report_of(input, key, server)) {
+        assignment.reported[key][server] = report->incarnation;
+      }
+    }
+  }
+  return assignment;
+}
+
+/// Plans for one group; adds at most one step or one waiting text.
+class GroupPlanner {
+ public:
+  GroupPlanner(const Input& input, const GroupConfiguration& group, const GroupState& state, Plan& plan)
+      : input_(input), group_(group), state_(state), plan_(plan) {}
+
+  void run() {
+    if (is_down(state_.phase)) {
+      if (state_.wanted) start("");
+      return;
+    }
+    ServerView owner = view_of(input_, state_.owner);
+    if (owner.present) return;  // it carries out the wish itself
+    std::string lost = fmt::format("{} lost", owner_name());
+    if (!owner.why_absent.empty()) lost += " (" + owner.why_absent + ")";
+    if (!owner.lease_over) {
+      if (state_.wanted) plan_.waiting[group_.name] = lost + ": it moves when the lease there has surely ended";
+      return;
+    }
+    if (state_.wanted) {
+      start(lost);
+    } else {
+      release(lost);
+    }
+  }
+
+ private:
+  std::string owner_name() const { return input_.configuration.server_name(state_.owner); }
+
+  /// `lost`: what became of the owner; empty if there is none.
+  void start(const std::string& lost) {
+    std::vector<Candidate> candidates = judge_candidates(input_, group_);
+    const Candidate* chosen = choose(candidates, state_.target);
+    if (!chosen) {
+      std::string waiting = explain_waiting(group_, candidates);
+      plan_.waiting[group_.name] = lost.empty() ? waiting : lost + "; " + waiting;
+      return;
+    }
+    AssignGroup assignment = make_assignment(input_, group_, state_, *chosen);
+    assignment.reason = explain_choice(candidates, *chosen, state_.target, state_.owner);
+    if (!lost.empty()) assignment.reason = lost + ": " + assignment.reason;
+    assignment.causes = causes(lost, candidates);
+    plan_.steps.push_back({group_.name, assignment, assignment.reason});
+  }
+
+  std::vector<std::string> causes(const std::string& lost, const std::vector<Candidate>& candidates) const {
+    std::vector<std::string> list;
+    if (!state_.reason.empty()) {
+      list.push_back(fmt::format("group {} was {}: {}", group_.name, to_string(state_.phase), state_.reason));
+    }
+    for (const Candidate& candidate : candidates) {
+      if (candidate.refused()) list.push_back(fmt::format("{}: it {}", candidate.name, describe_failures(candidate)));
+    }
+    if (!lost.empty()) {
+      list.push_back(lost);
+      list.push_back(fmt::format("the lease of {} has surely ended", owner_name()));
+    }
+    return list;
+  }
+
+  /// SAFETY: I1. The owner's lease has ended, so nothing of the group runs there; nobody else is to run it.
+  void release(const std::string& lost) {
+    SetGroupPhase stopped;
+    stopped.group = group_.name;
+    stopped.expected_version = state_.version;
+    stopped.server = state_.owner;
+    stopped.phase = GroupPhase::kStopped;
+    stopped.reason = lost + ": it is not wanted to run, and stays stopped";
+    plan_.steps.push_back({group_.name, stopped, stopped.reason});
+  }
+
+  const Input& input_;
+  const GroupConfiguration& group_;
+  const GroupState& state_;
+  Plan& plan_;
+};
+
+}  // namespace
+
+Plan make_plan(const Input& input) {
+  Plan plan;
+  for (const GroupConfiguration& group : input.configuration.groups) {
+    if (const GroupState* state = state_of(input, group.name)) GroupPlanner(input, group, *state, plan).run();
+  }
+  return plan;
+}
+
+}  // namespace baton::planner

@@ -1,0 +1,258 @@
+// Routes of the control API. docs/api.md. One thread: the loop's.
+#include "src/daemon/api.h"
+
+#include <nlohmann/json.hpp>
+
+#include "src/daemon/status_json.h"
+#include "src/model/configuration_toml.h"
+
+namespace baton {
+
+using nlohmann::json;
+
+namespace {
+
+constexpr int64_t kLongestWaitMs = 30000;
+
+const char* code_name(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kFailed: return "failed";
+    case ErrorCode::kNotFound: return "not_found";
+    case ErrorCode::kInvalid: return "invalid";
+    case ErrorCode::kConflict: return "conflict";
+    case ErrorCode::kUnavailable: return "unavailable";
+    case ErrorCode::kTimeout: return "timeout";
+    case ErrorCode::kNoSpace: return "no_space";
+  }
+  return "failed";
+}
+
+int http_status(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kNotFound: return 404;
+    case ErrorCode::kInvalid: return 400;
+    case ErrorCode::kConflict: return 409;
+    case ErrorCode::kUnavailable: return 503;
+    case ErrorCode::kTimeout: return 504;
+    case ErrorCode::kNoSpace: return 507;
+    case ErrorCode::kFailed: return 500;
+  }
+  return 500;
+}
+
+void answer(const HttpRespond& respond, const json& body) { respond(HttpResponse{200, body.dump()}); }
+
+void refuse(const HttpRespond& respond, const Error& error, const json& problems = nullptr) {
+  json body{{"error", {{"code", code_name(error.code)}, {"message", error.message}}}};
+  if (!problems.is_null()) body["error"]["problems"] = problems;
+  respond(HttpResponse{http_status(error.code), body.dump()});
+}
+
+std::string query_text(const HttpRequest& request, const std::string& name) {
+  auto found = request.query.find(name);
+  return found == request.query.end() ? "" : found->second;
+}
+
+int64_t query_number(const HttpRequest& request, const std::string& name, int64_t otherwise) {
+  const auto text = query_text(request, name);
+  try {
+    return text.empty() ? otherwise : std::stoll(text);
+  } catch (const std::exception&) {
+    return otherwise;
+  }
+}
+
+Duration wait_limit(const HttpRequest& request) {
+  return milliseconds(std::clamp<int64_t>(query_number(request, "timeout_ms", 0), 0, kLongestWaitMs));
+}
+
+std::string author_of(const json& body) {
+  return body.contains("author") && body["author"].is_string() ? body["author"].get<std::string>() : "local root";
+}
+
+// ---- Reading ----
+
+void get_status(Daemon& daemon, const HttpRequest& request, const HttpRespond& respond) {
+  const auto after = query_text(request, "after");
+  if (after.empty()) return answer(respond, daemon.status());
+  daemon.when_changed(after, wait_limit(request), [&daemon, respond] { answer(respond, daemon.status()); });
+}
+
+void get_events(Daemon& daemon, const HttpRequest& request, const HttpRespond& respond) {
+  const int64_t after = query_number(request, "after", -1);
+  const auto limit = static_cast<uint32_t>(std::clamp<int64_t>(query_number(request, "limit", 1000), 1, 10000));
+  const auto group = query_text(request, "group");
+  const Instant until = EventLoop::now() + wait_limit(request);
+  // Reads again at each change until there is something newer or the time is over.
+  auto look = std::make_shared<std::function<void()>>();
+  *look = [&daemon, after, limit, group, until, respond, look] {
+    const std::string cursor = daemon.cursor();
+    daemon.events().list(after, limit, group, [&daemon, until, respond, look, cursor](const Result<json>& found) {
+      if (!found) return refuse(respond, found.error());
+      const auto left = until - EventLoop::now();
+      if (!(*found)["events"].empty() || left <= Duration{0}) return answer(respond, *found);
+      daemon.when_changed(cursor, left, [look] { (*look)(); });
+    });
+  };
+  (*look)();
+}
+
+void get_explain(Daemon& daemon, const HttpRequest& request, const HttpRespond& respond) {
+  const auto group = query_text(request, "group");
+  if (daemon.node().configuration().group(group) == nullptr)
+    return refuse(respond, {ErrorCode::kNotFound, fmt::format("there is no group \"{}\"", group)});
+  daemon.events().explain(group, 20, [respond](const Result<json>& found) {
+    if (!found) return refuse(respond, found.error());
+    answer(respond, *found);
+  });
+}
+
+// ---- Configuration ----
+
+json problems_json(const std::vector<ConfigurationProblem>& problems) {
+  json list = json::array();
+  for (const auto& problem : problems)
+    list.push_back({{"line", problem.line}, {"column", problem.column}, {"message", problem.message}});
+  return list;
+}
+
+/// Answers with the problems and false if the text cannot be applied.
+bool acceptable(const std::string& text, const HttpRespond& respond) {
+  const auto problems = check_configuration(text);
+  if (problems.empty()) return true;
+  std::string message;
+  for (const auto& problem : problems) message += (message.empty() ? "" : "\n") + describe(problem, "cluster.toml");
+  refuse(respond, {ErrorCode::kInvalid, message}, problems_json(problems));
+  return false;
+}
+
+void post_plan(Daemon& daemon, const HttpRequest& request, const HttpRespond& respond) {
+  const auto& node = daemon.node();
+  if (request.body.empty()) return answer(respond, plan_json(node.plan(EventLoop::now()), node.configuration()));
+  if (!acceptable(request.body, respond)) return;
+  daemon.check_stores_everywhere(request.body, [&daemon, respond, text = request.body](const auto& problems) {
+    if (!problems.empty()) return refuse(respond, {ErrorCode::kInvalid, fmt::format("{}", fmt::join(problems, "\n"))});
+    const auto wanted = parse_configuration(text);
+    const auto& present = daemon.node().configuration();
+    answer(respond, {{"changes", wanted ? describe_changes(present, *wanted) : std::vector<std::string>{}},
+                     {"version", daemon.node().state().configuration_version}});
+  });
+}
+
+void commit(Daemon& daemon, const Command& command, const HttpRespond& respond,
+            std::function<uint64_t()> version_after) {
+  if (!daemon.node().standing().serving)
+    return refuse(respond, {ErrorCode::kUnavailable,
+                            "the cluster database does not serve now: " + daemon.node().standing().waiting});
+  daemon.request(command, [respond, version_after](bool decided, const Applied& outcome) {
+    if (!decided)
+      return refuse(respond, {ErrorCode::kUnavailable,
+                              "it is not known whether the command was committed (the majority was lost meanwhile): "
+                              "look at `baton status`, then repeat it if needed"});
+    if (!outcome.applied) return refuse(respond, {ErrorCode::kConflict, outcome.refusal});
+    answer(respond, {{"version", version_after()}});
+  });
+}
+
+void post_apply(Daemon& daemon, const HttpRequest& request, const HttpRespond& respond) {
+  if (!acceptable(request.body, respond)) return;
+  ApplyConfiguration command;
+  command.expected_version = daemon.node().state().configuration_version;
+  command.text = request.body;
+  command.author = query_text(request, "author").empty() ? "local root" : query_text(request, "author");
+  daemon.check_stores_everywhere(request.body, [&daemon, respond, command](const auto& problems) {
+    if (!problems.empty()) return refuse(respond, {ErrorCode::kInvalid, fmt::format("{}", fmt::join(problems, "\n"))});
+    commit(daemon, command, respond, [&daemon] { return daemon.node().state().configuration_version; });
+  });
+}
+
+// ---- Operations ----
+
+Result<WishGroup> make_wish(Daemon& daemon, const std::string& name, const std::string& verb, const json& body) {
+  const auto& node = daemon.node();
+  const auto group = node.state().groups.find(name);
+  if (group == node.state().groups.end()) return fail_as(ErrorCode::kNotFound, "there is no group \"{}\"", name);
+  WishGroup wish;
+  wish.group = name;
+  wish.expected_version = group->second.version;
+  wish.wanted = verb != "stop";
+  wish.author = author_of(body);
+  std::string where;
+  if (body.contains("server") && body["server"].is_string()) where = body["server"].get<std::string>();
+  if (!where.empty()) {
+    const auto* server = node.configuration().server(where);
+    if (server == nullptr) return fail_as(ErrorCode::kNotFound, "there is no server \"{}\"", where);
+    wish.target = server->id;
+  }
+  if (verb == "move" && where.empty()) {
+    // Without a destination: the next server of the policy that is not the owner.
+    for (const auto candidate : node.configuration().group(name)->servers) {
+      if (candidate == group->second.owner) continue;
+      wish.target = candidate;
+      break;
+    }
+  }
+  wish.reason = fmt::format("{} asked by {}", verb, wish.author);
+  if (wish.target != ServerId{}) wish.reason += " to " + node.configuration().server_name(wish.target);
+  if (auto possible = node.check_wish(EventLoop::now(), wish); !possible) return pass(possible);
+  return wish;
+}
+
+void post_group(Daemon& daemon, const HttpRequest& request, const std::string& name, const std::string& verb,
+                const HttpRespond& respond) {
+  if (verb != "start" && verb != "stop" && verb != "move")
+    return refuse(respond, {ErrorCode::kNotFound, "groups know start, stop and move"});
+  json body = json::object();
+  if (!request.body.empty()) {
+    body = json::parse(request.body, nullptr, false);
+    if (!body.is_object()) return refuse(respond, {ErrorCode::kInvalid, "the body is not a JSON object"});
+  }
+  const auto wish = make_wish(daemon, name, verb, body);
+  if (!wish) return refuse(respond, wish.error());
+  commit(daemon, *wish, respond, [&daemon, name] {
+    const auto group = daemon.node().state().groups.find(name);
+    return group == daemon.node().state().groups.end() ? 0 : group->second.version;
+  });
+}
+
+void post_verify(Daemon& daemon, const std::string& name, const HttpRespond& respond) {
+  daemon.verify(name, [respond](const Result<mirror_control::Verified>& result) {
+    if (!result) return refuse(respond, result.error());
+    answer(respond, {{"blocks", result->blocks}, {"different", result->different}});
+  });
+}
+
+std::vector<std::string> path_parts(const std::string& path) {
+  std::vector<std::string> parts;
+  size_t begin = 1;
+  while (begin <= path.size()) {
+    const size_t end = std::min(path.find('/', begin), path.size());
+    parts.push_back(path.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return parts;
+}
+
+}  // namespace
+
+void handle_api_request(Daemon& daemon, const HttpRequest& request, HttpRespond respond) {
+  const auto parts = path_parts(request.path);
+  const bool get = request.method == "GET";
+  const bool post = request.method == "POST";
+  const auto at = [&](size_t index) { return index < parts.size() ? parts[index] : std::string(); };
+  if (at(0) == "v1") {
+    if (get && at(1) == "status") return get_status(daemon, request, respond);
+    if (get && at(1) == "events") return get_events(daemon, request, respond);
+    if (get && at(1) == "explain") return get_explain(daemon, request, respond);
+    if (get && at(1) == "configuration")
+      return answer(respond, {{"version", daemon.node().state().configuration_version},
+                              {"text", daemon.node().state().configuration_text}});
+    if (post && at(1) == "plan") return post_plan(daemon, request, respond);
+    if (post && at(1) == "apply") return post_apply(daemon, request, respond);
+    if (post && at(1) == "groups" && parts.size() == 4) return post_group(daemon, request, at(2), at(3), respond);
+    if (post && at(1) == "mirrors" && at(3) == "verify") return post_verify(daemon, at(2), respond);
+  }
+  refuse(respond, {ErrorCode::kNotFound, fmt::format("there is no {} {}; see docs/api.md", request.method, request.path)});
+}
+
+}  // namespace baton

@@ -1,0 +1,421 @@
+// batond's wiring: start-up, events in, actions out. One thread: the loop's.
+#include "src/daemon/daemon.h"
+
+#include <openssl/hmac.h>
+#include <spdlog/spdlog.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "src/daemon/api.h"
+#include "src/daemon/message_codec.h"
+#include "src/daemon/status_json.h"
+#include "src/daemon/store_check.h"
+#include "src/model/configuration_toml.h"
+
+namespace baton {
+
+namespace {
+
+constexpr const char* kProcessGroup = "baton";
+constexpr Duration kEngineRestart = 100ms;
+constexpr Duration kLinkInterval = 1s;
+
+template <class... Handlers>
+struct Overloaded : Handlers... {
+  using Handlers::operator()...;
+};
+
+Result<std::string> read_text(const std::string& path, const char* what) {
+  std::ifstream file(path);
+  if (!file) return fail_as(ErrorCode::kNotFound, "cannot read {} ({}): run `baton cluster create` on this server first", path, what);
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+std::string trimmed(std::string text) {
+  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back()))) text.pop_back();
+  return text;
+}
+
+int64_t wall_now_ms() {
+  return std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+uint64_t random_start() {
+  uint64_t value = 0;
+  while (value == 0)
+    if (getrandom(&value, sizeof value, 0) != sizeof value) value = 0;
+  return value;
+}
+
+/// Corosync's key: derived, so that there is one secret to hand out. 128 bytes.
+Bytes engine_key(const Bytes& cluster_key) {
+  Bytes key;
+  for (const std::string label : {"baton corosync key 1", "baton corosync key 2"}) {
+    uint8_t part[64];
+    unsigned length = 0;
+    HMAC(EVP_sha512(), cluster_key.data(), static_cast<int>(cluster_key.size()),
+         reinterpret_cast<const uint8_t*>(label.data()), label.size(), part, &length);
+    key.insert(key.end(), part, part + length);
+  }
+  return key;
+}
+
+}  // namespace
+
+Daemon::Daemon(EventLoop& loop, DaemonPaths paths) : loop_(loop), paths_(std::move(paths)), start_(random_start()) {}
+Daemon::~Daemon() = default;
+
+Status Daemon::start() {
+  if (auto identity = read_identity(); !identity) return pass(identity);
+  if (auto stores = open_stores(); !stores) return pass(stores);
+  RunnerPaths runner_paths{paths_.run_directory, paths_.log_directory, paths_.program_directory + "/baton-shim"};
+  runner_ = std::make_unique<ResourceRunner>(
+      loop_, runner_paths, [this](const std::string& key) { return mirror(key); },
+      [this](ServerId server) { return macs_[server]; },
+      [this](const std::string& group, const std::string& resource, const std::string& reason) {
+        feed(node::ResourceFailed{group, resource, reason});
+      });
+  sync_mirrors();
+  if (auto engine = start_engine(); !engine) return pass(engine);
+  messaging_ = std::make_unique<GroupMessaging>(
+      loop_, kProcessGroup,
+      GroupMessaging::Callbacks{
+          [this](const GroupView& view) { on_view(view); },
+          [this](const GroupMember& sender, std::span<const uint8_t> bytes) { on_message(sender, bytes); },
+          [this](const std::string& reason) {
+            spdlog::warn("corosync: {}", reason);
+            feed(node::ViewChanged{});
+          }});
+  messaging_->open();
+  auto http = HttpServer::start(paths_.run_directory + "/api.sock",
+                                [this](std::function<void()> call) { loop_.post(std::move(call)); },
+                                [this](const HttpRequest& request, HttpRespond respond) {
+                                  handle_api_request(*this, request, std::move(respond));
+                                });
+  if (!http) return pass(http);
+  http_ = std::move(*http);
+  link_reader_ = std::make_unique<LinkStatusReader>(loop_);
+  read_links();
+  feed(node::Tick{});
+  spdlog::info("batond runs as {} of cluster {}", founding_.server_name(self_), founding_.cluster_name);
+  return {};
+}
+
+Status Daemon::read_identity() {
+  const auto name = read_text(paths_.configuration_directory + "/server", "the name of this server");
+  if (!name) return pass(name);
+  const auto text = read_text(paths_.configuration_directory + "/cluster.toml", "the cluster's configuration");
+  if (!text) return pass(text);
+  const auto key = read_text(paths_.configuration_directory + "/cluster.key", "the cluster's key");
+  if (!key) return pass(key);
+  auto configuration = parse_configuration(*text, paths_.configuration_directory + "/cluster.toml");
+  if (!configuration) return pass(configuration);
+  const auto* server = configuration->server(trimmed(*name));
+  if (server == nullptr)
+    return fail_as(ErrorCode::kInvalid, "{}/server says \"{}\", which {}/cluster.toml does not name",
+                   paths_.configuration_directory, trimmed(*name), paths_.configuration_directory);
+  self_ = server->id;
+  founding_text_ = *text;
+  founding_ = *configuration;
+  const std::string hex = trimmed(*key);
+  cluster_key_.assign(hex.begin(), hex.end());
+  if (cluster_key_.size() < 64)
+    return fail_as(ErrorCode::kInvalid, "{}/cluster.key is too short: 64 random bytes as hexadecimal digits are expected",
+                   paths_.configuration_directory);
+  return {};
+}
+
+Status Daemon::open_stores() {
+  std::error_code ignored;
+  for (const auto* directory : {"", "/mirror"})
+    std::filesystem::create_directories(paths_.state_directory + directory, ignored);
+  std::filesystem::create_directories(paths_.run_directory, ignored);
+  std::filesystem::create_directories(paths_.log_directory, ignored);
+  const auto post = [this](std::function<void()> call) { loop_.post(std::move(call)); };
+  const std::string database = paths_.state_directory + "/database.sqlite";
+  const std::string founding_mark = paths_.state_directory + "/founding";
+  if (std::filesystem::exists(founding_mark)) {
+    // A crash between the two steps leaves both: the database is founded already then.
+    if (!std::filesystem::exists(database))
+      if (auto founded = VoterStore::found(database, self_); !founded) return pass(founded);
+    std::filesystem::remove(founding_mark, ignored);
+  }
+  auto voter = VoterStore::open(database, post);
+  if (!voter) return pass(voter);
+  voter_store_ = std::move(*voter);
+  auto stored = voter_store_->load();
+  if (!stored) return pass(stored);
+  auto events = EventStore::open(paths_.state_directory + "/events.sqlite", founding_.server_name(self_), post);
+  if (!events) return pass(events);
+  events_ = std::move(*events);
+  auto page = LeaseWriter::open(paths_.run_directory + "/lease", self_);
+  if (!page) return pass(page);
+  lease_page_.emplace(std::move(*page));
+  node::Settings settings;
+  settings.self = self_;
+  settings.founding_text = founding_text_;
+  settings.founding = founding_;
+  settings.start = start_;
+  settings.published_lease = lease_page_->deadline();
+  node_ = std::make_unique<node::NodeCore>(settings, std::move(*stored), EventLoop::now());
+  return {};
+}
+
+Status Daemon::start_engine() {
+  EnginePaths paths;
+  paths.runtime_directory = paths_.run_directory + "/corosync";
+  paths.state_directory = paths_.state_directory + "/corosync";
+  paths.log_file = paths_.log_directory + "/corosync.log";
+  if (engine_ == nullptr) {
+    engine_ = std::make_unique<CorosyncEngine>(loop_, paths, [this](const std::string& how) {
+      write_note({.kind = "problem", .text = fmt::format("corosync {}: it is started again", how)});
+      engine_timer_ = loop_.after(kEngineRestart, [this] {
+        if (auto again = start_engine(); !again) spdlog::error("{}", again.error().message);
+      });
+    });
+  }
+  EngineConfig config;
+  config.cluster_name = founding_.cluster_name;
+  size_t links = 0;
+  for (const auto& server : founding_.servers) {
+    config.nodes.push_back(EngineNode{server.id, server.name, server.interconnects});
+    links = std::max(links, server.interconnects.size());
+  }
+  for (size_t link = 0; link < links; ++link) config.links.push_back(EngineLink{static_cast<uint32_t>(links - link), 0});
+  const auto& timing = founding_.timing;
+  config.timing.name = timing.name;
+  config.timing.token_ms = static_cast<uint32_t>(timing.token.count());
+  config.timing.consensus_ms = static_cast<uint32_t>(timing.consensus.count());
+  config.timing.ping_interval_ms = static_cast<uint32_t>(timing.link_ping_interval.count());
+  config.timing.ping_timeout_ms = static_cast<uint32_t>(timing.link_ping_timeout.count());
+  config.timing.pong_count = 1;
+  const auto started = engine_->start(config, engine_key(cluster_key_));
+  if (!started) {
+    engine_timer_ = loop_.after(kLinkInterval, [this] { (void)start_engine(); });
+    return pass(started);
+  }
+  return {};
+}
+
+void Daemon::feed(const node::Event& event) {
+  queue_.push_back(event);
+  if (feeding_ || node_ == nullptr) return;
+  feeding_ = true;
+  while (!queue_.empty()) {
+    const node::Event next = std::move(queue_.front());
+    queue_.pop_front();
+    std::vector<node::Action> actions;
+    node_->step(EventLoop::now(), next, actions);
+    for (auto& action : actions) carry_out(action);
+  }
+  feeding_ = false;
+  arm_timer();
+}
+
+void Daemon::arm_timer() {
+  const Instant next = node_->next_tick();
+  if (next == timer_at_ && timer_.active()) return;
+  timer_at_ = next;
+  timer_ = loop_.at(next, [this] {
+    timer_at_ = kNever;
+    feed(node::Tick{});
+  });
+}
+
+void Daemon::carry_out(node::Action& action) {
+  std::visit(Overloaded{
+                 [&](node::Send& wanted) { send(wanted.message); },
+                 [&](node::Persist& wanted) {
+                   const uint64_t token = wanted.token;
+                   voter_store_->persist(wanted, [this, token](bool ok, const std::string& error) {
+                     problems_.clear();
+                     if (!ok) {
+                       problems_.push_back(error);
+                       spdlog::error("{}", error);
+                     }
+                     feed(node::Persisted{token, ok});
+                   });
+                 },
+                 [&](node::PublishLease& wanted) { lease_page_->set_deadline(wanted.until); },
+                 [&](node::RunStep& wanted) { run_step(wanted); },
+                 [&](node::EntryApplied& applied) { entry_applied(applied); },
+                 [&](node::Decided& decided) {
+                   auto found = requests_.find(decided.request);
+                   if (found == requests_.end()) return;
+                   auto done = std::move(found->second);
+                   requests_.erase(found);
+                   done(decided.decided, decided.outcome);
+                 },
+                 [&](node::Note& note) { write_note(note); },
+                 [&](node::PeerGone& gone) {
+                   for (auto& [key, client] : mirrors_)
+                     if (client->settings().peer == gone.server) client->peer_lost(gone.reason);
+                 },
+             },
+             action);
+}
+
+void Daemon::on_view(const GroupView& view) {
+  node::ViewChanged changed_view;
+  for (const auto& member : view.members) changed_view.members.insert(member.server);
+  for (const auto& departure : view.left) {
+    auto& how = changed_view.departed[departure.member.server];
+    switch (departure.reason) {
+      case GroupDeparture::Reason::kServerDown: how = node::Departure::kServerDown; break;
+      case GroupDeparture::Reason::kLeave: how = node::Departure::kLeft; break;
+      default: how = node::Departure::kProcessDown; break;
+    }
+  }
+  feed(changed_view);
+  runner_->announce_addresses();
+  changed();
+}
+
+void Daemon::on_message(const GroupMember& sender, std::span<const uint8_t> bytes) {
+  auto message = decode_message({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  if (!message) {
+    spdlog::warn("a message of {} is not understood: {}", founding_.server_name(sender.server), message.error().message);
+    return;
+  }
+  if (const auto* check = std::get_if<node::StoreCheck>(&*message)) return answer_store_check(*check);
+  if (const auto* answer = std::get_if<node::StoreChecked>(&*message)) return take_store_answer(sender.server, *answer);
+  feed(node::MessageReceived{sender.server, std::move(*message)});
+}
+
+void Daemon::send(const node::Message& message) {
+  const std::string encoded = encode_message(message);
+  // What cannot be sent now is sent again by the node: it trusts nothing that has not come back.
+  const auto sent = messaging_->send(Bytes(encoded.begin(), encoded.end()));
+  if (!sent) spdlog::debug("not sent: {}", sent.error().message);
+}
+
+void Daemon::run_step(const node::RunStep& step) {
+  const auto* run = node_->run(step.group);
+  const auto* resource = run == nullptr ? nullptr : run->configuration().find(step.resource);
+  if (resource == nullptr) return;
+  runner_->run(step, run->configuration(), *resource, [this, token = step.token](bool ok, const std::string& detail) {
+    feed(node::StepDone{token, ok, detail});
+    changed();
+  });
+}
+
+void Daemon::entry_applied(const node::EntryApplied& applied) {
+  events_->append_history(applied.entry, applied.outcome);
+  if (applied.outcome.applied && std::holds_alternative<ApplyConfiguration>(applied.entry.command)) sync_mirrors();
+  push_mirror_states();
+  if (!std::holds_alternative<StartEpoch>(applied.entry.command)) {
+    node::Note note{.kind = "transition", .text = describe(applied.entry.command)};
+    if (!applied.outcome.applied) note.text += " (refused: " + applied.outcome.refusal + ")";
+    if (const auto* assign = std::get_if<AssignGroup>(&applied.entry.command)) {
+      note.group = assign->group;
+      note.causes = assign->causes;
+    } else if (const auto* phase = std::get_if<SetGroupPhase>(&applied.entry.command)) {
+      note.group = phase->group;
+    } else if (const auto* wish = std::get_if<WishGroup>(&applied.entry.command)) {
+      note.group = wish->group;
+    }
+    write_note(note);
+  }
+  changed();
+}
+
+void Daemon::write_note(const node::Note& note) {
+  spdlog::info("{}{}{}: {}", note.kind, note.group.empty() ? "" : " ", note.group, note.text);
+  events_->append(note, wall_now_ms(), to_ns(EventLoop::now()) / 1000);
+  changed();
+}
+
+MirrorClient* Daemon::mirror(const std::string& key) {
+  auto found = mirrors_.find(key);
+  return found == mirrors_.end() ? nullptr : found->second.get();
+}
+
+void Daemon::sync_mirrors() {
+  const auto& configuration = node_->configuration();
+  std::set<std::string> wanted;
+  for (const auto& group : configuration.groups) {
+    if (std::find(group.servers.begin(), group.servers.end(), self_) == group.servers.end()) continue;
+    for (const auto& resource : group.resources) {
+      if (resource.kind != ResourceKind::kMirror) continue;
+      const auto key = mirror_key(group.name, resource.name);
+      wanted.insert(key);
+      if (mirrors_.contains(key)) continue;
+      mirror_owners_[key] = {group.name, resource.name};
+      mirrors_[key] = make_mirror(group, resource);
+      mirrors_[key]->start();
+    }
+  }
+  std::erase_if(mirrors_, [&](const auto& entry) {
+    if (wanted.contains(entry.first)) return false;
+    entry.second->stop();
+    return true;
+  });
+}
+
+std::unique_ptr<MirrorClient> Daemon::make_mirror(const GroupConfiguration& group,
+                                                  const ResourceConfiguration& resource) {
+  const auto& configuration = node_->configuration();
+  mirror_control::DaemonSettings settings;
+  settings.key = mirror_key(group.name, resource.name);
+  settings.self = self_;
+  for (const auto server : group.servers)
+    if (server != self_) settings.peer = server;
+  settings.store = resource.mirror.store;
+  settings.metadata = paths_.state_directory + "/mirror/" + settings.key + ".meta";
+  settings.size_bytes = resource.mirror.size_bytes;
+  settings.listen_address = "0.0.0.0";  // every interconnect; the handshake proves who connects
+  settings.peer_addresses = configuration.server(settings.peer)->interconnects;
+  settings.port = resource.mirror.port;
+  settings.cluster_key_file = paths_.configuration_directory + "/cluster.key";
+  settings.lease_page = paths_.run_directory + "/lease";
+  settings.socket = paths_.run_directory + "/mirror-" + settings.key + ".sock";
+  settings.export_directory = paths_.run_directory + "/export-" + settings.key;
+  const std::string key = settings.key;
+  MirrorClient::Callbacks callbacks;
+  callbacks.on_report = [this, key](const MirrorReport& report, const std::string&) {
+    feed(node::MirrorReported{key, report});
+    changed();
+  };
+  callbacks.on_propose = [this](const SetInSync& change) { feed(node::MirrorProposed{change}); };
+  callbacks.on_export_lost = [this, key](const std::string& reason) {
+    const auto& [group_name, resource_name] = mirror_owners_.at(key);
+    runner_->mirror_export_lost(group_name, resource_name, reason);
+  };
+  callbacks.on_note = [this, key](const std::string& text) {
+    write_note({.kind = "mirror", .group = mirror_owners_.at(key).first, .text = key + ": " + text,
+                .resource = mirror_owners_.at(key).second});
+  };
+  callbacks.on_verified = [this, key](const Result<mirror_control::Verified>& result) {
+    for (auto& done : std::exchange(verifying_[key], {})) done(result);
+  };
+  return std::make_unique<MirrorClient>(loop_, settings, paths_.program_directory + "/baton-mirrord",
+                                        paths_.run_directory, paths_.log_directory + "/mirror-" + key + ".log",
+                                        std::move(callbacks));
+}
+
+void Daemon::push_mirror_states() {
+  for (const auto& [key, state] : node_->state().mirrors)
+    if (auto* client = mirror(key)) client->set_state(state);
+}
+
+void Daemon::changed() {
+  ++revision_;
+  cursor_ = fmt::format("{:x}.{}", start_, revision_);
+  for (auto it = waiters_.begin(); it != waiters_.end();) {
+    if (it->second.cursor == cursor_) {
+      ++it;
+      continue;
+    }
+    loop_.post(std::move(it->second.callback));
+    it = waiters_.erase(it);
+  }
+}
+
+}  // namespace baton

@@ -1,0 +1,135 @@
+// batond: feeds what happens on this server to the pure node and carries out what comes back. Decides nothing by
+// itself. One thread: the loop's; the stores, corosync's library and HTTP have threads of their own behind it.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "src/base/bytes.h"
+#include "src/core/node/node.h"
+#include "src/daemon/event_store.h"
+#include "src/daemon/http_server.h"
+#include "src/daemon/mirror_client.h"
+#include "src/daemon/resource_runner.h"
+#include "src/daemon/voter_store.h"
+#include "src/os/corosync_engine.h"
+#include "src/os/event_loop.h"
+#include "src/os/group_messaging.h"
+#include "src/os/lease_page.h"
+#include "src/os/link_status.h"
+
+namespace baton {
+
+/// Where batond finds and keeps its things. The defaults are the installed product's.
+struct DaemonPaths {
+  std::string configuration_directory = "/etc/baton";
+  std::string state_directory = "/var/lib/baton";
+  std::string run_directory = "/run/baton";
+  std::string log_directory = "/var/log/baton";
+  std::string program_directory;  // of baton-mirrord and baton-shim: that of batond
+};
+
+class Daemon {
+ public:
+  Daemon(EventLoop& loop, DaemonPaths paths);
+  ~Daemon();
+
+  /// Reads identity and configuration, opens the stores, starts or adopts corosync, joins. Errors end batond.
+  Status start();
+
+  // ---- For the API (api.cc) ----
+  const node::NodeCore& node() const { return *node_; }
+  ServerId self() const { return self_; }
+  EventLoop& loop() { return loop_; }
+  EventStore& events() { return *events_; }
+  nlohmann::json status() const;
+  const std::string& cursor() const { return cursor_; }
+  /// Calls once when the cursor differs from `cursor` or at the deadline.
+  void when_changed(const std::string& cursor, Duration limit, std::function<void()> callback);
+  /// Proposes a person's command.
+  using RequestDone = std::function<void(bool decided, const Applied& outcome)>;
+  void request(const Command& command, RequestDone done);
+  /// Asks every server within reach whether it could use the stores of this configuration; the answers, or what is
+  /// missing after two seconds.
+  using StoresDone = std::function<void(const std::vector<std::string>& problems)>;
+  void check_stores_everywhere(const std::string& text, StoresDone done);
+  MirrorClient* mirror(const std::string& key);
+  using VerifyDone = std::function<void(Result<mirror_control::Verified>)>;
+  void verify(const std::string& key, VerifyDone done);
+
+ private:
+  Status read_identity();
+  Status open_stores();
+  Status start_engine();
+  void feed(const node::Event& event);
+  void carry_out(node::Action& action);
+  void arm_timer();
+  void on_view(const GroupView& view);
+  void on_message(const GroupMember& sender, std::span<const uint8_t> bytes);
+  void send(const node::Message& message);
+  void run_step(const node::RunStep& step);
+  void entry_applied(const node::EntryApplied& applied);
+  void write_note(const node::Note& note);
+  void sync_mirrors();
+  std::unique_ptr<MirrorClient> make_mirror(const GroupConfiguration& group, const ResourceConfiguration& resource);
+  void push_mirror_states();
+  void answer_store_check(const node::StoreCheck& check);
+  void take_store_answer(ServerId from, const node::StoreChecked& answer);
+  void read_links();
+  void changed();
+
+  EventLoop& loop_;
+  DaemonPaths paths_;
+  ServerId self_;
+  std::string founding_text_;
+  Configuration founding_;
+  Bytes cluster_key_;
+  uint64_t start_ = 0;
+
+  std::unique_ptr<VoterStore> voter_store_;
+  std::unique_ptr<EventStore> events_;
+  std::optional<LeaseWriter> lease_page_;
+  std::unique_ptr<CorosyncEngine> engine_;
+  std::unique_ptr<GroupMessaging> messaging_;
+  std::unique_ptr<LinkStatusReader> link_reader_;
+  std::vector<LinkStatus> links_;
+  std::unique_ptr<HttpServer> http_;
+  std::unique_ptr<ResourceRunner> runner_;
+  std::map<std::string, std::unique_ptr<MirrorClient>> mirrors_;
+  std::map<std::string, std::pair<std::string, std::string>> mirror_owners_;  // key -> group, resource
+  std::map<ServerId, std::vector<MacAddress>> macs_;
+  std::map<std::string, std::vector<VerifyDone>> verifying_;
+  std::unique_ptr<node::NodeCore> node_;
+
+  std::deque<node::Event> queue_;
+  bool feeding_ = false;
+  Instant timer_at_ = kNever;
+  EventLoop::Handle timer_;
+  EventLoop::Handle link_timer_;
+  EventLoop::Handle engine_timer_;
+  uint64_t revision_ = 0;
+  std::string cursor_;
+  struct Waiter {
+    std::string cursor;
+    std::function<void()> callback;
+    EventLoop::Handle deadline;
+  };
+  std::map<uint64_t, Waiter> waiters_;
+  uint64_t next_waiter_ = 0;
+  uint64_t next_request_ = 0;
+  std::map<uint64_t, RequestDone> requests_;
+  struct StoreQuestion {
+    std::set<ServerId> missing;
+    std::vector<std::string> problems;
+    StoresDone done;
+    EventLoop::Handle deadline;
+  };
+  std::map<uint64_t, StoreQuestion> store_questions_;
+  std::vector<std::string> problems_;
+};
+
+}  // namespace baton

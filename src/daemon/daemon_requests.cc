@@ -1,0 +1,103 @@
+// What the API asks of the daemon: status, waiting, proposals, checks of stores on all servers. One thread: the loop's.
+#include "src/daemon/daemon.h"
+#include "src/daemon/status_json.h"
+#include "src/daemon/store_check.h"
+
+namespace baton {
+
+namespace {
+constexpr Duration kStoreCheckLimit = 2s;
+constexpr Duration kLinkInterval = 1s;
+}  // namespace
+
+nlohmann::json Daemon::status() const {
+  StatusSources sources{*node_, self_, EventLoop::now()};
+  sources.wall_ms =
+      std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+  sources.cursor = cursor_;
+  sources.engine_waiting = messaging_->waiting_for();
+  sources.links = links_;
+  for (const auto& [key, client] : mirrors_) sources.mirror_problems[key] = client->problem();
+  sources.problems = problems_;
+  return status_json(sources);
+}
+
+void Daemon::when_changed(const std::string& cursor, Duration limit, std::function<void()> callback) {
+  if (cursor != cursor_) return loop_.post(std::move(callback));
+  const uint64_t id = ++next_waiter_;
+  auto& waiter = waiters_[id];
+  waiter.cursor = cursor;
+  waiter.callback = std::move(callback);
+  waiter.deadline = loop_.after(limit, [this, id] {
+    auto found = waiters_.find(id);
+    if (found == waiters_.end()) return;
+    auto due = std::move(found->second.callback);
+    waiters_.erase(found);
+    due();
+  });
+}
+
+void Daemon::request(const Command& command, RequestDone done) {
+  const uint64_t id = ++next_request_;
+  requests_[id] = std::move(done);
+  const int64_t wall_ms =
+      std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+  feed(node::Requested{id, command, wall_ms});
+}
+
+void Daemon::check_stores_everywhere(const std::string& text, StoresDone done) {
+  const uint64_t id = ++next_request_;
+  auto& question = store_questions_[id];
+  for (const auto& [server, peer] : node_->peers())
+    if (peer.in_view && !peer.silent) question.missing.insert(server);
+  question.missing.insert(self_);
+  question.done = std::move(done);
+  question.deadline = loop_.after(kStoreCheckLimit, [this, id] {
+    auto& late = store_questions_.at(id);
+    for (const auto server : late.missing)
+      late.problems.push_back(fmt::format("{} did not say within {} ms whether it can carry the mirrors",
+                                          node_->configuration().server_name(server), to_ms(kStoreCheckLimit)));
+    auto finished = std::move(late);
+    store_questions_.erase(id);
+    finished.done(finished.problems);
+  });
+  send(node::StoreCheck{self_, id, text});
+}
+
+void Daemon::answer_store_check(const node::StoreCheck& check) {
+  send(node::StoreChecked{check.origin, check.request, check_stores(check.configuration_text, self_)});
+}
+
+void Daemon::take_store_answer(ServerId from, const node::StoreChecked& answer) {
+  if (answer.origin != self_) return;
+  auto found = store_questions_.find(answer.request);
+  if (found == store_questions_.end() || found->second.missing.erase(from) == 0) return;
+  auto& question = found->second;
+  question.problems.insert(question.problems.end(), answer.problems.begin(), answer.problems.end());
+  if (!question.missing.empty()) return;
+  auto finished = std::move(question);
+  store_questions_.erase(found);
+  finished.done(finished.problems);
+}
+
+void Daemon::verify(const std::string& key, VerifyDone done) {
+  auto* client = mirror(key);
+  if (client == nullptr) return done(fail_as(ErrorCode::kNotFound, "there is no mirror {} on this server", key));
+  auto& waiting = verifying_[key];
+  waiting.push_back(std::move(done));
+  if (waiting.size() == 1) client->verify();
+}
+
+void Daemon::read_links() {
+  link_reader_->read(self_, [this](const Result<std::vector<LinkStatus>>& links) {
+    const std::vector<LinkStatus> known = links ? *links : std::vector<LinkStatus>{};
+    if (known != links_) {
+      links_ = known;
+      runner_->announce_addresses();  // the network may have healed
+      changed();
+    }
+    link_timer_ = loop_.after(kLinkInterval, [this] { read_links(); });
+  });
+}
+
+}  // namespace baton

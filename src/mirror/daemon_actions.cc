@@ -1,0 +1,126 @@
+// MirrorDaemon, the half that faces the core: a step, and what each action comes to.
+#include <spdlog/spdlog.h>
+
+#include <cstring>
+
+#include "src/base/assert.h"
+#include "src/mirror/mirror_daemon.h"
+#include "src/mirror/mirror_hash.h"
+
+namespace baton::mirror {
+
+struct MirrorDaemon::ActionHandler {
+  MirrorDaemon& daemon;
+
+  void operator()(const LocalRead& read) const { daemon.local_read(read); }
+  void operator()(const LocalWrite& write) const { daemon.local_write(write); }
+  void operator()(const LocalFlush& flush) const {
+    daemon.device_->flush([&self = daemon, operation = flush.operation](int error) {
+      if (error != 0) self.disk_problem(fmt::format("flushing {} failed: {}", self.device_->name(), errno_text(error)));
+      self.emit(OperationDone{operation, error == 0, {}});
+    });
+  }
+  void operator()(const PersistSuperblock& persist) const {
+    daemon.metadata_->persist_superblock(persist.superblock, daemon.persisted(persist.operation, "superblock"));
+  }
+  void operator()(const PersistActivity& persist) const {
+    daemon.metadata_->persist_activity(persist.extents, daemon.persisted(persist.operation, "activity log"));
+  }
+  void operator()(const PersistBitmap& persist) const {
+    daemon.metadata_->persist_bitmap(persist.pages, daemon.persisted(persist.operation, "dirty bitmap"));
+  }
+  void operator()(const SendMessage& send) const { daemon.link_->send(send.connection, send.message, send.buffer); }
+  void operator()(const CloseLink& close) const {
+    spdlog::info("mirror connect closed: {}", close.reason);
+    daemon.link_->close(close.connection, close.reason);
+  }
+  void operator()(const CompleteRequest& complete) const { daemon.export_->complete(complete.id, complete.ok); }
+  void operator()(const ReleaseBuffer& release) const { daemon.pool_.release(release.buffer); }
+  void operator()(const ProposeInSync& propose) const {
+    daemon.notify(mirror_control::Propose{
+        SetInSync{daemon.settings_.key, propose.expected_version, propose.permit, propose.in_sync, propose.reason}});
+  }
+  void operator()(const Promoted& promoted) const { daemon.promoted(promoted.permit); }
+  void operator()(const Demoted&) const { daemon.demoted(); }
+  void operator()(const RoleRefused& refused) const {
+    const std::string request = daemon.demotion_asked_ ? "demote" : "promote";
+    daemon.demotion_asked_ = false;
+    if (request == "promote") daemon.promotion_asked_ = daemon.export_wanted_ = false;
+    daemon.fail_request(request, refused.reason);
+  }
+  void operator()(const AbortExport& abort) const { daemon.abort_export(abort.reason); }
+  void operator()(const Stopped&) const {
+    spdlog::info("ended in order");
+    daemon.control_->close();
+    daemon.ring_->stop();
+  }
+  void operator()(const WantLink& want) const { daemon.link_->want(want.wanted); }
+  void operator()(const Reported&) const { daemon.report_changed_ = true; }  // sent at the end of the round
+  void operator()(const Noted& noted) const { daemon.note(noted.text); }
+  void operator()(const Verified& verified) const {
+    daemon.verify_asked_ = false;
+    daemon.notify(mirror_control::Verified{verified.blocks, verified.different});
+  }
+};
+
+void MirrorDaemon::pump() {
+  while (true) {
+    // The actions of one step are carried out before the next event is looked at.
+    std::vector<Action> actions;
+    std::swap(actions, actions_);
+    for (const Action& action : actions) std::visit(ActionHandler{*this}, action);
+    actions.clear();
+    if (actions_.empty()) std::swap(actions, actions_);  // keeps the memory
+    if (events_.empty()) return;
+    const Event event = std::move(events_.front());
+    events_.pop_front();
+    copy_->step(context(), event, actions_);
+  }
+}
+
+void MirrorDaemon::local_read(const LocalRead& read) {
+  BufferId buffer = read.buffer;
+  if (buffer == 0) {
+    buffer = read.new_buffer;
+    pool_.allocate_as(buffer, static_cast<uint32_t>(read.range.count * kBlockBytes));
+  }
+  BATON_ASSERT(read.range.count * kBlockBytes <= pool_.capacity(buffer));
+  pool_.retain(buffer);  // the disk writes into it whatever the core does meanwhile
+  device_->read(read.range, pool_.data(buffer), [this, read, buffer](int error) { read_done(read, buffer, error); });
+}
+
+void MirrorDaemon::read_done(const LocalRead& read, BufferId buffer, int error) {
+  OperationDone done{read.operation, error == 0, {}};
+  if (error != 0) {
+    disk_problem(fmt::format("reading {} blocks at {} of {} failed: {}", read.range.count, read.range.first,
+                             device_->name(), errno_text(error)));
+  } else if (read.want_hashes) {
+    done.hashes = hash_blocks(pool_.data(buffer), read.range.count);
+  }
+  pool_.release(buffer);
+  emit(std::move(done));
+}
+
+void MirrorDaemon::local_write(const LocalWrite& write) {
+  BATON_ASSERT(write.range.count * kBlockBytes <= pool_.capacity(write.buffer));
+  pool_.retain(write.buffer);
+  device_->write(write.range, pool_.data(write.buffer), [this, write](int error) {
+    if (error != 0) {
+      disk_problem(fmt::format("writing {} blocks at {} of {} failed: {}", write.range.count, write.range.first,
+                               device_->name(), errno_text(error)));
+    }
+    pool_.release(write.buffer);
+    emit(OperationDone{write.operation, error == 0, {}});
+  });
+}
+
+MetadataFile::Done MirrorDaemon::persisted(OperationId operation, const char* what) {
+  return [this, operation, what](int error) {
+    if (error != 0) {
+      disk_problem(fmt::format("writing the {} to {} failed: {}", what, metadata_->path(), errno_text(error)));
+    }
+    emit(OperationDone{operation, error == 0, {}});
+  };
+}
+
+}  // namespace baton::mirror

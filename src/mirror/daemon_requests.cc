@@ -1,0 +1,139 @@
+// MirrorDaemon, the half that faces batond: requests of the control socket, and the export's life that follows them.
+#include <spdlog/spdlog.h>
+
+#include "src/mirror/mirror_daemon.h"
+
+namespace baton::mirror {
+
+struct MirrorDaemon::RequestHandler {
+  MirrorDaemon& daemon;
+  void operator()(const mirror_control::State& state) const { daemon.emit(StateCommitted{state.state}); }
+  void operator()(const mirror_control::Promote& promote) const { daemon.on_promote(promote.permit); }
+  void operator()(const mirror_control::Demote&) const { daemon.on_demote(); }
+  void operator()(const mirror_control::Abort& abort) const { daemon.on_abort(abort.reason); }
+  void operator()(const mirror_control::PeerLost& lost) const { daemon.emit(PeerLost{lost.reason}); }
+  void operator()(const mirror_control::Verify&) const { daemon.on_verify(); }
+  void operator()(const mirror_control::Stop&) const { daemon.on_stop(); }
+};
+
+void MirrorDaemon::on_request(const mirror_control::Request& request) {
+  // What came before it is taken in first: a Promote is judged by the State that was sent with it.
+  std::visit(RequestHandler{*this}, request);
+  pump();
+}
+
+void MirrorDaemon::on_promote(Permit permit) {
+  export_wanted_ = true;
+  promotion_asked_ = true;
+  if (exported() && promoted_permit_ == permit && copy_->report().role == MirrorRole::kPrimary) {
+    promotion_asked_ = false;
+    return notify(mirror_control::Promoted{permit, export_->device()});
+  }
+  emit(Promote{permit});
+}
+
+/// The core is through with a promotion: the permit is on disk (docs/protocol.md, P1), now the device may appear.
+void MirrorDaemon::promoted(Permit permit) {
+  promoted_permit_ = permit;
+  if (!export_wanted_) return;  // aborted meanwhile
+  switch (export_->state()) {
+    case Export::State::kOpen:
+      promotion_asked_ = false;
+      return notify(mirror_control::Promoted{permit, export_->device()});
+    case Export::State::kClosed:
+      return export_->open([this](Result<std::string> device) { export_opened(std::move(device)); });
+    case Export::State::kOpening:
+      return;
+    case Export::State::kClosing:
+      return fail_request("promote", "the export is being closed: try again");
+  }
+}
+
+void MirrorDaemon::export_opened(Result<std::string> device) {
+  promotion_asked_ = false;
+  if (!device) return fail_request("promote", device.error().message);
+  spdlog::info("exported as {} under permit {}", *device, promoted_permit_);
+  report_export();
+  notify(mirror_control::Promoted{promoted_permit_, *device});
+}
+
+void MirrorDaemon::without_export(const std::string& request, std::function<void()> go_on) {
+  switch (export_->state()) {
+    case Export::State::kClosed:
+      return go_on();
+    case Export::State::kOpening:
+      return export_->abort(std::move(go_on));  // nobody has been told of it
+    case Export::State::kClosing:
+      return fail_request(request, "the export is being closed already");
+    case Export::State::kOpen:
+      return export_->close([this, request, go_on = std::move(go_on)](Status closed) {
+        report_export();
+        if (!closed) return fail_request(request, closed.error().message);
+        go_on();
+      });
+  }
+}
+
+void MirrorDaemon::on_demote() {
+  if (demotion_asked_) return;  // repeated: one answer is on its way
+  without_export("demote", [this] {
+    export_wanted_ = false;
+    promotion_asked_ = false;
+    if (copy_->report().role == MirrorRole::kSecondary) return notify(mirror_control::Demoted{});
+    demotion_asked_ = true;
+    emit(Demote{});
+  });
+}
+
+void MirrorDaemon::demoted() {
+  demotion_asked_ = false;
+  notify(mirror_control::Demoted{});
+  if (stop_asked_) on_stop();
+}
+
+void MirrorDaemon::on_abort(const std::string& reason) {
+  spdlog::warn("abort of the export was asked for: {}", reason);
+  export_wanted_ = false;
+  promotion_asked_ = false;
+  export_->abort([this] {
+    // Nothing can reach the disk from this server any more. Whether the core is primary still is up to the committed
+    // state; without an export it acknowledges nothing to anybody.
+    report_export();
+    notify(mirror_control::Demoted{});
+  });
+}
+
+void MirrorDaemon::abort_export(const std::string& reason) {
+  export_wanted_ = false;
+  promotion_asked_ = false;
+  spdlog::warn("the export is aborted: {}", reason);
+  export_->abort([this, reason] {
+    report_export();
+    notify(mirror_control::Aborted{reason});
+  });
+}
+
+void MirrorDaemon::on_verify() {
+  if (copy_->report().link != baton::MirrorLink::kConnected) {
+    return fail_request("verify", "the copies are not connected and in sync");
+  }
+  verify_asked_ = true;
+  emit(StartVerify{});
+}
+
+void MirrorDaemon::on_stop() {
+  if (stop_begun_) return;
+  stop_asked_ = true;
+  without_export("stop", [this] {
+    export_wanted_ = false;
+    if (copy_->report().role == MirrorRole::kPrimary) {
+      // Handed over first: demoted() comes back here.
+      demotion_asked_ = true;
+      return emit(Demote{});
+    }
+    stop_begun_ = true;
+    emit(Stop{});
+  });
+}
+
+}  // namespace baton::mirror

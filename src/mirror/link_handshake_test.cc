@@ -1,0 +1,60 @@
+#include "src/mirror/link_handshake.h"
+
+#include <gtest/gtest.h>
+
+namespace baton::mirror {
+namespace {
+
+ClusterKey key(uint8_t byte) {
+  ClusterKey key;
+  key.bytes.fill(byte);
+  return key;
+}
+
+bool both_prove(LinkHandshake& connector, LinkHandshake& acceptor) {
+  auto from_connector = connector.greeted(acceptor.greeting());
+  auto from_acceptor = acceptor.greeted(connector.greeting());
+  if (!from_connector || !from_acceptor) return false;
+  const bool accepted = acceptor.proves(*from_connector);
+  EXPECT_EQ(connector.proves(*from_acceptor), accepted);
+  return accepted;
+}
+
+TEST(LinkHandshake, WhoKnowsTheKeyGetsIn) {
+  LinkHandshake a(key(1), LinkSide::kConnector, "db.data", ServerId(1), ServerId(2));
+  LinkHandshake b(key(1), LinkSide::kAcceptor, "db.data", ServerId(2), ServerId(1));
+  EXPECT_TRUE(both_prove(a, b));
+}
+
+TEST(LinkHandshake, EverythingIsBound) {
+  const auto tries = [](ClusterKey other, LinkSide side, const char* mirror, uint32_t self, uint32_t peer) {
+    LinkHandshake a(key(1), LinkSide::kConnector, "db.data", ServerId(1), ServerId(2));
+    LinkHandshake b(other, side, mirror, ServerId(self), ServerId(peer));
+    return both_prove(a, b);
+  };
+  EXPECT_TRUE(tries(key(1), LinkSide::kAcceptor, "db.data", 2, 1));
+  EXPECT_FALSE(tries(key(2), LinkSide::kAcceptor, "db.data", 2, 1));
+  EXPECT_FALSE(tries(key(1), LinkSide::kConnector, "db.data", 2, 1));
+  EXPECT_FALSE(tries(key(1), LinkSide::kAcceptor, "db.other", 2, 1));
+  EXPECT_FALSE(tries(key(1), LinkSide::kAcceptor, "db.data", 3, 1));
+  EXPECT_FALSE(tries(key(1), LinkSide::kAcceptor, "db.data", 2, 3));
+}
+
+TEST(LinkHandshake, ReflectionsAreRefused) {
+  LinkHandshake a(key(1), LinkSide::kConnector, "db.data", ServerId(1), ServerId(1));
+  EXPECT_FALSE(a.greeted(a.greeting()));
+}
+
+TEST(LinkHandshake, KeysAreRead) {
+  EXPECT_TRUE(parse_cluster_key(std::string(64, 'a') + "\n"));
+  EXPECT_EQ(parse_cluster_key(std::string(62, '0') + "fE")->bytes[31], 0xFE);
+  EXPECT_FALSE(parse_cluster_key(std::string(63, 'a')));
+  EXPECT_FALSE(parse_cluster_key(std::string(64, 'g')));
+  EXPECT_FALSE(parse_cluster_key(""));
+  auto missing = read_cluster_key("/nonexistent/key");
+  ASSERT_FALSE(missing);
+  EXPECT_NE(missing.error().message.find("/nonexistent/key"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace baton::mirror

@@ -1,0 +1,228 @@
+// Events wait in a queue while actions are carried out, so that a step is never entered from inside another.
+#include "src/mirror/mirror_daemon.h"
+
+#include <openssl/rand.h>
+#include <signal.h>
+#include <spdlog/spdlog.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+
+#include <cstring>
+
+#include "src/base/assert.h"
+#include "src/mirror/file_device.h"
+#include "src/mirror/fuse_export.h"
+#include "src/mirror/mirror_hash.h"
+
+namespace baton::mirror {
+namespace {
+
+constexpr Duration kReportInterval = 100ms;
+constexpr Duration kDiskProblemInterval = 1s;
+
+uint64_t random_seed() {
+  uint64_t seed = 0;
+  BATON_ASSERT(RAND_bytes(reinterpret_cast<unsigned char*>(&seed), sizeof seed) == 1);
+  return seed;
+}
+
+/// The report without what changes all the time during a copy.
+MirrorReport without_progress(MirrorReport report) {
+  report.dirty_bytes = 0;
+  report.copy_done_bytes = 0;
+  report.copy_sent_bytes = 0;
+  report.copy_read_bytes = 0;
+  return report;
+}
+
+}  // namespace
+
+// ---- Start ----
+
+MirrorDaemon::MirrorDaemon(const mirror_control::DaemonSettings& settings) : settings_(settings) {}
+
+MirrorDaemon::~MirrorDaemon() = default;
+
+Result<std::unique_ptr<MirrorDaemon>> MirrorDaemon::start(const mirror_control::DaemonSettings& settings) {
+  std::unique_ptr<MirrorDaemon> daemon(new MirrorDaemon(settings));
+  auto ring = Ring::create();
+  if (!ring) return pass(ring);
+  daemon->ring_ = std::move(*ring);
+  if (auto opened = daemon->open_disks(); !opened) return pass(opened);
+  if (auto opened = daemon->open_link(); !opened) return pass(opened);
+  if (auto watched = daemon->watch_signals(); !watched) return pass(watched);
+  MirrorDaemon* self = daemon.get();
+  daemon->lease_ = std::make_unique<LeaseReader>(settings.lease_page, settings.self);
+  daemon->export_ = std::make_unique<FuseExport>(
+      *daemon->ring_, daemon->pool_, settings.key, settings.size_bytes, settings.export_directory,
+      [self](const ClientRequest& request) { self->emit(request); },
+      [self](const std::string& reason) { self->abort_export(reason); }, [self](const std::string& text) { self->note(text); });
+  daemon->control_ = std::make_unique<ControlServer>(
+      *daemon->ring_, [self](const mirror_control::Request& request) { self->on_request(request); },
+      [self] { return std::vector<mirror_control::Notice>{self->current_report()}; });
+  daemon->begin();
+  if (auto listening = daemon->control_->listen(settings.socket); !listening) return pass(listening);
+  return daemon;
+}
+
+Status MirrorDaemon::open_disks() {
+  const StoredCopy blank = blank_copy(settings_.key, settings_.size_bytes / kBlockBytes);
+  auto metadata = MetadataFile::open(*ring_, settings_.metadata, blank);
+  if (!metadata) return pass(metadata);
+  for (const std::string& warning : metadata->warnings) spdlog::warn("{}", warning);
+  stored_ = std::move(metadata->stored);
+  metadata_ = std::move(metadata->file);
+
+  // SAFETY: I3: a store that has vanished must not come back as one full of zeroes that calls itself consistent.
+  struct stat status {};
+  const bool missing = stat(settings_.store.c_str(), &status) != 0 && errno == ENOENT;
+  if (missing && stored_.superblock.generation.counter > 0) {
+    return fail_as(ErrorCode::kNotFound,
+                   "the store {} is gone, but the metadata {} says that it held data. Bring the store back (is its "
+                   "filesystem mounted?), or remove the metadata too, and this copy is made anew by a full copy",
+                   settings_.store, settings_.metadata);
+  }
+  auto store = FileDevice::open(*ring_, settings_.store, settings_.size_bytes);
+  if (!store) return pass(store);
+  if (store->created) spdlog::info("the store {} was made", settings_.store);
+  if (!store->device->direct()) spdlog::warn("the store {} cannot do direct I/O: the page cache is used", settings_.store);
+  device_ = std::move(store->device);
+  return {};
+}
+
+Status MirrorDaemon::open_link() {
+  auto key = read_cluster_key(settings_.cluster_key_file);
+  if (!key) return pass(key);
+  MirrorConnect::Settings link{settings_.key,           settings_.self, settings_.peer, settings_.listen_address,
+                            settings_.peer_addresses, settings_.port, *key};
+  link_ = std::make_unique<MirrorConnect>(
+      *ring_, pool_, std::move(link), [this](Event event) { emit(std::move(event)); },
+      [this](const std::string& text) { note(text); });
+  return {};
+}
+
+Status MirrorDaemon::watch_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGINT);
+  sigprocmask(SIG_BLOCK, &set, nullptr);
+  signals_ = OwnedFd(signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC));
+  if (!signals_) return fail("cannot watch signals: {}", errno_text());
+  watch_signal_descriptor();
+  return {};
+}
+
+void MirrorDaemon::watch_signal_descriptor() {
+  ring_->poll(signals_.get(), POLLIN, [this](int) {
+    signalfd_siginfo information{};
+    while (read(signals_.get(), &information, sizeof information) == sizeof information) {
+      if (export_->state() == Export::State::kClosed) {
+        spdlog::info("signal {}: ending in order", information.ssi_signo);
+        on_stop();
+      } else {
+        spdlog::warn("signal {} is ignored: the disk is exported as {}; demote the mirror first", information.ssi_signo,
+                     export_->device());
+      }
+    }
+    watch_signal_descriptor();
+  });
+}
+
+void MirrorDaemon::watch_lease() {
+  lease_->refresh();
+  if (lease_->problem() != lease_problem_) {
+    lease_problem_ = lease_->problem();
+    if (lease_problem_.empty()) {
+      spdlog::info("the lease page {} is there", settings_.lease_page);
+    } else {
+      spdlog::warn("{}; without it there is no lease", lease_problem_);
+    }
+  }
+  // A lease may have come back, or ended, without anything else happening.
+  if (copy_->report().role == MirrorRole::kPrimary) emit(Tick{});
+  ring_->after(LeaseReader::kRefresh, [this] { watch_lease(); });
+}
+
+void MirrorDaemon::begin() {
+  Settings settings;
+  settings.self = settings_.self;
+  settings.peer = settings_.peer;
+  settings.seed = random_seed();
+  copy_ = std::make_unique<MirrorCopy>(settings, std::move(stored_));
+  std::vector<Action> actions;
+  copy_->start(context(), actions);
+  actions_ = std::move(actions);
+  export_->reclaim();
+  link_->listen();
+  watch_lease();
+  pump();
+}
+
+// ---- The loop ----
+
+void MirrorDaemon::run() {
+  ring_->run([this] { return before_wait(); });
+}
+
+Context MirrorDaemon::context() const { return {Ring::now(), lease_->until()}; }
+
+Instant MirrorDaemon::before_wait() {
+  pump();
+  if (copy_->next_tick() <= Ring::now()) {
+    emit(Tick{});
+    pump();
+  }
+  link_->flush();
+  report_if_due();
+  const Instant wake = copy_->next_tick();
+  return report_changed_ ? std::min(wake, last_report_time_ + kReportInterval) : wake;
+}
+
+// ---- Telling batond ----
+
+mirror_control::Report MirrorDaemon::current_report() const {
+  mirror_control::Report report{copy_->report(), export_->device()};
+  report.report.exported = exported();
+  report.report.size_bytes = settings_.size_bytes;
+  return report;
+}
+
+void MirrorDaemon::report_if_due() {
+  if (!report_changed_) return;
+  mirror_control::Report report = current_report();
+  const Instant now = Ring::now();
+  if (last_report_) {
+    const bool same_device = last_report_->device == report.device;
+    if (same_device && last_report_->report == report.report) {
+      report_changed_ = false;
+      return;
+    }
+    const bool only_progress = same_device && without_progress(last_report_->report) == without_progress(report.report);
+    if (only_progress && now - last_report_time_ < kReportInterval) return;
+  }
+  report_changed_ = false;
+  last_report_time_ = now;
+  last_report_ = report;
+  notify(report);
+}
+
+void MirrorDaemon::note(const std::string& text) {
+  spdlog::info("{}", text);
+  if (control_) notify(mirror_control::Note{text});
+}
+
+void MirrorDaemon::disk_problem(const std::string& text) {
+  const Instant now = Ring::now();
+  if (now - last_disk_problem_ < kDiskProblemInterval) return;
+  last_disk_problem_ = now;
+  spdlog::error("{}", text);
+  notify(mirror_control::Note{text});
+}
+
+void MirrorDaemon::fail_request(const std::string& request, const std::string& reason) {
+  spdlog::warn("{} failed: {}", request, reason);
+  notify(mirror_control::Failed{request, reason});
+}
+
+}  // namespace baton::mirror

@@ -1,0 +1,13 @@
+// What a process that serves its own server's disk needs of the kernel. Called once, at the start.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace baton::mirror {
+
+/// Own session, memory locked, never the out-of-memory killer's choice, never waiting for write-back of its own disk.
+/// Returns what could not be had: worth a warning, not worth refusing to start.
+std::vector<std::string> set_up_process();
+
+}  // namespace baton::mirror

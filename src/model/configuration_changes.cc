@@ -1,0 +1,133 @@
+// What differs between two configurations, in lines for people. Every thing is listed as (property, value) pairs and
+// the lists are compared, so that a new property needs one line here.
+#include <fmt/ranges.h>
+
+#include <map>
+
+#include "src/model/configuration_toml.h"
+
+namespace baton {
+namespace {
+
+using Properties = std::vector<std::pair<std::string, std::string>>;
+
+std::string quote_command(const std::vector<std::string>& command) {
+  return command.empty() ? "none" : fmt::format("[{}]", fmt::join(command, " "));
+}
+
+Properties cluster_properties(const Configuration& configuration) {
+  const TimingProfile& timing = configuration.timing;
+  return {{"name", configuration.cluster_name},
+          {"public LAN", configuration.public_lan.empty() ? "none" : configuration.public_lan},
+          {"timing", fmt::format("{} (token {}, consensus {}, link ping {}/{}, lease {}, beat {}, restart grace {})",
+                                 timing.name, format_duration(timing.token), format_duration(timing.consensus),
+                                 format_duration(timing.link_ping_interval), format_duration(timing.link_ping_timeout),
+                                 format_duration(timing.lease), format_duration(timing.beat),
+                                 format_duration(timing.restart_grace))}};
+}
+
+Properties server_properties(const ServerConfiguration& server) {
+  return {{"id", fmt::format("{}", server.id)},
+          {"role", server.role == ServerRole::kWitness ? "witness" : "server"},
+          {"interconnects", fmt::format("{}", fmt::join(server.interconnects, ", "))}};
+}
+
+Properties group_properties(const Configuration& configuration, const GroupConfiguration& group) {
+  std::vector<std::string> names;
+  for (ServerId id : group.servers) names.push_back(configuration.server_name(id));
+  return {{"servers", fmt::format("{}", fmt::join(names, ", "))},
+          {"startup", group.startup == Startup::kAutomatic ? "automatic" : "manual"}};
+}
+
+void add_service_properties(const ServiceConfiguration& service, Properties& properties) {
+  std::vector<std::string> environment;
+  for (const auto& [name, value] : service.environment) environment.push_back(name + "=" + value);
+  properties.insert(properties.end(),
+                    {{"command", quote_command(service.command)},
+                     {"prepare", quote_command(service.prepare)},
+                     {"ready", quote_command(service.ready)},
+                     {"user", service.user},
+                     {"directory", service.directory},
+                     {"environment", quote_command(environment)},
+                     {"stop signal", service.stop_signal},
+                     {"restarts", fmt::format("{} within {}", service.restarts, format_duration(service.restart_window))}});
+}
+
+Properties resource_properties(const ResourceConfiguration& resource) {
+  Properties properties;
+  switch (resource.kind) {
+    case ResourceKind::kMirror:
+      properties = {{"size", format_size(resource.mirror.size_bytes)},
+                    {"store", resource.mirror.store},
+                    {"port", std::to_string(resource.mirror.port)}};
+      break;
+    case ResourceKind::kFilesystem:
+      properties = {{"mirror", resource.filesystem.mirror},
+                    {"type", resource.filesystem.type},
+                    {"mount", resource.filesystem.mount_point},
+                    {"options", resource.filesystem.options.empty() ? "none" : resource.filesystem.options}};
+      break;
+    case ResourceKind::kAddress:
+      properties = {{"address", fmt::format("{}/{}", resource.address.address, resource.address.prefix_length)}};
+      break;
+    case ResourceKind::kService: add_service_properties(resource.service, properties); break;
+  }
+  properties.push_back({"after", resource.after.empty() ? "none" : fmt::format("{}", fmt::join(resource.after, ", "))});
+  properties.push_back({"start timeout", format_duration(resource.start_timeout)});
+  properties.push_back({"stop timeout", format_duration(resource.stop_timeout)});
+  return properties;
+}
+
+/// All things of a configuration in file order, with their properties.
+std::vector<std::pair<std::string, Properties>> list_things(const Configuration& configuration) {
+  std::vector<std::pair<std::string, Properties>> things;
+  things.push_back({"cluster", cluster_properties(configuration)});
+  for (const ServerConfiguration& server : configuration.servers) {
+    things.push_back({"server " + server.name, server_properties(server)});
+  }
+  for (const GroupConfiguration& group : configuration.groups) {
+    things.push_back({"group " + group.name, group_properties(configuration, group)});
+    for (const ResourceConfiguration& resource : group.resources) {
+      things.push_back({fmt::format("group {}: {} {}", group.name, to_string(resource.kind), resource.name),
+                        resource_properties(resource)});
+    }
+  }
+  return things;
+}
+
+/// "(id 3, role server)": the properties of a thing that comes.
+std::string summary(const Properties& properties) {
+  std::vector<std::string> parts;
+  for (const auto& [name, value] : properties) {
+    if (value != "none") parts.push_back(name + " " + value);
+  }
+  return fmt::format("({})", fmt::join(parts, ", "));
+}
+
+}  // namespace
+
+std::vector<std::string> describe_changes(const Configuration& before, const Configuration& after) {
+  std::vector<std::string> lines;
+  auto old_things = list_things(before);
+  auto new_things = list_things(after);
+  std::map<std::string, Properties> old_by_name(old_things.begin(), old_things.end());
+  std::map<std::string, Properties> new_by_name(new_things.begin(), new_things.end());
+  for (const auto& [name, properties] : old_things) {
+    if (!new_by_name.contains(name)) lines.push_back(fmt::format("remove {}", name));
+  }
+  for (const auto& [name, properties] : new_things) {
+    auto old = old_by_name.find(name);
+    if (old == old_by_name.end()) {
+      lines.push_back(fmt::format("add {} {}", name, summary(properties)));
+      continue;
+    }
+    for (size_t place = 0; place < properties.size(); ++place) {
+      if (old->second[place] == properties[place]) continue;
+      lines.push_back(fmt::format("change {}: {}: {} -> {}", name, properties[place].first, old->second[place].second,
+                                  properties[place].second));
+    }
+  }
+  return lines;
+}
+
+}  // namespace baton

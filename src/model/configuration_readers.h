@@ -1,0 +1,47 @@
+// The readers of the parts of the file, and what they know together. Internal to the configuration's reading.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+
+#include "src/model/configuration_network.h"
+#include "src/model/configuration_table.h"
+
+namespace baton {
+
+/// A configuration being read, and what must not be used twice in it.
+struct ConfigurationDraft {
+  Configuration configuration;
+  ConfigurationFindings findings;
+  std::optional<Ipv4Network> public_lan;
+  std::map<uint32_t, std::string> addresses;   // IPv4 address -> whose it is
+  std::map<std::string, std::string> stores;   // path -> mirror
+  std::map<std::string, std::string> mounts;   // path -> filesystem
+  std::map<uint16_t, std::string> ports;       // TCP port -> mirror
+  uint32_t mirror_count = 0;
+};
+
+void read_cluster(SectionReader& file, ConfigurationDraft& draft);
+void read_servers(SectionReader& file, ConfigurationDraft& draft);
+/// REQUIRES: cluster and servers have been read.
+void read_groups(SectionReader& file, ConfigurationDraft& draft);
+
+/// Reads one resource; its section's path is "group.GROUP.KIND.NAME".
+void read_resource(SectionReader& section, ResourceConfiguration& resource, ConfigurationDraft& draft);
+
+/// Completes `after` with what is implied, and sorts into start order. Reports unknown names and circles.
+/// `path` is "group.NAME".
+void order_resources(GroupConfiguration& group, const std::string& path, ConfigurationFindings& findings);
+
+/// Reports a name that is not allowed.
+bool check_name(const std::string& name, SourcePosition position, ConfigurationFindings& findings);
+
+/// Reports a path that is not absolute or not in its plain form ("/a//b", "/a/../b", "/a/").
+bool check_path(const std::string& path, const std::string& key, SourcePosition position,
+                ConfigurationFindings& findings);
+
+/// Names compare without case everywhere.
+std::string lower_case(const std::string& text);
+
+}  // namespace baton

@@ -1,0 +1,180 @@
+// Reads the resources of a group: mirror, filesystem, address, service.
+#include <signal.h>
+
+#include <algorithm>
+
+#include "src/model/configuration_readers.h"
+
+namespace baton {
+namespace {
+
+constexpr uint64_t kSmallestMirror = 1 << 20;
+constexpr uint64_t kLargestMirror = 64ull << 40;
+constexpr uint64_t kBlock = 4096;
+constexpr uint16_t kFirstMirrorPort = 7800;
+constexpr milliseconds kShortestTimeout = 100ms;
+constexpr milliseconds kLongestTimeout = 86400s;
+
+/// Reports a second use of something that only one may use.
+template <class Key>
+void claim(std::map<Key, std::string>& used, const Key& key, const std::string& text, const std::string& what,
+           SectionReader& section, const std::string& name) {
+  auto [first, added] = used.emplace(key, section.path());
+  if (!added) {
+    section.findings().add(section.position_of(name), "{} {} is already that of [{}]: give each its own", what, text,
+                           first->second);
+  }
+}
+
+void read_size(SectionReader& section, MirrorConfiguration& mirror) {
+  section.require("size", "add size = \"512 MiB\", what the service sees of the disk");
+  if (!section.read_size("size", mirror.size_bytes)) return;
+  SourcePosition position = section.position_of("size");
+  if (mirror.size_bytes < kSmallestMirror || mirror.size_bytes > kLargestMirror) {
+    section.findings().add(position, "a mirror of {} cannot be made: its size must be from 1 MiB to 64 TiB",
+                           format_size(mirror.size_bytes));
+  } else if (mirror.size_bytes % kBlock != 0) {
+    section.findings().add(position, "size {} is no multiple of 4096 bytes: use {}", format_size(mirror.size_bytes),
+                           format_size(mirror.size_bytes / kBlock * kBlock));
+  }
+}
+
+void read_mirror(SectionReader& section, MirrorConfiguration& mirror, ConfigurationDraft& draft) {
+  read_size(section, mirror);
+  section.require("store", "add store = \"/var/lib/baton/store/NAME.img\", a file or block device on both servers");
+  if (section.read_string("store", mirror.store) &&
+      check_path(mirror.store, "store", section.position_of("store"), draft.findings)) {
+    claim(draft.stores, mirror.store, mirror.store, "store", section, "store");
+  }
+  // The running number counts every mirror, so that giving one its own port does not move the others.
+  int64_t port = kFirstMirrorPort + draft.mirror_count++;
+  section.read_integer("port", 1024, 65535, port);
+  mirror.port = static_cast<uint16_t>(port);
+  claim(draft.ports, mirror.port, std::to_string(port), "port", section, "port");
+}
+
+void read_filesystem(SectionReader& section, FilesystemConfiguration& filesystem, ConfigurationDraft& draft) {
+  section.require("mirror", "add mirror = \"NAME\", the mirror of this group that holds it");
+  section.read_string("mirror", filesystem.mirror);
+  if (section.read_string("type", filesystem.type) && filesystem.type != "ext4") {
+    draft.findings.add(section.position_of("type"), "filesystem type \"{}\" is {}: use \"ext4\"", filesystem.type,
+                       filesystem.type == "xfs" ? "not supported yet" : "not supported");
+  }
+  section.require("mount", "add mount = \"/srv/NAME\", where the service finds it");
+  if (section.read_string("mount", filesystem.mount_point) &&
+      check_path(filesystem.mount_point, "mount", section.position_of("mount"), draft.findings)) {
+    claim(draft.mounts, filesystem.mount_point, filesystem.mount_point, "mount point", section, "mount");
+  }
+  section.read_string("options", filesystem.options);
+}
+
+void read_address(SectionReader& section, AddressConfiguration& address, ConfigurationDraft& draft) {
+  section.require("address", "add address = \"...\", an unused one of the public LAN");
+  if (!section.read_string("address", address.address)) return;
+  SourcePosition position = section.position_of("address");
+  auto number = parse_ipv4(address.address);
+  if (!number) {
+    draft.findings.add(position, "\"{}\" is no IPv4 address: write one like \"10.0.0.50\"", address.address);
+    return;
+  }
+  if (!draft.public_lan) {
+    if (draft.findings.position("cluster.public_lan").line == 0) {
+      draft.findings.add(position, "a floating address needs the public LAN: add public_lan = \"10.0.0.0/24\" to [cluster]");
+    }
+    return;
+  }
+  const Ipv4Network& lan = *draft.public_lan;
+  address.prefix_length = lan.prefix_length;
+  if (!lan.contains(*number)) {
+    draft.findings.add(position, "address {} is outside the public LAN {}: use one inside it", address.address,
+                       draft.configuration.public_lan);
+  } else if (*number == lan.address || *number == lan.broadcast()) {
+    draft.findings.add(position, "address {} is the {} address of the public LAN {}: use another one", address.address,
+                       *number == lan.address ? "network" : "broadcast", draft.configuration.public_lan);
+  } else {
+    auto [used, added] = draft.addresses.emplace(*number, "[" + section.path() + "]");
+    if (!added) {
+      draft.findings.add(position, "address {} is already that of {}: a floating address must be used once only",
+                         address.address, used->second);
+    }
+  }
+}
+
+/// A command line: empty or with an absolute program.
+void read_command(SectionReader& section, const std::string& key, std::vector<std::string>& command) {
+  if (!section.read_strings(key, command)) return;
+  if (command.empty()) {
+    section.findings().add(section.position_of(key), "\"{}\" is empty: write the program and its arguments, or remove it",
+                           key);
+  } else if (command.front().empty() || command.front().front() != '/') {
+    section.findings().add(section.position_of(key + ".0"),
+                           "program \"{}\" of \"{}\" is not absolute: write its whole path, beginning with /",
+                           command.front(), key);
+  }
+}
+
+const std::vector<std::string>& signal_names() {
+  static const std::vector<std::string> names = {"HUP",  "INT",  "QUIT", "KILL", "USR1", "USR2",
+                                                 "ALRM", "TERM", "CONT", "STOP", "WINCH"};
+  return names;
+}
+
+void read_stop_signal(SectionReader& section, ServiceConfiguration& service) {
+  if (!section.read_string("stop_signal", service.stop_signal)) return;
+  if (service.stop_signal.starts_with("SIG")) service.stop_signal.erase(0, 3);
+  const std::vector<std::string>& known = signal_names();
+  if (std::find(known.begin(), known.end(), service.stop_signal) != known.end()) return;
+  std::string near = nearest_word(service.stop_signal, known);
+  section.findings().add(section.position_of("stop_signal"), "unknown signal \"{}\": {}", service.stop_signal,
+                         near.empty() ? "use for instance \"TERM\" or \"INT\"" : "did you mean \"" + near + "\"?");
+}
+
+void check_environment(SectionReader& section, const std::map<std::string, std::string>& environment) {
+  for (const auto& [name, value] : environment) {
+    bool good = !name.empty() && !(name[0] >= '0' && name[0] <= '9');
+    for (char letter : name) good = good && (isalnum(static_cast<unsigned char>(letter)) || letter == '_');
+    if (!good) {
+      section.findings().add(section.position_of("environment." + name),
+                             "\"{}\" is no name of an environment variable: use letters, digits and _", name);
+    }
+  }
+}
+
+void read_service(SectionReader& section, ServiceConfiguration& service, ConfigurationDraft& draft) {
+  section.require("command", "add command = [\"/path/to/program\", \"argument\"]");
+  read_command(section, "command", service.command);
+  read_command(section, "prepare", service.prepare);
+  read_command(section, "ready", service.ready);
+  if (section.read_string("user", service.user) &&
+      (service.user.empty() || service.user.find_first_of(" \t\n:/") != std::string::npos)) {
+    draft.findings.add(section.position_of("user"), "\"{}\" is no user name: write the account that runs the service",
+                       service.user);
+  }
+  if (section.read_string("directory", service.directory) && service.directory != "/") {
+    check_path(service.directory, "directory", section.position_of("directory"), draft.findings);
+  }
+  if (section.read_map("environment", service.environment)) check_environment(section, service.environment);
+  read_stop_signal(section, service);
+  int64_t restarts = service.restarts;
+  if (section.read_integer("restarts", 0, 1000, restarts)) service.restarts = static_cast<uint32_t>(restarts);
+  milliseconds window = service.restart_window;
+  if (section.read_duration("restart_window", 1s, 7 * 86400s, window)) {
+    service.restart_window = std::chrono::duration_cast<seconds>(window);
+  }
+}
+
+}  // namespace
+
+void read_resource(SectionReader& section, ResourceConfiguration& resource, ConfigurationDraft& draft) {
+  switch (resource.kind) {
+    case ResourceKind::kMirror: read_mirror(section, resource.mirror, draft); break;
+    case ResourceKind::kFilesystem: read_filesystem(section, resource.filesystem, draft); break;
+    case ResourceKind::kAddress: read_address(section, resource.address, draft); break;
+    case ResourceKind::kService: read_service(section, resource.service, draft); break;
+  }
+  section.read_strings("after", resource.after);
+  section.read_duration("start_timeout", kShortestTimeout, kLongestTimeout, resource.start_timeout);
+  section.read_duration("stop_timeout", kShortestTimeout, kLongestTimeout, resource.stop_timeout);
+}
+
+}  // namespace baton
