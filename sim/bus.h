@@ -42,6 +42,8 @@ class Bus {
   /// From `from` to `to` only: two calls for both directions.
   void set_reachable(ServerId from, ServerId to, bool reachable);
   void heal();
+  /// In both directions, with both engines at work.
+  bool reach(ServerId one, ServerId other) const;
 
  private:
   struct Item {
@@ -71,7 +73,6 @@ class Bus {
     std::map<ServerId, uint64_t> processes;  // the group as this engine knows it
   };
 
-  bool reach(ServerId one, ServerId other) const;
   bool runs(const Ring& ring) const;
   void sequence_later(ServerId server);
   void sequence(ServerId server);

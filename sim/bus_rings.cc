@@ -39,16 +39,6 @@ void Bus::engine_paused(ServerId server, bool paused) {
   if (!engine.up || engine.paused == paused) return;
   engine.paused = paused;
   reform_later();
-  if (paused) return;
-  // If the others have not noticed, everything goes on.
-  deliver_later(server);
-  sequence_later(server);
-  if (engine.ring == nullptr) return;
-  for (const ServerId member : engine.ring->members) {
-    if (engines_.at(member).ring != engine.ring) continue;
-    deliver_later(member);
-    sequence_later(member);
-  }
 }
 
 /// Somebody notices after a while; the times are a hint's, not a promise's.
@@ -94,7 +84,14 @@ void Bus::reform() {
   for (const auto& group : partition()) {
     const auto& ring = engines_.at(*group.begin()).ring;
     const bool same = ring != nullptr && ring->members == group && runs(*ring);
-    if (!same) install(group);
+    if (!same) {
+      install(group);
+      continue;
+    }
+    for (const ServerId member : group) {  // a fault that went by unnoticed
+      deliver_later(member);
+      sequence_later(member);
+    }
   }
   if (flapping()) world_.after(random_.between(100ms, 2s), [this] { reform(); });
 }

@@ -160,7 +160,9 @@ void Scenario::feed(Server& server, const node::Event& event) {
 }
 
 void Scenario::deliver(Server& from, const node::Message& message) {
-  const auto view = from.view;
+  auto view = from.view;
+  const auto reach = component(from.id);
+  std::erase_if(view, [&](ServerId id) { return !reach.contains(id); });
   at(now_ + kMessageDelay, [this, sender = from.id, view, message] {
     for (auto& [id, server] : servers_)
       if (server->node != nullptr && view.contains(id) && server->view.contains(sender))

@@ -42,9 +42,7 @@ void Server::power_on() {
   powered_ = true;
   ++boot_;
   for (auto& [key, mirror] : mirrors_) {
-    if (!mirror.clean) ++mirror.incarnation.value;
-    if (mirror.incarnation == Incarnation{}) mirror.incarnation = Incarnation{1};
-    mirror.clean = false;
+    ++mirror.incarnation.value;  // power is always lost uncleanly here
     mirror.newest = mirror.permit;
   }
   bus_.engine_up(id_);
@@ -64,6 +62,7 @@ void Server::power_off() {
   page_ = Instant{};
   resources_.clear();
   known_groups_.clear();
+  known_index_ = 0;
   for (auto& [key, mirror] : mirrors_) {
     mirror.up = false;
     mirror.peer_back_since = kNever;

@@ -25,7 +25,6 @@ struct ClusterSettings {
 /// A mirror daemon's stand-in: what batond and the other side see of it.
 struct MirrorStandIn {
   Incarnation incarnation;
-  bool clean = true;
   bool up = false;                // exported: it serves while the lease page says so
   Permit permit;                  // under which it is up
   Permit newest;                  // that it knows of (P3)
@@ -40,7 +39,8 @@ class Server {
     virtual void applied(Server& server, const node::EntryApplied& applied) = 0;
     virtual void stepped(Server& server) = 0;
     virtual void decided(Server& server, const node::Decided& decided) = 0;
-    virtual Server* peer_of(const Server& server) = 0;
+    /// The server with the other copy, if the mirror connect reaches it.
+    virtual const Server* mirror_peer(const Server& server, const std::string& mirror) = 0;
   };
 
   Server(World& world, Bus& bus, const ClusterSettings& settings, ServerId id, Observer& observer);
@@ -67,7 +67,7 @@ class Server {
   const node::NodeCore& node() const { return *node_; }
   VoterDisk& disk() { return disk_; }
   const VoterDisk& disk() const { return disk_; }
-  std::map<std::string, MirrorStandIn>& mirrors() { return mirrors_; }
+  const std::map<std::string, MirrorStandIn>& mirrors() const { return mirrors_; }
 
   /// By this server's clock: the lease page is valid now.
   bool lease_page_valid() const { return powered_ && local_now() < page_; }
@@ -80,7 +80,8 @@ class Server {
   void handle(const node::Event& event);
   void carry_out(const node::Action& action);
   void run_step(const node::RunStep& step);
-  void finish_step(const node::RunStep& step);
+  void finish_step(const node::RunStep& step, uint64_t start);
+  bool step_mirror(const node::RunStep& step, MirrorStandIn& mirror);
   void arm_tick();
   void persist(const database::Persist& persist);
   void learn_state();
@@ -88,8 +89,7 @@ class Server {
   void report_mirror(const std::string& key);
   void mirror_tick(uint64_t boot);
   void watch_mirror(const std::string& key, MirrorStandIn& mirror);
-  bool is_mirror(const std::string& key) const { return mirrors_.contains(key); }
-  /// For events that end with the program, or with the power.
+  /// For events that end with the program.
   std::function<void()> while_batond(std::function<void()> what);
 
   World& world_;
@@ -104,7 +104,7 @@ class Server {
 
   // Survives everything.
   VoterDisk disk_;
-  std::map<std::string, MirrorStandIn> mirrors_;  // incarnation, clean
+  std::map<std::string, MirrorStandIn> mirrors_;  // of these the incarnation and the permit
 
   // Survives a killed batond.
   bool powered_ = false;

@@ -68,11 +68,11 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
-def api_call(init_pid, method, path, timeout_s=5):
-    """One request to the batond of the member whose init that is."""
+def api_call(init_pid, method, path, body=None, timeout_s=5):
+    """One request to the batond of the member whose init that is; `body` is sent as JSON."""
     connection = _UnixConnection(f"/proc/{init_pid}/root/run/baton/api.sock", timeout_s)
     try:
-        connection.request(method, path)
+        connection.request(method, path, body=None if body is None else json.dumps(body))
         answer = connection.getresponse()
         text = answer.read()
         if answer.status >= 400:

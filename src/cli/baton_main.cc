@@ -1,8 +1,8 @@
 // The `baton` program: hands each command to its part.
-#include <cstdio>
 #include <string>
 #include <vector>
 
+#include "src/cli/command_line.h"
 #include "src/lab/lab_command.h"
 
 int main(int count, char** arguments) {
@@ -10,6 +10,5 @@ int main(int count, char** arguments) {
   if (!words.empty() && words[0] == "lab") {
     return baton::run_lab_command({words.begin() + 1, words.end()});
   }
-  std::fprintf(stderr, "usage: baton lab ... (see `baton lab --help`)\n");
-  return 2;
+  return baton::cli::run_command_line(words);
 }

@@ -19,6 +19,7 @@ constexpr Duration kHandshakeLimit = 1s;
 constexpr Duration kNoteInterval = 10s;
 constexpr size_t kMaxHandshakes = 16;
 constexpr int kUserTimeoutMs = 2000;
+constexpr int kListenPatience = 5;
 
 Result<sockaddr_in> parse_address(const std::string& address, uint16_t port) {
   sockaddr_in parsed{};
@@ -59,6 +60,7 @@ MirrorConnect::MirrorConnect(Ring& ring, BufferPool& pool, Settings settings, Em
     : ring_(ring), pool_(pool), settings_(std::move(settings)), emit_(std::move(emit)), note_(std::move(note)) {}
 
 MirrorConnect::~MirrorConnect() {
+  if (listening_ != 0) ring_.cancel(listening_);
   if (current_) current_->close();
   for (auto& connection : handshakes_) connection->close();
 }
@@ -79,7 +81,8 @@ void MirrorConnect::listen() { try_listen(); }
 void MirrorConnect::try_listen() {
   auto listener = open_listener(settings_.listen_address, settings_.port);
   if (!listener) {
-    note_at_times("listen", listener.error().message);
+    // A killed predecessor's socket may linger for a moment.
+    if (++listen_failures_ >= kListenPatience) note_at_times("listen", listener.error().message);
     ring_.after(kRetry, [this] { try_listen(); });
     return;
   }
@@ -88,7 +91,7 @@ void MirrorConnect::try_listen() {
 }
 
 void MirrorConnect::watch_listener() {
-  ring_.poll(listener_.get(), POLLIN, [this](int result) {
+  listening_ = ring_.poll(listener_.get(), POLLIN, [this](int result) {
     if (result == -ECANCELED) return;
     accept_all();
     watch_listener();

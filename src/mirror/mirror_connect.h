@@ -66,6 +66,8 @@ class MirrorConnect : public LinkConnection::Owner {
   Note note_;
 
   OwnedFd listener_;
+  Ring::Operation listening_ = 0;
+  int listen_failures_ = 0;
   bool wanted_ = false;
   uint64_t attempt_ = 0;       // names the connecting under way; rises
   bool attempting_ = false;

@@ -204,8 +204,9 @@ void Ring::run(const std::function<Instant()>& before_wait) {
 bool Ring::run_until(const std::function<bool()>& done, Duration limit) {
   const Instant deadline = now() + limit;
   while (!done()) {
-    if (now() >= deadline) return false;
-    run_once(deadline);
+    const Instant time = now();
+    if (time >= deadline) return false;
+    run_once(std::min(deadline, time + 5ms));
   }
   return true;
 }

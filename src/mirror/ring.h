@@ -57,7 +57,7 @@ class Ring {
   /// latest (kNever: when something happens).
   void run(const std::function<Instant()>& before_wait);
   void stop() { stopped_ = true; }
-  /// Runs until `done` is true; false if `limit` passed first. For start-up, and for tests.
+  /// Runs until `done`, which is asked every few milliseconds, is true; false if `limit` passed first. For tests.
   bool run_until(const std::function<bool()>& done, Duration limit);
 
   /// CLOCK_MONOTONIC.

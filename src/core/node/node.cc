@@ -90,6 +90,7 @@ void NodeCore::Implementation::handle(const ViewChanged& event) {
   members = event.members;
   view_since = now;
   lease.view_changed(now, members);
+  answering = members;
   feed_database(database::ViewChanged{members});
   beat_at = now;
 }
@@ -101,12 +102,13 @@ void NodeCore::Implementation::handle(const MessageReceived& event) {
   }
   const auto* beat = std::get_if<BeatMessage>(&event.message);
   if (beat == nullptr || !members.contains(event.from)) return;
-  const bool first = lease.last_heard(event.from) == Instant{};
+  const bool first = event.from != settings.self && lease.last_heard(event.from) == Instant{};
   lease.beat_received(now, event.from, beat->beat);
   auto& peer = peers[event.from];
   if (peer.silent) {
     peer.silent = false;
     note({.kind = "membership", .text = fmt::format("{} answers again", configuration.server_name(event.from))});
+    tell_database_who_answers();
   }
   reports[event.from] = beat->mirrors;
   if (first) beat_at = now;  // it needs our grant soon
@@ -265,22 +267,34 @@ void NodeCore::Implementation::send_beat_if_due() {
   last_beat = now;
   beat_at = now + interval;
   BeatMessage beat;
-  beat.beat = lease.make_beat(now, withheld_grants());
+  beat.beat = lease.make_beat(now, database.withheld())  // SAFETY: L2
+     ;
   beat.mirrors = reports[settings.self];
   out().push_back(Send{std::move(beat)});
 }
 
 void NodeCore::Implementation::watch_silence() {
-  for (auto& [voter, peer] : peers) {
-    if (voter == settings.self || !peer.in_view || peer.silent) continue;
-    const Instant heard = std::max(lease.last_heard(voter), view_since);
-    if (now - heard < configuration.timing.lease) continue;
-    peer.silent = true;
+  bool fell_silent = false;
+  for (const auto voter : lease.silent(configuration.timing.lease)) {
+    auto& peer = peers[voter];
+    if (!peer.in_view || peer.silent) continue;
+    peer.silent = fell_silent = true;
     peer.absent_since = now;
     reports.erase(voter);
     note({.kind = "membership", .text = fmt::format("{} is silent: a member, but its batond does not answer",
                                                     configuration.server_name(voter))});
   }
+  if (fell_silent) tell_database_who_answers();
+}
+
+/// A voter whose batond is stopped cannot lead: the others go on as if it had left (epochs make that safe).
+void NodeCore::Implementation::tell_database_who_answers() {
+  std::set<ServerId> present = members;
+  for (const auto& [voter, peer] : peers)
+    if (peer.silent) present.erase(voter);
+  if (present == answering) return;
+  answering = present;
+  feed_database(database::ViewChanged{answering});
 }
 
 Instant NodeCore::Implementation::next_tick() const {

@@ -27,8 +27,21 @@ void NodeCore::Implementation::manage_group(const GroupState& group, const std::
                     : fmt::format("{} belongs to {} now", name, configuration.server_name(group.owner)));
 }
 
+bool NodeCore::Implementation::mirrors_up(const group::GroupRun& run) const {
+  for (const auto& resource : run.configuration().resources) {
+    if (resource.kind == ResourceKind::kMirror &&
+        run.resources().at(resource.name).state != group::ResourceState::kUp)
+      return false;
+  }
+  return true;
+}
+
 void NodeCore::Implementation::manage_owned(const GroupState& group, const std::string& name, group::GroupRun& run) {
   const bool leaving = !group.wanted || (group.target != ServerId{} && group.target != settings.self);
+  // What was up before and is not any more went with the server (or the mirror daemon): whether this copy may be
+  // primary again is for the planner to judge, under a new permit.
+  if (run.goal() == group::Goal::kObserve && group.phase == GroupPhase::kStarted && !mirrors_up(run))
+    run.kill(now, "its storage was not up any more when batond started: the server or the mirror daemon was restarted");
   const bool gave_up = !run.failure().empty();
   if (gave_up) {
     if (run.all_down()) propose_phase(group, name, GroupPhase::kStopped, run, run.failure());

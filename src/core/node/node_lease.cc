@@ -4,33 +4,9 @@
 
 namespace baton::node {
 
-bool NodeCore::Implementation::group_is_being_taken_away() const {
-  for (const auto& entry : database.uncommitted()) {
-    const auto* assign = std::get_if<AssignGroup>(&entry.command);
-    if (assign == nullptr || assign->server == settings.self) continue;
-    auto group = database.state().groups.find(assign->group);
-    if (group != database.state().groups.end() && group->second.owner == settings.self) return true;
-  }
-  return false;
-}
-
-std::set<ServerId> NodeCore::Implementation::withheld_grants() const {
-  // SAFETY: L2. No new grant to an owner while an entry that takes its group away is undecided on this disk.
-  std::set<ServerId> withheld;
-  for (const auto& entry : database.uncommitted()) {
-    const auto* assign = std::get_if<AssignGroup>(&entry.command);
-    if (assign == nullptr) continue;
-    auto group = database.state().groups.find(assign->group);
-    if (group == database.state().groups.end()) continue;
-    if (group->second.owner != ServerId{} && group->second.owner != assign->server)
-      withheld.insert(group->second.owner);
-  }
-  return withheld;
-}
-
 void NodeCore::Implementation::publish_lease() {
   // SAFETY: L1. Only a server that knows the present epoch's committed state uses its lease.
-  if (group_is_being_taken_away()) {
+  if (database.losing().contains(settings.self)) {
     if (!withdrawn) {
       withdrawn = true;
       published_until = Instant{};

@@ -29,6 +29,7 @@ struct NodeCore::Implementation {
   void load_configuration(const Configuration& configuration);
   void send_beat_if_due();
   void watch_silence();
+  void tell_database_who_answers();
   Instant next_tick() const;
   void note(Note what) { out().push_back(std::move(what)); }
   std::vector<Action>& out() { return *actions; }
@@ -37,13 +38,12 @@ struct NodeCore::Implementation {
   void publish_lease();
   void suspend_or_kill();
   bool lease_lapsed() const { return now >= published_until; }
-  bool group_is_being_taken_away() const;
-  std::set<ServerId> withheld_grants() const;
 
   // node_groups.cc: the groups of this server
   void manage_groups();
   void manage_group(const GroupState& group, const std::string& name, group::GroupRun& run);
   void manage_owned(const GroupState& group, const std::string& name, group::GroupRun& run);
+  bool mirrors_up(const group::GroupRun& run) const;
   void propose_phase(const GroupState& group, const std::string& name, GroupPhase phase, const group::GroupRun& run,
                      const std::string& reason);
   void collect_steps(const std::string& name, group::GroupRun& run);
@@ -70,7 +70,8 @@ struct NodeCore::Implementation {
 
   Instant now{};
   std::vector<Action>* actions = nullptr;
-  std::set<ServerId> members;
+  std::set<ServerId> members;          // the engine's view
+  std::set<ServerId> answering;        // those of it that are not silent: what the database counts on
   std::map<ServerId, Peer> peers;
   Instant view_since{};
   std::map<ServerId, std::map<std::string, MirrorReport>> reports;

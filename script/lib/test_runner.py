@@ -1,0 +1,171 @@
+#!/usr/bin/env python3
+"""Builds and runs all tests one after another, each with a time-out and a log; sums up. Started by script/test."""
+import argparse
+import glob
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BIN = os.path.join(ROOT, "build", "bin")
+LOGS = os.path.join(ROOT, "build", "test-logs")
+TAIL = 40
+# How the last words of the different kinds of tests are read: (passed, failed) from a match.
+COUNTS = (
+    (re.compile(r"^(\d+) passed, (\d+) failed$", re.M), lambda found: (int(found[1]), int(found[2]))),
+    (re.compile(r"^(\d+) seeds, (\d+) violations$", re.M),
+     lambda found: (int(found[1]) - int(found[2]), int(found[2]))),
+)
+
+
+class Job:
+    def __init__(self, name, command, minutes, system=False):
+        self.name = name
+        self.command = command
+        self.minutes = minutes
+        self.system = system
+        self.passed = self.failed = 0
+        self.seconds = 0.0
+        self.note = ""
+
+    @property
+    def log(self):
+        return os.path.join(LOGS, re.sub(r"\W+", "-", self.name) + ".log")
+
+
+def build_job():
+    return Job("build", [os.path.join(ROOT, "script", "lib", "quiet-build")], 40)
+
+
+def test_jobs(fast):
+    """Quick ones first. REQUIRES: everything is built."""
+    jobs = [Job("check", [os.path.join(ROOT, "script", "check")], 5)]
+    for program in sorted(glob.glob(os.path.join(BIN, "*_test"))):
+        jobs.append(Job("unit " + os.path.basename(program)[:-len("_test")], [program, "--gtest_brief=1"], 5))
+    scenarios = os.path.join(BIN, "baton-scenarios")
+    jobs.append(Job("scenarios", [scenarios, os.path.join(ROOT, "tests", "scenarios")], 5))
+    simulation = os.path.join(ROOT, "script", "sim")
+    jobs.append(Job("simulation", [simulation, "--count", "30" if fast else "300"], 15))
+    if not fast:
+        jobs.append(Job("planted bugs", [simulation, "--planted"], 10))
+        for path in sorted(glob.glob(os.path.join(ROOT, "tests", "system", "*_test.py"))):
+            name = os.path.basename(path)[:-len("_test.py")]
+            jobs.append(Job("system " + name, [sys.executable, path], 11, system=True))
+    return jobs
+
+
+def run_job(job):
+    """Runs a job in a process group of its own, so that a time-out ends all of it."""
+    started = time.monotonic()
+    environment = dict(os.environ, PYTHONDONTWRITEBYTECODE="1")
+    try:
+        with open(job.log, "w") as log:
+            process = subprocess.Popen(job.command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                                       cwd=ROOT, env=environment, start_new_session=True)
+            status = wait(process, job)
+    except OSError as error:
+        status = 127
+        job.note = str(error)
+    job.seconds = time.monotonic() - started
+    count(job, status)
+
+
+def wait(process, job):
+    try:
+        return process.wait(job.minutes * 60)
+    except subprocess.TimeoutExpired:
+        job.note = f"not done after {job.minutes} minutes"
+        return 124
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(30)
+            if job.system:
+                subprocess.run([os.path.join(BIN, "baton"), "lab", "down"], timeout=180)
+
+
+def count(job, status):
+    """Takes the numbers from the job's own words; its exit status has the last one."""
+    text = ""
+    if os.path.exists(job.log):
+        with open(job.log, errors="replace") as log:
+            text = log.read()
+    for pattern, numbers in COUNTS:
+        found = list(pattern.finditer(text))
+        if found:
+            job.passed, job.failed = numbers(found[-1])
+            break
+    else:
+        job.passed, job.failed = gtest_counts(text)
+    if status == 0 and job.passed + job.failed == 0:
+        job.passed = 1
+    if status != 0 and job.failed == 0:
+        job.failed = 1
+        job.note = job.note or f"exit status {status}"
+
+
+def gtest_counts(text):
+    passed = re.search(r"^\[  PASSED  \] (\d+) tests?", text, re.M)
+    failed = re.search(r"^ ?(\d+) FAILED TESTS?", text, re.M)
+    return int(passed[1]) if passed else 0, int(failed[1]) if failed else 0
+
+
+def tell(job):
+    verdict = "ok" if job.failed == 0 else "FAILED"
+    note = f"  {job.note}" if job.note else ""
+    print(f"{verdict:<7}{job.name:<28}{job.passed:>6} passed {job.failed:>4} failed {job.seconds:>8.1f} s{note}",
+          flush=True)
+    if job.failed and os.path.exists(job.log):
+        with open(job.log, errors="replace") as log:
+            lines = log.read().splitlines()
+        print("\n".join("    " + line for line in lines[-TAIL:]))
+        print(f"    (the whole log: {os.path.relpath(job.log, ROOT)})", flush=True)
+
+
+def parse_options():
+    parser = argparse.ArgumentParser(prog="script/test", description="Builds everything and runs all tests.")
+    parser.add_argument("--fast", action="store_true", help="no system tests and few seeds")
+    parser.add_argument("--list", action="store_true", help="only say which tests there are")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="only tests whose name contains it")
+    return parser.parse_args()
+
+
+def wanted(jobs, names):
+    return [job for job in jobs if not names or any(name in job.name for name in names)]
+
+
+def main():
+    options = parse_options()
+    os.makedirs(LOGS, exist_ok=True)
+    build = build_job()
+    if not options.list:
+        run_job(build)
+        tell(build)
+    done = [] if options.list else [build]
+    jobs = wanted(test_jobs(options.fast), options.names) if not build.failed else []
+    for job in jobs:
+        if options.list:
+            print(job.name)
+            continue
+        run_job(job)
+        tell(job)
+        done.append(job)
+    if options.list:
+        return 0
+    if not jobs and not build.failed:
+        print(f"no test is named like {' or '.join(options.names)}; see script/test --list")
+        return 2
+    tests = [job for job in done if job is not build or job.failed]
+    passed, failed = sum(job.passed for job in tests), sum(job.failed for job in tests)
+    failures = [job.name for job in tests if job.failed]
+    print(f"\n{sum(job.seconds for job in done):.0f} s in all" +
+          (f"; failed: {', '.join(failures)}" if failures else ""))
+    print(f"{passed} passed, {failed} failed", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

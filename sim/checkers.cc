@@ -1,0 +1,118 @@
+// The checkers. Deterministic, one thread.
+#include "sim/checkers.h"
+
+#include <algorithm>
+
+namespace baton::sim {
+
+Checkers::Checkers(World& world, const ClusterSettings& settings,
+                   const std::map<ServerId, std::unique_ptr<Server>>& servers)
+    : world_(world), settings_(settings), servers_(servers) {}
+
+void Checkers::applied(const Server& server, const node::EntryApplied& applied) {
+  const database::Entry& entry = applied.entry;
+  if (entry.index > committed_.size() + 1)
+    throw Violation("committed", fmt::format("server {} applied entry {} before anybody applied {}", server.id(),
+                                             entry.index, committed_.size() + 1));
+  if (entry.index == committed_.size() + 1) {
+    check_majority(entry);
+    if (entry.request != 0 && !requests_.insert({entry.origin, entry.request}).second)
+      throw Violation("once", fmt::format("request {} of server {} was recorded twice, again as entry {}",
+                                          entry.request, entry.origin, entry.index));
+    committed_.push_back({entry, applied.outcome, server.id()});
+    return;
+  }
+  const Committed& known = committed_[entry.index - 1];
+  if (!(known.entry == entry))
+    throw Violation("committed", fmt::format("entry {} is \"{}\" of epoch {} at server {}, but server {} applied \"{}\" "
+                                             "of epoch {}", entry.index, describe(entry.command), entry.epoch,
+                                             server.id(), known.first, describe(known.entry.command),
+                                             known.entry.epoch));
+  if (known.outcome.applied != applied.outcome.applied || known.outcome.refusal != applied.outcome.refusal)
+    throw Violation("state", fmt::format("entry {} was judged differently at servers {} and {}", entry.index,
+                                         known.first, server.id()));
+}
+
+/// Durable: on the disks of a majority, or on one whose loss came later.
+void Checkers::check_majority(const database::Entry& entry) const {
+  size_t holders = 0;
+  for (const auto& [id, voter] : servers_) {
+    const auto holds = [&](const std::vector<database::Entry>& log) {
+      return log.size() >= entry.index && log[entry.index - 1] == entry;
+    };
+    if (holds(voter->disk().stored().entries) || holds(voter->disk().lost())) ++holders;
+  }
+  if (holders < servers_.size() / 2 + 1)
+    throw Violation("durable", fmt::format("entry {} ({}, epoch {}) counts as committed with {} of {} disks holding it",
+                                           entry.index, describe(entry.command), entry.epoch, holders,
+                                           servers_.size()));
+}
+
+void Checkers::decided(const Server& server, const node::Decided& decided) {
+  if (!decided.decided) return;
+  // What was answered as applied was recorded by an entry that this very step applied: the checkers above hold it.
+  world_.mark('q', server.id(), decided.request, decided.outcome.applied);
+}
+
+void Checkers::stepped(const Server& server) {
+  check_one_owner();
+  if (!server.running()) return;
+  check_leader(server);
+  // The state at an index is the same everywhere.
+  const auto& standing = server.node().standing();
+  if (standing.committed == 0 || standing.committed > committed_.size()) return;
+  auto [known, fresh] = states_.try_emplace(standing.committed, server.node().state());
+  if (!fresh && !(known->second == server.node().state()))
+    throw Violation("state", fmt::format("the states after entry {} differ: server {}", standing.committed, server.id()));
+}
+
+/// I1: at most one server has, by its own knowledge and clock, the group and the right to hold it; and at most one
+/// mirror copy serves.
+void Checkers::check_one_owner() const {
+  for (const auto& group : settings_.configuration.groups) {
+    const Server* owner = nullptr;
+    for (const auto& [id, server] : servers_) {
+      if (!server->lease_page_valid() || !server->believes_to_own(group.name)) continue;
+      if (owner != nullptr)
+        throw Violation("one owner", fmt::format("servers {} and {} both believe to own the group {} and to have a lease",
+                                                 owner->id(), id, group.name));
+      owner = server.get();
+    }
+    for (const auto& resource : group.resources) {
+      if (resource.kind != ResourceKind::kMirror) continue;
+      const std::string key = mirror_key(group.name, resource.name);
+      const Server* primary = nullptr;
+      for (const auto& [id, server] : servers_) {
+        const auto mirror = server->mirrors().find(key);
+        if (mirror == server->mirrors().end() || !mirror->second.up || !server->lease_page_valid()) continue;
+        if (primary != nullptr)
+          throw Violation("one primary", fmt::format("mirror {} serves on servers {} and {}", key, primary->id(), id));
+        primary = server.get();
+      }
+    }
+  }
+}
+
+void Checkers::check_leader(const Server& server) {
+  const auto& standing = server.node().standing();
+  if (standing.leader != server.id() || !standing.serving) return;
+  const auto [known, fresh] = leaders_.try_emplace(standing.epoch, server.id());
+  if (known->second != server.id())
+    throw Violation("one leader", fmt::format("servers {} and {} both lead epoch {}", known->second, server.id(),
+                                              standing.epoch));
+  // Everything that was ever committed is in a serving leader's log.
+  if (fresh && standing.committed < committed_.size())
+    throw Violation("committed", fmt::format("server {} serves in epoch {} with {} entries; {} were committed",
+                                             server.id(), standing.epoch, standing.committed, committed_.size()));
+}
+
+void Checkers::at_the_end() {
+  for (const auto& [id, server] : servers_) {
+    const auto& log = server->disk().stored().entries;
+    for (size_t place = 0; place < committed_.size(); ++place)
+      if (place >= log.size() || !(log[place] == committed_[place].entry))
+        throw Violation("durable", fmt::format("server {} lacks committed entry {} at the end", id, place + 1));
+  }
+}
+
+}  // namespace baton::sim

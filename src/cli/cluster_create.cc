@@ -1,0 +1,215 @@
+// `baton cluster create`: puts this server's identity, the cluster's configuration and its key in place, and marks its
+// database to be founded by batond's first start (the file "founding", docs/protocol.md, "A lost database").
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <optional>
+
+#include "src/cli/commands.h"
+#include "src/model/configuration_toml.h"
+
+namespace baton::cli {
+namespace {
+
+constexpr size_t kKeyBytes = 64;
+
+/// Writes beside, syncs, renames: after a power cut there is the old file or the new one.
+Status write_durably(const std::string& path, const std::string& text, mode_t mode) {
+  std::string draft = path + ".new";
+  int fd = open(draft.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+  if (fd < 0) return fail("cannot write {}: {}", draft, strerror(errno));
+  bool good = fchmod(fd, mode) == 0 && write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
+              fsync(fd) == 0;
+  int error_number = errno;
+  close(fd);
+  if (good && rename(draft.c_str(), path.c_str()) == 0) {
+    int directory = open(std::filesystem::path(path).parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (directory >= 0) {
+      fsync(directory);
+      close(directory);
+    }
+    return {};
+  }
+  if (good) error_number = errno;
+  unlink(draft.c_str());
+  return fail("cannot write {}: {}", path, strerror(error_number));
+}
+
+/// The text of a file; nothing if there is none.
+std::optional<std::string> present_text(const std::string& path) {
+  auto text = read_whole_file(path);
+  return text ? std::optional<std::string>(*text) : std::nullopt;
+}
+
+std::string trimmed(std::string text) {
+  while (!text.empty() && isspace(static_cast<unsigned char>(text.back()))) text.pop_back();
+  return text;
+}
+
+bool is_key(const std::string& text) {
+  return text.size() >= kKeyBytes * 2 && text.find_first_not_of("0123456789abcdefABCDEF") == std::string::npos;
+}
+
+Result<std::string> make_key() {
+  unsigned char bytes[kKeyBytes];
+  if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes) return fail("cannot get random bytes: {}", strerror(errno));
+  std::string key;
+  for (unsigned char byte : bytes) key += fmt::format("{:02x}", byte);
+  return key;
+}
+
+/// The given key, the one in place, or a new one.
+Result<std::string> choose_key(const CreateOptions& options, bool& made) {
+  std::string path = options.key_file.empty() ? options.configuration_directory + "/cluster.key" : options.key_file;
+  std::error_code ignored;
+  if (options.key_file.empty() && !std::filesystem::exists(path, ignored)) {
+    made = true;
+    return make_key();
+  }
+  auto text = read_whole_file(path);
+  if (!text) return text;
+  std::string key = trimmed(*text);
+  if (!is_key(key)) {
+    return fail_as(ErrorCode::kInvalid, "{} is no cluster key: {} bytes as hexadecimal digits are expected; copy "
+                   "/etc/baton/cluster.key from another server of the cluster", path, kKeyBytes);
+  }
+  return key;
+}
+
+/// The size of a file or block device; nothing if there is none yet.
+Result<std::optional<uint64_t>> store_size(const std::string& path) {
+  struct stat facts {};
+  if (stat(path.c_str(), &facts) != 0) {
+    if (errno == ENOENT) return std::optional<uint64_t>();
+    return fail("cannot look at {}: {}", path, strerror(errno));
+  }
+  if (S_ISREG(facts.st_mode)) return std::optional<uint64_t>(facts.st_size);
+  if (!S_ISBLK(facts.st_mode)) return fail("{} is neither a file nor a block device", path);
+  int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return fail("cannot open {}: {}", path, strerror(errno));
+  uint64_t bytes = 0;
+  int answer = ioctl(fd, BLKGETSIZE64, &bytes);
+  close(fd);
+  if (answer != 0) return fail("cannot ask the size of {}: {}", path, strerror(errno));
+  return std::optional<uint64_t>(bytes);
+}
+
+/// What is wrong with a mirror's store here, or nothing. A store below Baton's own directory gets its directory made.
+std::string check_store(const MirrorConfiguration& mirror, const CreateOptions& options) {
+  auto size = store_size(mirror.store);
+  if (!size) return size.error().message;
+  if (size->has_value()) {
+    if (**size >= mirror.size_bytes) return "";
+    return fmt::format("the mirror ({}) is larger than {} ({}): lower its size, or make the store larger",
+                       format_size(mirror.size_bytes), mirror.store, format_size(**size));
+  }
+  std::filesystem::path directory = std::filesystem::path(mirror.store).parent_path();
+  std::error_code error;
+  if (mirror.store.starts_with(options.state_directory + "/")) std::filesystem::create_directories(directory, error);
+  if (std::filesystem::is_directory(directory, error)) return "";
+  return fmt::format("{} cannot be made, there is no directory {}: create it", mirror.store, directory.string());
+}
+
+/// Reads the configuration and looks at this server's stores. All problems bear the file's name and their places.
+Result<Configuration> read_for_server(const std::string& text, const std::string& file, const CreateOptions& options) {
+  CheckedConfiguration checked = read_configuration(text);
+  if (!checked.ok()) return pass(parse_configuration(text, file));
+  const Configuration& configuration = checked.configuration;
+  const ServerConfiguration* self = configuration.server(options.server);
+  if (!self) {
+    std::string known;
+    for (const ServerConfiguration& server : configuration.servers) known += (known.empty() ? "" : ", ") + server.name;
+    return fail_as(ErrorCode::kInvalid, "{} has no server \"{}\": give --as one of {}", file, options.server, known);
+  }
+  std::string problems;
+  for (const GroupConfiguration& group : configuration.groups) {
+    bool runs_here = std::find(group.servers.begin(), group.servers.end(), self->id) != group.servers.end();
+    for (const ResourceConfiguration& resource : group.resources) {
+      if (!runs_here || resource.kind != ResourceKind::kMirror) continue;
+      std::string wrong = check_store(resource.mirror, options);
+      if (wrong.empty()) continue;
+      SourcePosition position = checked.positions[fmt::format("group.{}.mirror.{}.size", group.name, resource.name)];
+      ConfigurationProblem problem{position.line, position.column, wrong};
+      problems += (problems.empty() ? "" : "\n") + describe(problem, file);
+    }
+  }
+  if (!problems.empty()) return fail_as(ErrorCode::kInvalid, "{}", problems);
+  return configuration;
+}
+
+Status make_directory(const std::string& path, mode_t mode) {
+  std::error_code error;
+  bool made = std::filesystem::create_directories(path, error);
+  if (error) return fail("cannot make the directory {}: {}", path, error.message());
+  if (made) chmod(path.c_str(), mode);
+  return {};
+}
+
+/// One file of the identity, written only if it differs.
+struct IdentityFile {
+  std::string path;
+  std::string text;
+  mode_t mode;
+};
+
+Status put_in_place(const std::vector<IdentityFile>& files, bool founded, std::vector<std::string>& written) {
+  for (const IdentityFile& file : files) {
+    std::optional<std::string> present = present_text(file.path);
+    if (present == file.text) continue;
+    if (founded && (!present || trimmed(*present) != trimmed(file.text))) {
+      return fail_as(ErrorCode::kConflict,
+                     "this server belongs to a cluster already, and {} differs: change the configuration of a running "
+                     "cluster with `baton apply FILE`", file.path);
+    }
+    if (auto done = write_durably(file.path, file.text, file.mode); !done) return done;
+    written.push_back(file.path);
+  }
+  return {};
+}
+
+void report(const Context& context, const std::string& cluster, const std::string& server,
+            const std::vector<std::string>& written, const std::string& new_key) {
+  if (context.json) {
+    print_json({{"cluster", cluster}, {"server", server}, {"written", written}, {"new_key", !new_key.empty()}});
+    return;
+  }
+  for (const std::string& path : written) print("wrote " + path + "\n");
+  print(fmt::format("{} is a server of cluster {}{}\n", server, cluster, written.empty() ? " already" : "; start batond"));
+  if (!new_key.empty()) print(fmt::format("copy {} to the other servers, and give it there with --key\n", new_key));
+}
+
+}  // namespace
+
+Status create_cluster(const Context& context, const CreateOptions& options) {
+  const std::string& etc = options.configuration_directory;
+  std::string file = options.file.empty() ? etc + "/cluster.toml" : options.file;
+  auto text = read_whole_file(file);
+  if (!text) return pass(text);
+  if (auto made = make_directory(options.state_directory, 0755); !made) return made;
+  auto configuration = read_for_server(*text, file, options);
+  if (!configuration) return pass(configuration);
+  bool key_is_new = false;
+  auto key = choose_key(options, key_is_new);
+  if (!key) return pass(key);
+  if (auto made = make_directory(etc, 0755); !made) return made;
+  std::error_code ignored;
+  bool founded = std::filesystem::exists(options.state_directory + "/database.sqlite", ignored);
+  std::string name = configuration->server(options.server)->name;
+  // The server's name comes last: whoever starts batond when the files are there finds all of them.
+  std::vector<IdentityFile> files = {{etc + "/cluster.key", *key + "\n", 0600}, {etc + "/cluster.toml", *text, 0644}};
+  if (!founded) files.push_back({options.state_directory + "/founding", name + "\n", 0644});
+  files.push_back({etc + "/server", name + "\n", 0644});
+  std::vector<std::string> written;
+  if (auto done = put_in_place(files, founded, written); !done) return done;
+  report(context, configuration->cluster_name, name, written, key_is_new ? etc + "/cluster.key" : "");
+  return {};
+}
+
+}  // namespace baton::cli

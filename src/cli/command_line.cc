@@ -1,0 +1,166 @@
+// The commands and their options. What they do is in the *_command.cc files.
+#include "src/cli/command_line.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <functional>
+
+#include "src/cli/commands.h"
+#include "src/model/configuration_table.h"
+
+namespace baton::cli {
+namespace {
+
+constexpr const char* kDescription =
+    "Steers a Baton cluster: keeps a service and its data running on two or more servers.\n"
+    "Practice on one machine: baton lab --help";
+
+/// The options of all commands, and the command that was chosen.
+class CommandLine {
+ public:
+  CommandLine() : app_(kDescription, "baton") {
+    app_.require_subcommand(1);
+    app_.fallthrough();
+    app_.add_flag("--json", json_, "print JSON");
+    add_status();
+    add_cluster();
+    add_configuration();
+    add_group();
+    add_mirror();
+    add_events();
+  }
+
+  int run(std::vector<std::string> arguments) {
+    std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
+    try {
+      app_.parse(std::move(arguments));
+    } catch (const CLI::ParseError& error) {
+      if (error.get_exit_code() == 0) return app_.exit(error);
+      fmt::print(stderr, "baton: {}\nSee `baton --help`, or `baton COMMAND --help`.\n", error.what());
+      return 2;
+    }
+    Context context{ApiClient(api_socket_path()), json_, Painter(colours_wanted() && !json_)};
+    Status done = chosen_(context);
+    if (done) return 0;
+    fmt::print(stderr, "baton: {}\n", done.error().message);
+    return 1;
+  }
+
+ private:
+  using Command = std::function<Status(const Context&)>;
+
+  CLI::App* add(CLI::App* parent, const char* name, const char* description, Command command) {
+    CLI::App* sub = parent->add_subcommand(name, description);
+    sub->callback([this, command = std::move(command)] { chosen_ = command; });
+    return sub;
+  }
+
+  CLI::App* add_family(const char* name, const char* description) {
+    return app_.add_subcommand(name, description)->require_subcommand(1);
+  }
+
+  void add_status() {
+    CLI::App* sub = add(&app_, "status", "the whole cluster as this server knows it",
+                        [this](const Context& context) { return show_status(context, watch_); });
+    sub->add_flag("-w,--watch", watch_, "show each change until interrupted");
+  }
+
+  void add_cluster() {
+    CLI::App* family = add_family("cluster", "make a cluster, look at it");
+    CLI::App* create = add(family, "create", "make this server one of a new cluster's; once on each server",
+                           [this](const Context& context) { return create_cluster(context, create_); });
+    create->add_option("FILE", create_.file, "the cluster's TOML file (default: /etc/baton/cluster.toml)");
+    create->add_option("--as", create_.server, "this server's name in it")->required();
+    create->add_option("--key", create_.key_file, "the cluster's key, from the first server (default: the one in place, or a new one)");
+    create->add_option("--etc", create_.configuration_directory, "where cluster.toml, cluster.key and server are kept");
+    create->add_option("--state", create_.state_directory, "where batond keeps its databases");
+    CLI::App* status = add(family, "status", "the same as `baton status`",
+                           [this](const Context& context) { return show_status(context, watch_); });
+    status->add_flag("-w,--watch", watch_, "show each change until interrupted");
+  }
+
+  void add_configuration() {
+    CLI::App* plan = add(&app_, "plan", "what would be done: with FILE by applying it, without it now",
+                         [this](const Context& context) { return show_plan(context, file_); });
+    plan->add_option("FILE", file_, "a TOML file");
+    CLI::App* apply = add(&app_, "apply", "make a file the cluster's configuration",
+                          [this](const Context& context) { return apply_configuration(context, file_); });
+    apply->add_option("FILE", file_, "a TOML file")->required();
+    CLI::App* family = add_family("config", "look at configurations");
+    add(family, "show", "the cluster's configuration", [](const Context& context) { return show_configuration(context); });
+    CLI::App* check = add(family, "check", "find what is wrong in a file",
+                          [this](const Context& context) { return check_configuration_file(context, file_); });
+    check->add_option("FILE", file_, "a TOML file")->required();
+  }
+
+  void add_group() {
+    CLI::App* family = add_family("group", "start, stop and move groups");
+    add(family, "list", "the groups", [](const Context& context) { return list_groups(context); });
+    add_group_verb(family, "start", "start a group, where the policy says or on SERVER; clears its failures");
+    add_group_verb(family, "stop", "stop a group; it stays stopped");
+    add_group_verb(family, "move", "stop a group and start it on another server");
+  }
+
+  void add_group_verb(CLI::App* family, const char* verb, const char* description) {
+    CLI::App* sub = add(family, verb, description, [this, verb](const Context& context) {
+      group_.verb = verb;
+      return change_group(context, group_);
+    });
+    sub->add_option("NAME", group_.group, "the group")->required();
+    if (std::string(verb) != "stop") sub->add_option("SERVER", group_.server, "where to");
+    sub->add_option_function<std::string>(
+           "--timeout", [this](const std::string& text) { group_.timeout = read_timeout(text); },
+           "how long to wait: \"30 s\", \"5 min\" (default: 3 min)");
+    sub->add_flag_callback("--no-wait", [this] { group_.wait = false; }, "do not wait until it is done");
+  }
+
+  void add_mirror() {
+    CLI::App* family = add_family("mirror", "look at mirrors");
+    add(family, "list", "the mirrors and their copies", [](const Context& context) { return list_mirrors(context); });
+    CLI::App* status = add(family, "status", "every figure of the mirrors, or of one",
+                           [this](const Context& context) { return show_mirror(context, mirror_); });
+    status->add_option("NAME", mirror_, "the mirror: GROUP.NAME");
+    CLI::App* verify = add(family, "verify", "compare both copies of a mirror",
+                           [this](const Context& context) { return verify_mirror(context, mirror_, verify_timeout_); });
+    verify->add_option("NAME", mirror_, "the mirror: GROUP.NAME")->required();
+    verify->add_option_function<std::string>(
+        "--timeout", [this](const std::string& text) { verify_timeout_ = read_timeout(text); },
+        "how long to wait (default: 1 h)");
+  }
+
+  void add_events() {
+    CLI::App* explain = add(&app_, "explain", "why a group is where it is",
+                            [this](const Context& context) { return explain_group(context, group_.group); });
+    explain->add_option("GROUP", group_.group, "the group")->required();
+    CLI::App* events = add(&app_, "events", "what has happened",
+                           [this](const Context& context) { return show_events(context, follow_, limit_); });
+    events->add_flag("-f,--follow", follow_, "go on with each new event until interrupted");
+    events->add_option("-n,--limit", limit_, "how many of the latest (default: 50)")->check(CLI::Range(1, 10000));
+  }
+
+  /// A duration with its unit; a bare number counts seconds.
+  static milliseconds read_timeout(const std::string& text) {
+    auto duration = parse_duration(text);
+    if (!duration) duration = parse_duration(text + " s");
+    if (!duration) throw CLI::ValidationError("--timeout", "\"" + text + "\" is no duration: write for instance 30s");
+    return *duration;
+  }
+
+  CLI::App app_;
+  Command chosen_;
+  bool json_ = false;
+  bool watch_ = false;
+  bool follow_ = false;
+  int limit_ = 50;
+  std::string file_;
+  std::string mirror_;
+  milliseconds verify_timeout_{3600000};
+  CreateOptions create_;
+  GroupOptions group_;
+};
+
+}  // namespace
+
+int run_command_line(const std::vector<std::string>& arguments) { return CommandLine().run(arguments); }
+
+}  // namespace baton::cli

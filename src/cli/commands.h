@@ -1,0 +1,69 @@
+// What `baton COMMAND` does, a function for each. They print their result and return an error for main to print.
+// One thread.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "src/base/result.h"
+#include "src/base/time.h"
+#include "src/cli/api_client.h"
+#include "src/cli/json_access.h"
+#include "src/cli/terminal.h"
+
+namespace baton::cli {
+
+/// What every command needs.
+struct Context {
+  ApiClient api;
+  bool json = false;
+  Painter painter;
+};
+
+struct CreateOptions {
+  std::string file;  // empty: the one that is in place
+  std::string server;
+  std::string key_file;
+  std::string configuration_directory = "/etc/baton";
+  std::string state_directory = "/var/lib/baton";
+};
+
+struct GroupOptions {
+  std::string verb;  // start, stop, move
+  std::string group;
+  std::string server;  // where to; empty: as the policy says
+  milliseconds timeout{180000};
+  bool wait = true;
+};
+
+Status show_status(const Context& context, bool watch);
+Status create_cluster(const Context& context, const CreateOptions& options);
+Status show_plan(const Context& context, const std::string& file);
+Status apply_configuration(const Context& context, const std::string& file);
+Status show_configuration(const Context& context);
+Status check_configuration_file(const Context& context, const std::string& file);
+Status list_groups(const Context& context);
+Status change_group(const Context& context, const GroupOptions& options);
+Status list_mirrors(const Context& context);
+Status show_mirror(const Context& context, const std::string& name);
+Status verify_mirror(const Context& context, const std::string& name, milliseconds timeout);
+Status explain_group(const Context& context, const std::string& group);
+Status show_events(const Context& context, bool follow, int limit);
+
+/// Prints to standard output and flushes.
+void print(const std::string& text);
+void print_json(const json& value);
+/// One line of JSON, for streams.
+void print_json_line(const json& value);
+
+/// The member of `list` ("groups", "mirrors") with that name, without regard to case; an error that lists the known
+/// ones if there is none. A mirror may be named without its group if that is not ambiguous.
+Result<json> find_named(const json& status, const char* list, const std::string& name);
+
+/// A whole file; the error names it and says why.
+Result<std::string> read_whole_file(const std::string& path);
+
+/// Who gives the command, for the record.
+std::string author();
+
+}  // namespace baton::cli

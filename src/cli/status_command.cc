@@ -1,0 +1,117 @@
+// `baton status`, `group list`, `mirror list|status|verify`.
+#include <unistd.h>
+
+#include <thread>
+
+#include "src/cli/commands.h"
+#include "src/cli/status_view.h"
+
+namespace baton::cli {
+namespace {
+
+constexpr milliseconds kWatchWait{10000};
+
+/// Shows every change until the person ends it. A batond that restarts is waited for.
+Status watch_status(const Context& context) {
+  bool terminal = isatty(STDOUT_FILENO);
+  std::string cursor;
+  bool reached = false;
+  while (true) {
+    std::string query = cursor.empty() ? "" : fmt::format("?after={}&timeout_ms={}", ApiClient::escape(cursor),
+                                                          kWatchWait.count());
+    auto status = context.api.get("/v1/status" + query, kWatchWait + 10s);
+    if (!status) {
+      if (!reached) return pass(status);
+      fmt::print(stderr, "baton: {}; trying again\n", status.error().message);
+      cursor.clear();
+      std::this_thread::sleep_for(1s);
+      continue;
+    }
+    reached = true;
+    bool changed = cursor != text_of(*status, "cursor");
+    cursor = text_of(*status, "cursor");
+    if (!changed) continue;
+    if (context.json) {
+      print_json_line(*status);
+    } else {
+      print((terminal ? "\033[H\033[2J" : "") + format_status(*status, context.painter) + (terminal ? "" : "\n"));
+    }
+  }
+}
+
+}  // namespace
+
+Status show_status(const Context& context, bool watch) {
+  if (watch) return watch_status(context);
+  auto status = context.api.get("/v1/status");
+  if (!status) return pass(status);
+  if (context.json) {
+    print_json(*status);
+  } else {
+    print(format_status(*status, context.painter));
+  }
+  return {};
+}
+
+Status list_groups(const Context& context) {
+  auto status = context.api.get("/v1/status");
+  if (!status) return pass(status);
+  if (context.json) {
+    print_json(list_of(*status, "groups"));
+  } else {
+    print(format_groups(*status, context.painter, false));
+  }
+  return {};
+}
+
+Status list_mirrors(const Context& context) {
+  auto status = context.api.get("/v1/status");
+  if (!status) return pass(status);
+  if (context.json) {
+    print_json(list_of(*status, "mirrors"));
+  } else {
+    print(format_mirrors(*status, context.painter));
+  }
+  return {};
+}
+
+Status show_mirror(const Context& context, const std::string& name) {
+  auto status = context.api.get("/v1/status");
+  if (!status) return pass(status);
+  json shown = list_of(*status, "mirrors");
+  if (!name.empty()) {
+    auto mirror = find_named(*status, "mirrors", name);
+    if (!mirror) return pass(mirror);
+    if (context.json) {
+      print_json(*mirror);
+      return {};
+    }
+    shown = json::array({*mirror});
+  }
+  if (context.json) {
+    print_json(shown);
+    return {};
+  }
+  for (const json& mirror : shown) print(format_mirror_details(mirror, context.painter));
+  return {};
+}
+
+Status verify_mirror(const Context& context, const std::string& name, milliseconds timeout) {
+  auto status = context.api.get("/v1/status");
+  if (!status) return pass(status);
+  auto mirror = find_named(*status, "mirrors", name);
+  if (!mirror) return pass(mirror);
+  std::string key = text_of(*mirror, "name");
+  auto verified = context.api.post(fmt::format("/v1/mirrors/{}/verify", ApiClient::escape(key)), "", timeout);
+  if (!verified) return pass(verified);
+  int64_t different = number_of(*verified, "different");
+  if (context.json) {
+    print_json(*verified);
+  } else {
+    print(fmt::format("{}: {} blocks compared, {} different\n", key, number_of(*verified, "blocks"), different));
+  }
+  if (different > 0) return fail("the copies of mirror {} differ in {} blocks; see `baton mirror status {}`", key, different, key);
+  return {};
+}
+
+}  // namespace baton::cli

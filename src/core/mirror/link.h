@@ -1,0 +1,40 @@
+// Link: the one connection to the peer: pings, silence, and that nothing of an older connection is taken for the
+// present one's. Pure. docs/protocol.md, "Mirror connect".
+#pragma once
+
+#include <string>
+
+#include "src/core/mirror/operations.h"
+
+namespace baton::mirror {
+
+struct CopyCore;
+
+class Link {
+ public:
+  explicit Link(CopyCore& core) : core_(core) {}
+
+  bool up() const { return connection_ != 0; }
+  ConnectionId connection() const { return connection_; }
+  bool is(ConnectionId connection) const { return connection != 0 && connection == connection_; }
+
+  void opened(ConnectionId connection);
+  void heard();
+  void send(Message message, BufferId buffer = 0);
+  /// Closes it from here; the caller tells the others (CopyCore::drop_link).
+  void close(const std::string& reason);
+  void gone() { connection_ = 0; }
+
+  /// Sends a ping when due. True when the peer has been silent for too long.
+  bool tick();
+  Instant next_tick() const;
+
+ private:
+  CopyCore& core_;
+  ConnectionId connection_ = 0;
+  ConnectionId newest_ = 0;
+  Instant last_heard_;
+  Instant next_ping_ = kNever;
+};
+
+}  // namespace baton::mirror

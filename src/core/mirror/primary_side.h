@@ -1,0 +1,96 @@
+// PrimarySide: a primary's standing: whether it may acknowledge, alone or with its peer; the handshake, the in-sync
+// set's proposals, and what the loss of the link means. docs/protocol.md, S1-S3, G1, G2.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "src/core/mirror/block_set.h"
+#include "src/core/mirror/operations.h"
+
+namespace baton::mirror {
+
+struct CopyCore;
+
+/// What a primary's requests are done with.
+enum class Standing {
+  kNone,         // not primary
+  kWaiting,      // the set names a peer that is not there: nothing is acknowledged (S2, S3)
+  kAlone,        // committed: in sync = me
+  kCopying,      // alone in the set, the peer being brought up to date gets every write
+  kReadmitting,  // the peer holds everything; the set's change is proposed (S3)
+  kConnected,    // the set says both
+};
+
+class PrimarySide {
+ public:
+  explicit PrimarySide(CopyCore& core) : core_(core) {}
+
+  void enter();
+  void leave();
+  Standing standing() const { return standing_; }
+  /// Writes go to both copies.
+  bool linked() const;
+  /// Writes may go to the disks.
+  bool may_begin() const { return standing_ != Standing::kWaiting && standing_ != Standing::kNone; }
+  /// S1-S3, G1. `on_both`: the peer has it, too.
+  bool may_acknowledge(RequestKind kind, bool on_both);
+  /// G1: the peer may have this generation without what is written from now on.
+  bool generation_shared() const { return generation_shared_; }
+
+  void link_up();
+  void link_lost(const std::string& reason);
+  void peer_lost();
+  void state_changed();
+  void hello_reply(const HelloReply& reply);
+  void hello_refused(const HelloRefused& refused);
+  void copy_begun();
+  void copy_finished();  // from the copy run: everything is sent and flushed
+  void copy_ended(const CopyEnded& ended);
+  /// The peer cannot be used now; try again after a while.
+  void pause_link(const std::string& problem);
+  void tick();
+  void advance();
+  Instant next_tick() const;
+
+  bool refused() const { return handshake_ == Handshake::kRefused; }
+  bool proposing() const { return waiting_for_set_; }
+  CopyKind copy_kind() const { return copy_kind_; }
+  const std::string& copy_reason() const { return copy_reason_; }
+  const std::string& problem() const { return problem_; }
+
+ private:
+  enum class Handshake { kNone, kHelloSent, kAnswered, kCopyBegin, kRunning, kRefused };
+
+  bool set_is_me() const;
+  bool set_is_both() const;
+  bool peer_is_equal() const;
+  void stand(Standing standing);
+  void freeze(const std::string& reason);
+  void consider_peer();
+  void begin_copy();
+  BlockSet suspects() const;
+  void propose();
+  void propose_now(bool with_peer, const std::string& reason);
+
+  CopyCore& core_;
+  Standing standing_ = Standing::kNone;
+  Handshake handshake_ = Handshake::kNone;
+  std::optional<HelloReply> peer_;
+  Instant grace_until_ = kNever;       // a fresh primary waits that long for an in-sync peer
+  uint64_t shrink_version_ = 0;        // "in sync = me" was proposed with this version, outcome unknown
+  uint64_t readmit_version_ = 0;       // "me and it" was proposed with this version, outcome unknown
+  Instant next_proposal_{Duration::zero()};
+  bool waiting_for_set_ = false;
+  std::string waiting_reason_;
+  bool generation_shared_ = true;
+  uint64_t generation_saved_ = 0;      // the save that makes a new generation durable
+  std::optional<Generation> full_copy_of_;  // the bitmap counts for an unfinished full copy to this target
+  Instant link_again_ = kNever;
+  bool link_wanted_ = false;
+  CopyKind copy_kind_ = CopyKind::kNone;
+  std::string copy_reason_;
+  std::string problem_;
+};
+
+}  // namespace baton::mirror

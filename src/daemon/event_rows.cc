@@ -1,0 +1,258 @@
+// Rows of the event store. The caller's thread.
+#include "src/daemon/event_rows.h"
+
+#include <algorithm>
+
+namespace baton::event_rows {
+
+using nlohmann::json;
+
+namespace {
+
+constexpr const char* kSchema = R"(
+CREATE TABLE event (
+  id INTEGER PRIMARY KEY,
+  time_ms INTEGER NOT NULL,
+  monotonic_us INTEGER NOT NULL,
+  server TEXT NOT NULL,
+  group_name TEXT NOT NULL,
+  kind TEXT NOT NULL,
+  text TEXT NOT NULL,
+  causes TEXT NOT NULL,
+  took_us INTEGER NOT NULL,
+  resource TEXT NOT NULL,
+  action TEXT NOT NULL,
+  outcome TEXT NOT NULL
+);
+CREATE INDEX event_by_group ON event (group_name, id);
+CREATE TABLE history (
+  position INTEGER PRIMARY KEY,
+  epoch INTEGER NOT NULL,
+  time_ms INTEGER NOT NULL,
+  kind TEXT NOT NULL,
+  group_name TEXT NOT NULL,
+  applied INTEGER NOT NULL,
+  text TEXT NOT NULL,
+  reason TEXT NOT NULL,
+  causes TEXT NOT NULL,
+  steps TEXT NOT NULL
+);
+CREATE INDEX history_by_group ON history (group_name, position);
+)";
+
+constexpr const char* kEventColumns =
+    "id, time_ms, monotonic_us, server, group_name, kind, text, causes, took_us, resource, action, outcome";
+
+/// What programs print need not be UTF-8, but JSON is: anything else becomes U+FFFD.
+std::string clean(const std::string& text) {
+  if (std::all_of(text.begin(), text.end(), [](char byte) { return static_cast<unsigned char>(byte) < 0x80; }))
+    return text;
+  return json::parse(json(text).dump(-1, ' ', false, json::error_handler_t::replace)).get<std::string>();
+}
+
+std::string dump(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
+
+json parse_list(std::string_view text) {
+  auto list = json::parse(text, nullptr, false);
+  return list.is_array() ? list : json::array();
+}
+
+std::string text_of(const SqliteStatement& statement, int column) { return std::string(statement.bytes(column)); }
+
+Event event_of(const SqliteStatement& row) {
+  Event event;
+  event.id = row.number(0);
+  event.time_ms = row.integer(1);
+  event.monotonic_us = row.integer(2);
+  event.server = text_of(row, 3);
+  event.note.group = text_of(row, 4);
+  event.note.kind = text_of(row, 5);
+  event.note.text = text_of(row, 6);
+  for (const auto& cause : parse_list(row.bytes(7)))
+    if (cause.is_string()) event.note.causes.push_back(cause.get<std::string>());
+  event.note.took_us = row.integer(8);
+  event.note.resource = text_of(row, 9);
+  event.note.action = text_of(row, 10);
+  event.note.outcome = text_of(row, 11);
+  return event;
+}
+
+void describe_kind(const StartEpoch&, History& history) { history.kind = "epoch"; }
+
+void describe_kind(const ApplyConfiguration& command, History& history) {
+  history.kind = "configuration";
+  history.reason = command.author;
+}
+
+void describe_kind(const AssignGroup& command, History& history) {
+  history.kind = "assign";
+  history.group = command.group;
+  history.reason = command.reason;
+  history.causes = dump(command.causes);
+}
+
+void describe_kind(const SetGroupPhase& command, History& history) {
+  history.kind = "phase";
+  history.group = command.group;
+  history.reason = command.reason;
+  if (!command.failure.empty()) history.reason += (history.reason.empty() ? "" : ": ") + command.failure;
+  json steps = json::array();
+  for (const auto& step : command.steps) {
+    steps.push_back({{"resource", step.resource},
+                     {"action", step.action},
+                     {"took_us", step.took_us},
+                     {"outcome", step.outcome}});
+  }
+  history.steps = dump(steps);
+}
+
+void describe_kind(const WishGroup& command, History& history) {
+  history.kind = "wish";
+  history.group = command.group;
+  history.reason = command.reason;
+}
+
+void describe_kind(const SetInSync& command, History& history) {
+  history.kind = "in_sync";
+  history.group = command.mirror.substr(0, command.mirror.find('.'));
+  history.reason = command.reason;
+}
+
+}  // namespace
+
+History to_history(const database::Entry& entry, const Applied& outcome) {
+  History history;
+  history.index = entry.index;
+  history.epoch = entry.epoch.value;
+  history.time_ms = entry.wall_ms;
+  history.applied = outcome.applied;
+  history.text = clean(describe(entry.command));
+  if (!outcome.applied) history.text += " (refused: " + clean(outcome.refusal) + ")";
+  std::visit([&](const auto& command) { describe_kind(command, history); }, entry.command);
+  history.group = clean(history.group);
+  history.reason = clean(history.reason);
+  return history;
+}
+
+json to_json(const Event& event) {
+  json causes = json::array();
+  for (const auto& cause : event.note.causes) causes.push_back(clean(cause));
+  return {{"id", event.id},
+          {"time_ms", event.time_ms},
+          {"monotonic_us", event.monotonic_us},
+          {"server", clean(event.server)},
+          {"group", clean(event.note.group)},
+          {"kind", clean(event.note.kind)},
+          {"text", clean(event.note.text)},
+          {"causes", causes},
+          {"took_us", event.note.took_us},
+          {"resource", clean(event.note.resource)},
+          {"action", clean(event.note.action)},
+          {"outcome", clean(event.note.outcome)}};
+}
+
+json to_json(const History& history) {
+  return {{"time_ms", history.time_ms},           {"index", history.index},
+          {"text", clean(history.text)},          {"reason", clean(history.reason)},
+          {"causes", parse_list(history.causes)}, {"steps", parse_list(history.steps)}};
+}
+
+Status create_tables(SqliteFile& file) {
+  auto transaction = SqliteTransaction::begin(file);
+  if (!transaction) return pass(transaction);
+  if (auto made = file.execute(kSchema); !made) return made;
+  auto marked = file.execute(
+      fmt::format("PRAGMA application_id={}; PRAGMA user_version={};", kApplicationId, kVersion));
+  if (!marked) return marked;
+  return transaction->commit();
+}
+
+Status add_event(SqliteFile& file, const Event& event) {
+  auto statement = file.prepare("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+  if (!statement) return pass(statement);
+  const auto& note = event.note;
+  statement->bind(event.id, event.time_ms, event.monotonic_us, event.server, note.group, note.kind, note.text,
+                  dump(note.causes), note.took_us, note.resource, note.action, note.outcome);
+  return statement->run();
+}
+
+Status add_history(SqliteFile& file, const History& history) {
+  auto statement = file.prepare(
+      "INSERT INTO history VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (position) DO UPDATE SET "
+      "epoch = excluded.epoch, time_ms = excluded.time_ms, kind = excluded.kind, group_name = excluded.group_name, "
+      "applied = excluded.applied, text = excluded.text, reason = excluded.reason, causes = excluded.causes, "
+      "steps = excluded.steps WHERE epoch <> excluded.epoch OR time_ms <> excluded.time_ms OR text <> excluded.text");
+  if (!statement) return pass(statement);
+  statement->bind(history.index, history.epoch, history.time_ms, history.kind, history.group,
+                  static_cast<int64_t>(history.applied), history.text, history.reason, history.causes, history.steps);
+  if (auto added = statement->run(); !added) return added;
+  if (file.changes() == 0) return {};
+  auto above = file.prepare("DELETE FROM history WHERE position > ?");
+  if (!above) return pass(above);
+  return above->bind(history.index).run();
+}
+
+Result<std::vector<Event>> read_events(SqliteFile& file, int64_t after, uint32_t limit, const std::string& group) {
+  const bool newest = after < 0;
+  auto statement = file.prepare(fmt::format("SELECT {} FROM event WHERE id > ?{} ORDER BY id {} LIMIT ?", kEventColumns,
+                                            group.empty() ? "" : " AND group_name = ?", newest ? "DESC" : "ASC"));
+  if (!statement) return pass(statement);
+  if (group.empty()) {
+    statement->bind(after, limit);
+  } else {
+    statement->bind(after, group, limit);
+  }
+  std::vector<Event> events;
+  while (true) {
+    auto more = statement->step();
+    if (!more) return pass(more);
+    if (!*more) break;
+    events.push_back(event_of(*statement));
+  }
+  if (newest) std::reverse(events.begin(), events.end());
+  return events;
+}
+
+Result<std::vector<History>> read_transitions(SqliteFile& file, const std::string& group, uint32_t count) {
+  auto statement = file.prepare(
+      "SELECT position, epoch, time_ms, kind, group_name, text, reason, causes, steps FROM history "
+      "WHERE group_name = ? AND applied = 1 AND kind IN ('assign', 'phase', 'wish') ORDER BY position DESC LIMIT ?");
+  if (!statement) return pass(statement);
+  statement->bind(group, count);
+  std::vector<History> transitions;
+  while (true) {
+    auto more = statement->step();
+    if (!more) return pass(more);
+    if (!*more) return transitions;
+    const auto& row = *statement;
+    transitions.push_back({row.number(0), row.number(1), row.integer(2), text_of(row, 3), text_of(row, 4), true,
+                           text_of(row, 5), text_of(row, 6), text_of(row, 7), text_of(row, 8)});
+  }
+}
+
+Result<uint64_t> last_event(SqliteFile& file) {
+  auto last = file.integer("SELECT coalesce(max(id), 0) FROM event");
+  if (!last) return pass(last);
+  return static_cast<uint64_t>(*last);
+}
+
+Result<uint64_t> last_history(SqliteFile& file) {
+  auto last = file.integer("SELECT coalesce(max(position), 0) FROM history");
+  if (!last) return pass(last);
+  return static_cast<uint64_t>(*last);
+}
+
+Status prune(SqliteFile& file, uint64_t rows, int64_t oldest_ms, uint64_t least_rows) {
+  // Ids and log positions rise without gaps worth mentioning: they count the rows.
+  for (const char* sql : {"DELETE FROM event WHERE id <= (SELECT max(id) FROM event) - ? OR "
+                          "(time_ms < ? AND id <= (SELECT max(id) FROM event) - ?)",
+                          "DELETE FROM history WHERE position <= (SELECT max(position) FROM history) - ? OR "
+                          "(time_ms < ? AND position <= (SELECT max(position) FROM history) - ?)"}) {
+    auto statement = file.prepare(sql);
+    if (!statement) return pass(statement);
+    if (auto pruned = statement->bind(rows, oldest_ms, least_rows).run(); !pruned) return pruned;
+  }
+  return {};
+}
+
+}  // namespace baton::event_rows
