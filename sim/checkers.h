@@ -43,6 +43,7 @@ class Checkers {
   std::vector<Committed> committed_;             // by index - 1
   std::map<uint64_t, ClusterState> states_;      // by index
   std::set<std::pair<ServerId, uint64_t>> requests_;
+  std::set<std::pair<ServerId, uint64_t>> answered_;
   std::map<Epoch, ServerId> leaders_;
 };
 

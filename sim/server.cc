@@ -177,7 +177,7 @@ void Server::handle(const node::Event& event) {
   const uint64_t start = start_;
   for (const auto& action : actions) {
     carry_out(action);
-    if (settings_.crash_chance > 0 && random_.chance(settings_.crash_chance)) {
+    if (crashing_ && random_.chance(settings_.crash_chance)) {
       if (random_.chance(0.5)) {
         power_off();
       } else {

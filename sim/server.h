@@ -54,6 +54,8 @@ class Server {
   void resume_batond();
   void pause_machine();
   void resume_machine();
+  /// No more crashes between actions.
+  void stop_crashing() { crashing_ = false; }
 
   // ---- Events ----
   void feed(const node::Event& event);
@@ -73,6 +75,9 @@ class Server {
   bool lease_page_valid() const { return powered_ && local_now() < page_; }
   /// The committed state as this server knows or knew it last says that it owns the group.
   bool believes_to_own(const std::string& group) const;
+  /// A resource, by "group.resource": its daemon or address would serve if the lease page allows it.
+  bool is_up(const std::string& resource) const;
+  bool anything_up(const std::string& group) const;
   Instant local_now() const;
 
  private:
@@ -123,6 +128,7 @@ class Server {
   bool pumping_ = false;
   Instant tick_at_ = kNever;
   uint64_t next_request_ = 0;
+  bool crashing_ = true;
 };
 
 }  // namespace baton::sim

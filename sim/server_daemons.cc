@@ -11,6 +11,19 @@ constexpr Duration kWatchInterval = 60ms;
 constexpr Duration kCopyTime = 400ms;
 }  // namespace
 
+bool Server::is_up(const std::string& resource) const {
+  const auto mirror = mirrors_.find(resource);
+  if (mirror != mirrors_.end()) return mirror->second.up;
+  const auto other = resources_.find(resource);
+  return other != resources_.end() && other->second;
+}
+
+bool Server::anything_up(const std::string& group) const {
+  for (const auto& resource : settings_.configuration.group(group)->resources)
+    if (is_up(mirror_key(group, resource.name))) return true;
+  return false;
+}
+
 void Server::run_step(const node::RunStep& step) {
   world_.say(fmt::format("server {}", id_), "{} {}.{}", group::to_string(step.action), step.group, step.resource);
   Duration takes = random_.between(2ms, 40ms);

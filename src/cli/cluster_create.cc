@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -166,7 +167,8 @@ Status put_in_place(const std::vector<IdentityFile>& files, bool founded, std::v
     if (founded && (!present || trimmed(*present) != trimmed(file.text))) {
       return fail_as(ErrorCode::kConflict,
                      "this server belongs to a cluster already, and {} differs: change the configuration of a running "
-                     "cluster with `baton apply FILE`", file.path);
+                     "cluster with `baton apply FILE`; to make it one of another cluster, remove its old one's files "
+                     "from /etc/baton and /var/lib/baton first", file.path);
     }
     if (auto done = write_durably(file.path, file.text, file.mode); !done) return done;
     written.push_back(file.path);
@@ -177,7 +179,9 @@ Status put_in_place(const std::vector<IdentityFile>& files, bool founded, std::v
 void report(const Context& context, const std::string& cluster, const std::string& server,
             const std::vector<std::string>& written, const std::string& new_key) {
   if (context.json) {
-    print_json({{"cluster", cluster}, {"server", server}, {"written", written}, {"new_key", !new_key.empty()}});
+    json paths = json::array();
+    for (const std::string& path : written) paths.push_back(path);
+    print_json({{"cluster", cluster}, {"server", server}, {"written", paths}, {"new_key", !new_key.empty()}});
     return;
   }
   for (const std::string& path : written) print("wrote " + path + "\n");
@@ -200,7 +204,11 @@ Status create_cluster(const Context& context, const CreateOptions& options) {
   if (!key) return pass(key);
   if (auto made = make_directory(etc, 0755); !made) return made;
   std::error_code ignored;
-  bool founded = std::filesystem::exists(options.state_directory + "/database.sqlite", ignored);
+  // SAFETY: docs/protocol.md, "A lost database". A server that was made one of the cluster and has no database now has
+  // lost it: founded anew it would count although it has forgotten what it promised.
+  bool founded = std::filesystem::exists(options.state_directory + "/database.sqlite", ignored) ||
+                 (std::filesystem::exists(etc + "/server", ignored) &&
+                  !std::filesystem::exists(options.state_directory + "/founding", ignored));
   std::string name = configuration->server(options.server)->name;
   // The server's name comes last: whoever starts batond when the files are there finds all of them.
   std::vector<IdentityFile> files = {{etc + "/cluster.key", *key + "\n", 0600}, {etc + "/cluster.toml", *text, 0644}};

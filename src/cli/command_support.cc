@@ -6,9 +6,8 @@
 
 #include <cerrno>
 #include <cstdlib>
+#include <cstdio>
 #include <cstring>
-#include <fstream>
-#include <sstream>
 
 #include "src/cli/commands.h"
 
@@ -42,14 +41,16 @@ Result<json> find_named(const json& status, const char* list, const std::string&
 }
 
 Result<std::string> read_whole_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  errno = 0;
-  if (file) text << file.rdbuf();
-  if (!file || (text.str().empty() && errno == EISDIR)) {
-    return fail_as(ErrorCode::kNotFound, "cannot read {}: {}", path, strerror(errno ? errno : EIO));
-  }
-  return text.str();
+  std::FILE* file = std::fopen(path.c_str(), "re");
+  if (!file) return fail_as(ErrorCode::kNotFound, "cannot read {}: {}", path, strerror(errno));
+  std::string text;
+  char part[65536];
+  size_t count = 0;
+  while ((count = std::fread(part, 1, sizeof part, file)) > 0) text.append(part, count);
+  int error_number = std::ferror(file) ? errno : 0;
+  std::fclose(file);
+  if (error_number != 0) return fail("cannot read {}: {}", path, strerror(error_number));
+  return text;
 }
 
 std::string author() {

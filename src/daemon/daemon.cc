@@ -82,6 +82,10 @@ Status Daemon::start() {
       [this](const std::string& group, const std::string& resource, const std::string& reason) {
         feed(node::ResourceFailed{group, resource, reason});
       });
+  if (const auto interfaces = list_interfaces()) {
+    for (const auto& interface : *interfaces)
+      if (interface.speaks_arp) own_macs_.push_back(interface.mac.text());
+  }
   sync_mirrors();
   if (auto engine = start_engine(); !engine) return pass(engine);
   messaging_ = std::make_unique<GroupMessaging>(
@@ -147,7 +151,7 @@ Status Daemon::open_stores() {
       if (auto founded = VoterStore::found(database, self_); !founded) return pass(founded);
     std::filesystem::remove(founding_mark, ignored);
   }
-  auto voter = VoterStore::open(database, post);
+  auto voter = VoterStore::open(database, post, self_);
   if (!voter) return pass(voter);
   voter_store_ = std::move(*voter);
   auto stored = voter_store_->load();
@@ -286,10 +290,21 @@ void Daemon::on_message(const GroupMember& sender, std::span<const uint8_t> byte
   }
   if (const auto* check = std::get_if<node::StoreCheck>(&*message)) return answer_store_check(*check);
   if (const auto* answer = std::get_if<node::StoreChecked>(&*message)) return take_store_answer(sender.server, *answer);
+  if (const auto* beat = std::get_if<node::BeatMessage>(&*message)) remember_macs(sender.server, beat->macs);
   feed(node::MessageReceived{sender.server, std::move(*message)});
 }
 
-void Daemon::send(const node::Message& message) {
+void Daemon::remember_macs(ServerId server, const std::vector<std::string>& macs) {
+  if (macs == known_macs_[server]) return;
+  known_macs_[server] = macs;
+  auto& parsed = macs_[server];
+  parsed.clear();
+  for (const auto& mac : macs)
+    if (auto address = parse_mac_address(mac)) parsed.push_back(*address);
+}
+
+void Daemon::send(node::Message& message) {
+  if (auto* beat = std::get_if<node::BeatMessage>(&message)) beat->macs = own_macs_;
   const std::string encoded = encode_message(message);
   // What cannot be sent now is sent again by the node: it trusts nothing that has not come back.
   const auto sent = messaging_->send(Bytes(encoded.begin(), encoded.end()));
@@ -310,7 +325,9 @@ void Daemon::entry_applied(const node::EntryApplied& applied) {
   events_->append_history(applied.entry, applied.outcome);
   if (applied.outcome.applied && std::holds_alternative<ApplyConfiguration>(applied.entry.command)) sync_mirrors();
   push_mirror_states();
-  if (!std::holds_alternative<StartEpoch>(applied.entry.command)) {
+  // After a restart of batond the log is applied again from its begin: told once is enough.
+  const bool told = applied.entry.index <= events_->history_before_start();
+  if (!told && !std::holds_alternative<StartEpoch>(applied.entry.command)) {
     node::Note note{.kind = "transition", .text = describe(applied.entry.command)};
     if (!applied.outcome.applied) note.text += " (refused: " + applied.outcome.refusal + ")";
     if (const auto* assign = std::get_if<AssignGroup>(&applied.entry.command)) {

@@ -70,7 +70,8 @@ class Daemon {
   void arm_timer();
   void on_view(const GroupView& view);
   void on_message(const GroupMember& sender, std::span<const uint8_t> bytes);
-  void send(const node::Message& message);
+  void send(node::Message& message);
+  void remember_macs(ServerId server, const std::vector<std::string>& macs);
   void run_step(const node::RunStep& step);
   void entry_applied(const node::EntryApplied& applied);
   void write_note(const node::Note& note);
@@ -102,6 +103,8 @@ class Daemon {
   std::map<std::string, std::unique_ptr<MirrorClient>> mirrors_;
   std::map<std::string, std::pair<std::string, std::string>> mirror_owners_;  // key -> group, resource
   std::map<ServerId, std::vector<MacAddress>> macs_;
+  std::map<ServerId, std::vector<std::string>> known_macs_;
+  std::vector<std::string> own_macs_;
   std::map<std::string, std::vector<VerifyDone>> verifying_;
   std::unique_ptr<node::NodeCore> node_;
 

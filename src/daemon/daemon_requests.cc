@@ -61,11 +61,13 @@ void Daemon::check_stores_everywhere(const std::string& text, StoresDone done) {
     store_questions_.erase(id);
     finished.done(finished.problems);
   });
-  send(node::StoreCheck{self_, id, text});
+  node::Message question_message = node::StoreCheck{self_, id, text};
+  send(question_message);
 }
 
 void Daemon::answer_store_check(const node::StoreCheck& check) {
-  send(node::StoreChecked{check.origin, check.request, check_stores(check.configuration_text, self_)});
+  node::Message answer = node::StoreChecked{check.origin, check.request, check_stores(check.configuration_text, self_)};
+  send(answer);
 }
 
 void Daemon::take_store_answer(ServerId from, const node::StoreChecked& answer) {

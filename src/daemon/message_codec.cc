@@ -152,6 +152,7 @@ void put(const node::BeatMessage& message, wire::Message& out) {
     item->set_sequence(heard.sequence);
   }
   for (const auto& [mirror, report] : message.mirrors) put_mirror_report(mirror, report, *to->add_mirrors());
+  for (const auto& mac : message.macs) to->add_macs(mac);
 }
 
 void put(const node::StoreCheck& message, wire::Message& out) {
@@ -212,6 +213,7 @@ Result<node::Message> take(const wire::Beat& from) {
   message.beat.sequence = from.sequence();
   message.beat.start = from.start();
   for (const auto& item : from.heard()) message.beat.heard[ServerId(item.server())] = {item.start(), item.sequence()};
+  message.macs.assign(from.macs().begin(), from.macs().end());
   // A report with a word that only a newer version knows counts as none: the lease must not suffer from it.
   for (const auto& item : from.mirrors()) {
     if (auto report = take_mirror_report(item)) message.mirrors[item.mirror()] = std::move(*report);

@@ -10,7 +10,7 @@
 
 namespace baton::mirror {
 namespace {
-constexpr size_t kMapped = 4096;
+constexpr size_t kMapped = kLeasePageBytes;
 }
 
 LeaseReader::LeaseReader(std::string path, ServerId self) : path_(std::move(path)), self_(self) { refresh(); }
@@ -18,7 +18,7 @@ LeaseReader::LeaseReader(std::string path, ServerId self) : path_(std::move(path
 LeaseReader::~LeaseReader() { unmap(); }
 
 void LeaseReader::unmap() {
-  if (page_ != nullptr) munmap(const_cast<LeasePage*>(page_), kMapped);
+  if (page_ != nullptr) munmap(const_cast<LeasePageLayout*>(page_), kMapped);
   page_ = nullptr;
 }
 
@@ -41,7 +41,7 @@ void LeaseReader::refresh() {
 void LeaseReader::map(int fd) {
   struct stat status {};
   // A page beyond the file's end would kill the reader.
-  if (fstat(fd, &status) != 0 || status.st_size < static_cast<off_t>(sizeof(LeasePage))) {
+  if (fstat(fd, &status) != 0 || status.st_size < static_cast<off_t>(sizeof(LeasePageLayout))) {
     problem_ = fmt::format("the lease page {} is too short", path_);
     return;
   }
@@ -50,9 +50,9 @@ void LeaseReader::map(int fd) {
     problem_ = fmt::format("cannot map the lease page {}: {}", path_, errno_text());
     return;
   }
-  page_ = static_cast<const LeasePage*>(memory);
-  if (page_->magic != LeasePage::kMagic || page_->version != LeasePage::kVersion || page_->server != self_.value) {
-    problem_ = fmt::format("the lease page {} is not one of server {} in version {}", path_, self_, LeasePage::kVersion);
+  page_ = static_cast<const LeasePageLayout*>(memory);
+  if (page_->magic != kLeasePageMagic || page_->version != kLeasePageVersion || page_->server != self_.value) {
+    problem_ = fmt::format("the lease page {} is not one of server {} in version {}", path_, self_, kLeasePageVersion);
     return unmap();
   }
   device_ = status.st_dev;

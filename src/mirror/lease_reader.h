@@ -2,24 +2,13 @@
 // The loop's thread.
 #pragma once
 
-#include <atomic>
 #include <string>
 
 #include "src/base/ids.h"
 #include "src/base/time.h"
+#include "src/os/lease_page.h"
 
 namespace baton::mirror {
-
-/// The page as it stands in the file.
-struct LeasePage {
-  static constexpr uint64_t kMagic = 0x424154304e4c5345;
-  static constexpr uint32_t kVersion = 1;
-  uint64_t magic = 0;
-  uint32_t version = 0;
-  uint32_t server = 0;
-  std::atomic<int64_t> deadline_ns{0};  // CLOCK_MONOTONIC
-};
-static_assert(sizeof(LeasePage) == 24 && std::atomic<int64_t>::is_always_lock_free);
 
 class LeaseReader {
  public:
@@ -48,7 +37,7 @@ class LeaseReader {
 
   std::string path_;
   ServerId self_;
-  const LeasePage* page_ = nullptr;
+  const LeasePageLayout* page_ = nullptr;
   uint64_t device_ = 0;
   uint64_t inode_ = 0;
   std::string problem_;

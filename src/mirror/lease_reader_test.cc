@@ -29,16 +29,16 @@ TEST(LeaseReader, NoPageIsNoLease) {
   EXPECT_EQ(reader.until(), Instant{});
   EXPECT_NE(reader.problem().find(path), std::string::npos);
 
-  write_page(path, LeasePage::kMagic, 2, 12345);
+  write_page(path, kLeasePageMagic, 2, 12345);
   reader.refresh();
   EXPECT_EQ(to_ns(reader.until()), 12345);
   EXPECT_TRUE(reader.problem().empty());
 
-  write_page(path, LeasePage::kMagic, 2, 99999);  // a new file under the name
+  write_page(path, kLeasePageMagic, 2, 99999);  // a new file under the name
   reader.refresh();
   EXPECT_EQ(to_ns(reader.until()), 99999);
 
-  write_page(path, LeasePage::kMagic, 1, 99999);
+  write_page(path, kLeasePageMagic, 1, 99999);
   reader.refresh();
   EXPECT_EQ(reader.until(), Instant{});
   write_page(path, 7, 2, 99999);

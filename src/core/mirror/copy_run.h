@@ -28,7 +28,7 @@ class CopyRun {
   bool running() const { return running_; }
   bool verifying() const { return running_ && verify_; }
 
-  void locked(uint64_t step);
+  void locked(uint64_t owner);
   void read_done(uint64_t step, bool ok, const std::vector<BlockHash>& hashes);
   void write_done(uint64_t sequence, bool ok);
   void hashes_arrived(const HashReply& reply);
@@ -44,11 +44,14 @@ class CopyRun {
   struct Step {
     bool used = false;
     bool abandoned = false;       // a local read is under way that nobody waits for any more
-    bool compare = false;
+    bool compare = false;         // hashes are awaited
+    bool dirty = false;           // its blocks are dirty: cleared after the flush
     bool hashes_here = false;
     bool hashes_there = false;
     bool reading = false;
     BlockRange range;
+    BlockRange piece;             // being read or sent
+    uint64_t owner = 0;           // of the lock
     LockHandle lock;
     BufferId buffer = 0;
     uint64_t sequence = 0;        // of the HashRequest or WriteData that is awaited
@@ -62,11 +65,13 @@ class CopyRun {
   bool choose(BlockRange& range, bool& compare);
   void begin_step(BlockRange range, bool compare);
   void read(uint64_t number, BlockRange range, bool want_hashes);
-  void send(uint64_t number, BlockRange range);
+  void send(Step& step);
   void compare_if_ready(uint64_t number);
   void next_piece(uint64_t number);
   void finish(uint64_t number);
-  void flush_if_due();
+  void release(Step& step);
+  void begin_flush();
+  void flush_ended();
   void end_if_done();
   Step* find(uint64_t sequence);
 
@@ -74,6 +79,7 @@ class CopyRun {
   bool running_ = false;
   bool verify_ = false;
   std::vector<Step> steps_;
+  uint64_t next_owner_ = 1;
   uint32_t active_ = 0;           // steps in use that are not abandoned
   uint64_t send_cursor_ = 0;
   BlockSet compare_;              // still to be compared

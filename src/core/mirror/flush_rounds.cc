@@ -30,7 +30,7 @@ void FlushRounds::begin() {
   wanted_ = false;
   ++round_;
   covers_ = completions_;
-  members_.swap(waiting_);
+  if (core_.primary.may_begin()) members_.swap(waiting_);
   local_pending_ = true;
   // SAFETY: S1 a flush is one of every in-sync copy, and of the one being readmitted.
   peer_pending_ = core_.primary.linked() && !planted(Plant::kFlushLocalOnly);
@@ -41,8 +41,8 @@ void FlushRounds::begin() {
   core_.link.send(FlushPeer{sequence_});
 }
 
-void FlushRounds::operation_done(bool ok) {
-  if (!running_) return;
+void FlushRounds::operation_done(uint64_t round, bool ok) {
+  if (!running_ || round != round_) return;
   local_pending_ = false;
   if (!ok) {
     core_.step_down("this copy's disk failed to flush: what it holds is no longer certain. Replace the disk");

@@ -29,7 +29,7 @@ class FlushRounds {
   uint64_t completed(BlockRange range, bool on_both);
   uint64_t completions() const { return completions_; }
 
-  void operation_done(bool ok);
+  void operation_done(uint64_t round, bool ok);
   void peer_done(uint64_t sequence, bool ok);
   /// C4: what is not covered by a flush of both is handed out as dirty.
   void link_lost();

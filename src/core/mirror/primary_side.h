@@ -26,7 +26,8 @@ class PrimarySide {
  public:
   explicit PrimarySide(CopyCore& core) : core_(core) {}
 
-  void enter();
+  /// `fresh`: this primary made the generation itself just now; nobody else has it.
+  void enter(bool fresh);
   void leave();
   Standing standing() const { return standing_; }
   /// Writes go to both copies.
@@ -70,13 +71,15 @@ class PrimarySide {
   void consider_peer();
   void begin_copy();
   BlockSet suspects() const;
+  void end_copy();
   void propose();
-  void propose_now(bool with_peer, const std::string& reason);
 
   CopyCore& core_;
   Standing standing_ = Standing::kNone;
   Handshake handshake_ = Handshake::kNone;
   std::optional<HelloReply> peer_;
+  bool everything_sent_ = false;       // the copy run is through
+  bool end_sent_ = false;              // CopyEnd is on its way: the peer adopts our generation
   Instant grace_until_ = kNever;       // a fresh primary waits that long for an in-sync peer
   uint64_t shrink_version_ = 0;        // "in sync = me" was proposed with this version, outcome unknown
   uint64_t readmit_version_ = 0;       // "me and it" was proposed with this version, outcome unknown

@@ -65,6 +65,7 @@ class SecondarySide {
   std::optional<CopyEnd> end_;         // under way
   Wait end_wait_ = Wait::kNone;
   uint64_t end_saved_ = 0;
+  uint64_t end_token_ = 0;             // names the flush that belongs to it
   bool copying_ = false;
   CopyKind copy_kind_ = CopyKind::kNone;
   uint64_t received_ = 0;

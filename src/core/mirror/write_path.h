@@ -48,6 +48,7 @@ class WritePath {
   /// Disk operations of failed requests that are still under way (O2).
   bool drained() const { return disk_operations_ == 0; }
   bool idle() const { return open_ == 0; }
+  uint64_t open() const { return open_; }
   bool held_for_lease() const { return lease_held_since_ != kNever; }
   bool held_for_set() const { return held_for_set_ || !blocked_.empty(); }
   Instant lease_held_since() const { return lease_held_since_; }
@@ -93,7 +94,7 @@ class WritePath {
   uint64_t disk_operations_ = 0;
   Instant lease_held_since_ = kNever;
   bool held_for_set_ = false;
-  bool may_begin_blocked_ = false;
+  Instant lease_poll_ = kNever;
 };
 
 }  // namespace baton::mirror

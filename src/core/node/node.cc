@@ -235,6 +235,7 @@ void NodeCore::Implementation::on_decided(const database::ProposalDecided& decid
 void NodeCore::Implementation::on_standing() {
   const auto& standing = database.standing();
   if (standing.serving && !known_standing.serving) {
+    beat_at = now;  // grants were withheld until here
     note({.kind = "database", .text = fmt::format("the cluster database serves: epoch {}, led by {}", standing.epoch,
                                                   configuration.server_name(standing.leader))});
   } else if (!standing.serving && standing.waiting != known_standing.waiting) {

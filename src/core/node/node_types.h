@@ -25,6 +25,7 @@ namespace baton::node {
 struct BeatMessage {
   lease::Beat beat;
   std::map<std::string, MirrorReport> mirrors;  // by mirror_key()
+  std::vector<std::string> macs;                // of the sender's interfaces; filled in by batond, not for the core
 };
 /// batond to batond, not for the core: may this configuration's stores be used on your server?
 struct StoreCheck {

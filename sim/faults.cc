@@ -1,0 +1,179 @@
+// What goes wrong in a run, when, and how it is healed; and the operator's wishes meanwhile. Deterministic, one thread.
+#include <algorithm>
+
+#include "sim/cluster.h"
+
+namespace baton::sim {
+
+Weather make_weather(Random& random) {
+  Weather weather;
+  weather.voters = random.chance(0.2) ? 5 : 3;
+  weather.eager_rings = random.chance(0.35);
+  switch (random.below(5)) {
+    case 0:
+      weather.name = "single faults";
+      weather.quiet_at_most = 8s;
+      weather.lasts = 30s;
+      break;
+    case 1:
+      weather.name = "crashes between actions";
+      weather.crash_chance = 0.004;
+      break;
+    case 2:
+      weather.name = "storm";
+      weather.quiet_at_most = 400ms;
+      weather.lasts = 12s;
+      break;
+    case 3:
+      weather.name = "storm of crashes";
+      weather.quiet_at_most = 600ms;
+      weather.crash_chance = 0.02;
+      weather.lasts = 12s;
+      break;
+    default:
+      weather.name = "changing weather";
+      break;
+  }
+  weather.name += fmt::format(", {} voters{}", weather.voters, weather.eager_rings ? ", eager rings" : "");
+  return weather;
+}
+
+void Cluster::fault() {
+  Server& server = some_server();
+  if (!server.powered() && random_.chance(0.6)) return server.power_on();
+  switch (random_.below(12)) {
+    case 0:
+    case 1:
+    case 2: return power_fault(server);
+    case 3:
+    case 4: return pause_fault(server);
+    case 5:
+    case 6:
+    case 7: return network_fault();
+    case 8: return disk_fault(server);
+    case 9:
+      world_.say("sim", "the network is healed");
+      return bus_->heal();
+    default: return wish();
+  }
+}
+
+void Cluster::power_fault(Server& server) {
+  const Duration away = random_.chance(0.5) ? random_.between(1ms, 300ms) : random_.between(300ms, 5s);
+  const auto back = [this, id = server.id()] {
+    if (faults_over_) return;
+    servers_.at(id)->power_on();
+    servers_.at(id)->start_batond();
+  };
+  const uint64_t kind = random_.below(10);
+  if (kind == 0) {
+    world_.say("sim", "power is lost everywhere");
+    for (auto& [id, each] : servers_) each->power_off();
+    for (auto& [id, each] : servers_)
+      world_.after(random_.between(1ms, 4s), [&each = *each] { each.power_on(); });
+  } else if (kind < 6) {
+    server.kill_batond();
+  } else {
+    server.power_off();
+  }
+  world_.after(away, back);
+}
+
+void Cluster::pause_fault(Server& server) {
+  const Duration pause = random_.chance(0.5) ? random_.between(1ms, 400ms) : random_.between(400ms, 4s);
+  if (random_.chance(0.5)) {
+    server.pause_batond();
+    world_.after(pause, [&server] { server.resume_batond(); });
+  } else {
+    server.pause_machine();
+    world_.after(pause, [&server] { server.resume_machine(); });
+  }
+}
+
+void Cluster::network_fault() {
+  const ServerId one = some_server().id();
+  const ServerId other = some_server().id();
+  const uint64_t kind = random_.below(4);
+  std::vector<std::pair<ServerId, ServerId>> cuts;
+  if (kind == 0) {  // one cannot hear anybody
+    for (const ServerId each : ids_)
+      if (each != one) cuts.push_back({each, one});
+  } else if (kind == 1) {  // isolated
+    for (const ServerId each : ids_)
+      if (each != one) cuts.insert(cuts.end(), {{each, one}, {one, each}});
+  } else if (one != other) {  // two do not reach each other; the others reach both
+    cuts.push_back({one, other});
+    if (kind == 2) cuts.push_back({other, one});
+  }
+  for (const auto& [from, to] : cuts) {
+    world_.say("sim", "cut {} -> {}", from, to);
+    bus_->set_reachable(from, to, false);
+  }
+  world_.mark('n', one, kind, cuts.size());
+  if (random_.chance(0.3)) return;  // until a general healing
+  const Duration lasts = random_.chance(0.5) ? random_.between(10ms, 500ms) : random_.between(500ms, 4s);
+  world_.after(lasts, [this, cuts] {
+    for (const auto& [from, to] : cuts) bus_->set_reachable(from, to, true);
+  });
+}
+
+void Cluster::disk_fault(Server& server) {
+  const Duration lasts = random_.between(100ms, 3s);
+  const uint64_t kind = random_.below(4);
+  if (kind == 0) {
+    // A database may be lost while all the others count and hold theirs.
+    const bool others_count = std::all_of(servers_.begin(), servers_.end(), [&](const auto& each) {
+      return each.second->disk().stored().counting;
+    });
+    if (!others_count || checkers_->committed() == 0) return;
+    world_.say("sim", "the database of server {} is lost", server.id());
+    server.power_off();
+    server.disk().lose_everything();
+    world_.after(lasts, [this, &server] {
+      if (!faults_over_) server.power_on();
+    });
+  } else if (kind == 1) {
+    world_.say("sim", "the disk of server {} is full", server.id());
+    server.disk().full = true;
+    world_.after(lasts, [&server] { server.disk().full = false; });
+  } else {
+    server.disk().slow = true;
+    world_.after(lasts, [&server] { server.disk().slow = false; });
+  }
+}
+
+/// An operator moves, stops and starts groups at some server.
+void Cluster::wish() {
+  Server& server = some_server();
+  if (!server.running() || server.node().state().groups.empty()) return;
+  const auto& groups = server.node().state().groups;
+  auto group = groups.begin();
+  std::advance(group, static_cast<ptrdiff_t>(random_.below(groups.size())));
+  WishGroup wish;
+  wish.group = group->first;
+  wish.expected_version = group->second.version;
+  wish.wanted = random_.chance(0.8);
+  const auto& policy = settings_.configuration.group(group->first)->servers;
+  if (wish.wanted && random_.chance(0.7)) wish.target = policy[random_.below(policy.size())];
+  wish.reason = "by hand";
+  wish.author = "operator";
+  world_.say("sim", "operator at server {}: {}", server.id(), describe(wish));
+  server.request(wish);
+}
+
+void Cluster::heal_everything() {
+  world_.say("sim", "everything is healed");
+  faults_over_ = true;
+  bus_->heal();
+  for (auto& [id, server] : servers_) {
+    server->stop_crashing();
+    server->disk().full = false;
+    server->disk().slow = false;
+    server->resume_machine();
+    server->resume_batond();
+    server->power_on();
+    server->start_batond();
+  }
+}
+
+}  // namespace baton::sim

@@ -1,0 +1,42 @@
+// The names of the planted bugs. One thread, before runs.
+#include "sim/plants.h"
+
+#include <map>
+
+#include "src/base/planted.h"
+
+namespace baton {
+
+#ifdef BATON_PLANTED
+Plant g_plant = Plant::kNone;
+#endif
+
+namespace sim {
+
+bool plant([[maybe_unused]] const std::string& name) {
+#ifdef BATON_PLANTED
+  static const std::map<std::string, Plant> kPlants{
+      {"none", Plant::kNone},
+      {"readmission-acknowledged-alone", Plant::kReadmissionAcknowledgedAlone},
+      {"old-epoch-served-before-start", Plant::kOldEpochServedBeforeStart},
+      {"permit-not-persisted", Plant::kPermitNotPersisted},
+      {"lease-forgotten-at-restart", Plant::kLeaseForgottenAtRestart},
+      {"bitmap-after-acknowledgement", Plant::kBitmapAfterAcknowledgement},
+      {"unclean-copy-promoted", Plant::kUncleanCopyPromoted},
+      {"promise-not-persisted", Plant::kPromiseNotPersisted},
+      {"flush-local-only", Plant::kFlushLocalOnly},
+      {"generation-not-bumped", Plant::kGenerationNotBumped},
+      {"activity-released-early", Plant::kActivityReleasedEarly},
+      {"lease-ignored", Plant::kLeaseIgnored},
+  };
+  const auto found = kPlants.find(name);
+  if (found == kPlants.end()) return false;
+  g_plant = found->second;
+  return true;
+#else
+  return false;
+#endif
+}
+
+}  // namespace sim
+}  // namespace baton
