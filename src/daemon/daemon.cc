@@ -138,7 +138,7 @@ Status Daemon::read_identity() {
 
 Status Daemon::open_stores() {
   std::error_code ignored;
-  for (const auto* directory : {"", "/mirror"})
+  for (const auto* directory : {"", "/mirror", "/store"})
     std::filesystem::create_directories(paths_.state_directory + directory, ignored);
   std::filesystem::create_directories(paths_.run_directory, ignored);
   std::filesystem::create_directories(paths_.log_directory, ignored);
@@ -290,7 +290,11 @@ void Daemon::on_message(const GroupMember& sender, std::span<const uint8_t> byte
   }
   if (const auto* check = std::get_if<node::StoreCheck>(&*message)) return answer_store_check(*check);
   if (const auto* answer = std::get_if<node::StoreChecked>(&*message)) return take_store_answer(sender.server, *answer);
-  if (const auto* beat = std::get_if<node::BeatMessage>(&*message)) remember_macs(sender.server, beat->macs);
+  if (const auto* beat = std::get_if<node::BeatMessage>(&*message)) {
+    remember_macs(sender.server, beat->macs);
+    const auto known = node_->reports().find(sender.server);
+    if (sender.server != self_ && (known == node_->reports().end() || known->second != beat->mirrors)) changed();
+  }
   feed(node::MessageReceived{sender.server, std::move(*message)});
 }
 

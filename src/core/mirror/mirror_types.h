@@ -144,6 +144,10 @@ struct Promote {
 };
 /// batond: hand over cleanly. The export has been closed; no request is under way.
 struct Demote {};
+/// batond: the group is no longer ours; give the export up at once, without a hand-over. Answered by Demoted.
+struct Abort {
+  std::string reason;
+};
 /// batond: the peer's server has left the cluster's view; do not wait for the peer time-out.
 struct PeerLost {
   std::string reason;
@@ -184,7 +188,7 @@ struct Stop {};
 /// Time passes; sent when an armed time has come.
 struct Tick {};
 
-using Event = std::variant<StateCommitted, Promote, Demote, PeerLost, LinkUp, LinkDown, MessageReceived, ClientRequest,
+using Event = std::variant<StateCommitted, Promote, Demote, Abort, PeerLost, LinkUp, LinkDown, MessageReceived, ClientRequest,
                            OperationDone, StartVerify, Stop, Tick>;
 
 // ---- Actions, to be begun in the order given ----
@@ -274,10 +278,11 @@ struct Reported {
 struct Noted {
   std::string text;
 };
-/// The verify is done.
+/// The verify is done, or could not be.
 struct Verified {
   uint64_t blocks = 0;
   uint64_t different = 0;
+  std::string failure;  // empty: everything was compared
 };
 
 using Action = std::variant<LocalRead, LocalWrite, LocalFlush, PersistSuperblock, PersistActivity, PersistBitmap,

@@ -1,0 +1,351 @@
+// See primary_side.h.
+#include "src/core/mirror/primary_side.h"
+
+#include <algorithm>
+
+#include "src/base/assert.h"
+#include "src/base/planted.h"
+#include "src/core/mirror/copy_core.h"
+#include "src/core/mirror/generations.h"
+
+namespace baton::mirror {
+
+namespace {
+constexpr Duration kLinkPause = 10s;
+}
+
+void PrimarySide::enter(bool fresh) {
+  BATON_ASSERT(standing_ == Standing::kNone);
+  generation_shared_ = !fresh;
+  generation_saved_ = 0;
+  shrink_version_ = readmit_version_ = 0;
+  everything_sent_ = end_sent_ = false;
+  problem_.clear();
+  copy_kind_ = CopyKind::kNone;
+  copy_reason_.clear();
+  grace_until_ = core_.now() + core_.settings.connect_grace;
+  link_wanted_ = true;
+  core_.operations.emit(WantLink{true});
+  stand(set_is_me() ? Standing::kAlone : Standing::kWaiting);
+  if (core_.link.up()) link_up();
+}
+
+void PrimarySide::leave() {
+  if (standing_ == Standing::kNone) return;
+  standing_ = Standing::kNone;
+  handshake_ = Handshake::kNone;
+  peer_.reset();
+  full_copy_of_.reset();
+  grace_until_ = link_again_ = kNever;
+  waiting_for_set_ = false;
+  problem_.clear();
+  if (link_wanted_) core_.operations.emit(WantLink{false});
+  link_wanted_ = false;
+}
+
+bool PrimarySide::linked() const {
+  return standing_ == Standing::kCopying || standing_ == Standing::kReadmitting || standing_ == Standing::kConnected;
+}
+
+void PrimarySide::stand(Standing standing) {
+  standing_ = standing;
+  next_proposal_ = core_.now();
+  core_.again = true;
+}
+
+// ---- The in-sync set ----
+
+bool PrimarySide::set_is_me() const {
+  const auto& set = core_.committed.in_sync;
+  const auto me = set.find(core_.settings.self);
+  return set.size() == 1 && me != set.end() && me->second == core_.journal.superblock().incarnation;
+}
+
+bool PrimarySide::set_is_both() const {
+  const auto& set = core_.committed.in_sync;
+  const auto me = set.find(core_.settings.self);
+  const auto it = set.find(core_.settings.peer);
+  return set.size() == 2 && me != set.end() && me->second == core_.journal.superblock().incarnation &&
+         it != set.end() && peer_ && it->second == peer_->incarnation;
+}
+
+bool PrimarySide::may_acknowledge(RequestKind kind, bool on_both) {
+  // SAFETY: S2, S3 while the set may name a copy that does not get the writes, nothing is acknowledged.
+  if (standing_ == Standing::kNone || standing_ == Standing::kWaiting) return false;
+  if (kind != RequestKind::kWrite) return true;
+  const bool peer_lacks_it =
+      standing_ == Standing::kAlone || (standing_ == Standing::kCopying && !on_both && !end_sent_);
+  if (!peer_lacks_it) return true;
+  // SAFETY: G1 what the peer lacks is acknowledged only under a generation that it does not have, on our disk first.
+  if (generation_shared_ && !planted(Plant::kGenerationNotBumped)) {
+    take_new_generation(core_.journal.superblock(), core_.random());
+    generation_saved_ = core_.journal.save();
+    generation_shared_ = false;
+    core_.again = true;
+  }
+  return core_.journal.saved(generation_saved_);
+}
+
+void PrimarySide::state_changed() {
+  if (standing_ == Standing::kNone) return;
+  const uint64_t version = core_.committed.version;
+  if (readmit_version_ != 0 && version > readmit_version_) readmit_version_ = 0;
+  if (shrink_version_ != 0 && version > shrink_version_) shrink_version_ = 0;
+  next_proposal_ = core_.now();
+  switch (standing_) {
+    case Standing::kReadmitting:
+      if (readmit_version_ == 0 && set_is_both()) {
+        core_.note("the other copy is in sync again");
+        problem_.clear();
+        stand(Standing::kConnected);
+      }
+      break;
+    case Standing::kConnected:
+      if (!set_is_both()) core_.drop_link("the in-sync set no longer names the other copy: it is readmitted anew");
+      break;
+    case Standing::kAlone:
+    case Standing::kCopying:
+      if (!set_is_me()) {
+        core_.drop_link("the in-sync set names the other copy unexpectedly");
+        freeze("the in-sync set names the other copy, which lacks writes");
+      }
+      break;
+    default:
+      break;
+  }
+  core_.again = true;
+}
+
+void PrimarySide::freeze(const std::string& reason) {
+  waiting_reason_ = reason;
+  grace_until_ = core_.now();
+  stand(Standing::kWaiting);
+}
+
+/// Proposals are repeated: one may be lost on its way, or refused because the set has changed.
+void PrimarySide::propose() {
+  const bool shrink = standing_ == Standing::kWaiting && core_.now() >= grace_until_;
+  const bool readmit = standing_ == Standing::kReadmitting;
+  waiting_for_set_ = shrink || readmit;
+  if (!waiting_for_set_ || core_.now() < next_proposal_) return;
+  next_proposal_ = core_.now() + kRetry;
+  const uint64_t version = core_.committed.version;
+  ProposeInSync proposal{version, core_.permit(), {{core_.settings.self, core_.journal.superblock().incarnation}}, {}};
+  if (readmit) {
+    // SAFETY: S3 from now on the set may name the peer, whether we have heard of it or not.
+    readmit_version_ = version;
+    proposal.in_sync[core_.settings.peer] = peer_->incarnation;
+    proposal.reason = "the other copy is up to date again";
+  } else {
+    // SAFETY: S3 the same version as an undecided readmission's: only one of the two can be applied.
+    shrink_version_ = version;
+    proposal.reason = waiting_reason_.empty() ? "the other copy is not there" : waiting_reason_;
+  }
+  core_.operations.emit(std::move(proposal));
+}
+
+// ---- The link ----
+
+void PrimarySide::link_up() {
+  if (link_again_ != kNever) return core_.drop_link("paused: " + problem_);
+  handshake_ = Handshake::kHelloSent;
+  const Superblock& superblock = core_.journal.superblock();
+  core_.link.send(Hello{superblock.permit, superblock.size_blocks, superblock.generation, superblock.ancestors,
+                        superblock.base});
+}
+
+void PrimarySide::link_lost(const std::string& reason) {
+  handshake_ = Handshake::kNone;
+  peer_.reset();
+  everything_sent_ = end_sent_ = false;
+  core_.copy.stop("the mirror connect was lost: " + reason);
+  const Standing before = standing_;
+  switch (before) {
+    case Standing::kCopying:  // the set never named the peer: on alone
+      stand(Standing::kAlone);
+      break;
+    case Standing::kReadmitting:
+      // SAFETY: S3 the readmission's outcome is unknown: frozen until a newer set says that this copy is alone.
+      if (planted(Plant::kReadmissionAcknowledgedAlone)) {
+        stand(Standing::kAlone);
+        break;
+      }
+      [[fallthrough]];
+    case Standing::kConnected:
+      // SAFETY: S2 nothing is acknowledged until "in sync = me" is committed.
+      freeze(reason);
+      break;
+    default:
+      break;
+  }
+  core_.writes.link_lost();
+}
+
+void PrimarySide::peer_lost() { grace_until_ = std::min(grace_until_, core_.now()); }
+
+void PrimarySide::pause_link(const std::string& problem) {
+  if (standing_ == Standing::kNone) return;
+  problem_ = problem;
+  link_again_ = core_.now() + kLinkPause;
+  if (link_wanted_) core_.operations.emit(WantLink{false});
+  link_wanted_ = false;
+  core_.note(problem);
+  core_.drop_link(problem);
+}
+
+void PrimarySide::tick() {
+  if (core_.now() < link_again_ || standing_ == Standing::kNone) return;
+  link_again_ = kNever;
+  link_wanted_ = true;
+  core_.operations.emit(WantLink{true});
+}
+
+// ---- The handshake and the copy ----
+
+void PrimarySide::hello_reply(const HelloReply& reply) {
+  if (handshake_ != Handshake::kHelloSent) return;
+  if (reply.permit != core_.permit() || reply.size_blocks != core_.journal.superblock().size_blocks) {
+    handshake_ = Handshake::kRefused;
+    problem_ = "the other copy has another size or permit; check that both servers use the same configuration";
+    return;
+  }
+  peer_ = reply;
+  handshake_ = Handshake::kAnswered;
+  // SAFETY: G1 whoever has our generation would take what we write alone for part of it.
+  if (reply.generation == core_.journal.superblock().generation) generation_shared_ = true;
+  core_.again = true;
+}
+
+void PrimarySide::hello_refused(const HelloRefused& refused) {
+  // SAFETY: P3 there is a newer primary, or was: never complete another request.
+  if (refused.newer_permit > core_.permit()) {
+    core_.step_down("the other copy knows of a newer permit: another server has taken the group over");
+    return;
+  }
+  handshake_ = Handshake::kRefused;
+  problem_ = "the other copy refuses the connection: " + refused.reason;
+  grace_until_ = std::min(grace_until_, core_.now());
+}
+
+bool PrimarySide::peer_is_equal() const {
+  const Journal& journal = core_.journal;
+  return peer_->consistent && peer_->generation == journal.superblock().generation && peer_->suspects.empty() &&
+         !peer_->all_suspect && journal.dirty().blocks().empty() && journal.activity().suspects() == 0;
+}
+
+void PrimarySide::consider_peer() {
+  if (handshake_ != Handshake::kAnswered) return;
+  if (standing_ == Standing::kAlone) return begin_copy();
+  if (standing_ != Standing::kWaiting) return;
+  if (!set_is_both() || !peer_is_equal()) {
+    grace_until_ = std::min(grace_until_, core_.now());
+    return;
+  }
+  if (shrink_version_ != 0 || readmit_version_ != 0) return;  // first the outcome
+  handshake_ = Handshake::kRunning;
+  problem_.clear();
+  stand(Standing::kConnected);
+}
+
+BlockSet PrimarySide::suspects() const {
+  const uint64_t size = core_.journal.superblock().size_blocks;
+  BlockSet set;
+  if (peer_->all_suspect) {
+    set.add({0, size});
+    return set;
+  }
+  const auto add = [&](uint64_t extent) {
+    const uint64_t first = extent * kExtentBlocks;
+    if (extent < (size + kExtentBlocks - 1) / kExtentBlocks) set.add({first, std::min(kExtentBlocks, size - first)});
+  };
+  for (const uint64_t extent : core_.journal.activity().suspect_list()) add(extent);
+  for (const uint64_t extent : peer_->suspects) add(extent);
+  return set;
+}
+
+void PrimarySide::begin_copy() {
+  Journal& journal = core_.journal;
+  const Superblock& superblock = journal.superblock();
+  const ResyncDecision decision = decide_resync(superblock.generation, superblock.ancestors, superblock.base,
+                                                peer_->generation, peer_->ancestors);
+  if (decision.resync == Resync::kRefusedOlder || decision.resync == Resync::kRefusedDiverged) {
+    handshake_ = Handshake::kRefused;
+    problem_ = "the copies are not connected: " + decision.reason;
+    core_.note(problem_);
+    return;
+  }
+  copy_kind_ = decision.resync == Resync::kFull ? CopyKind::kFull : CopyKind::kFast;
+  copy_reason_ = decision.reason;
+  if (copy_kind_ == CopyKind::kFull) {
+    // An interrupted full copy to the same target goes on: what was sent and flushed is there.
+    const bool goes_on = full_copy_of_ && *full_copy_of_ == peer_->generation && !peer_->consistent;
+    if (!goes_on) journal.dirty().mark_all();
+    full_copy_of_ = peer_->generation;
+  }
+  if (journal.dirty().blocks().empty() && suspects().empty()) {
+    handshake_ = Handshake::kRunning;
+    stand(Standing::kCopying);
+    core_.copy.start({});
+    return;
+  }
+  handshake_ = Handshake::kCopyBegin;
+  core_.link.send(CopyBegin{copy_kind_});
+}
+
+void PrimarySide::copy_begun() {
+  if (handshake_ != Handshake::kCopyBegin || standing_ != Standing::kAlone) return;
+  handshake_ = Handshake::kRunning;
+  stand(Standing::kCopying);
+  core_.copy.start(suspects());
+  core_.note(copy_kind_ == CopyKind::kFull ? "full copy begun: " + copy_reason_ : "fast copy begun: " + copy_reason_);
+}
+
+void PrimarySide::copy_finished() {
+  everything_sent_ = true;
+  core_.again = true;
+}
+
+void PrimarySide::end_copy() {
+  if (standing_ != Standing::kCopying || !everything_sent_ || end_sent_) return;
+  // The target must never have a generation that this copy could forget.
+  if (!core_.journal.saved(generation_saved_)) return;
+  end_sent_ = true;
+  generation_shared_ = true;
+  const Superblock& superblock = core_.journal.superblock();
+  core_.link.send(CopyEnd{superblock.generation, superblock.ancestors});
+}
+
+void PrimarySide::copy_ended(const CopyEnded& ended) {
+  if (standing_ != Standing::kCopying || !end_sent_) return;
+  if (ended.incarnation != peer_->incarnation) return core_.drop_link("the other copy was restarted meanwhile");
+  Journal& journal = core_.journal;
+  full_copy_of_.reset();
+  journal.superblock().base = journal.superblock().generation;
+  journal.save();
+  // What the run has settled: C5, C6.
+  journal.dirty().unmark_all();
+  journal.dirty().want_all();
+  journal.activity().clear_suspects();
+  stand(Standing::kReadmitting);
+}
+
+void PrimarySide::advance() {
+  if (standing_ == Standing::kNone) return;
+  if (standing_ == Standing::kWaiting && readmit_version_ == 0 && set_is_me()) {
+    waiting_reason_.clear();
+    core_.note("this copy goes on alone");
+    stand(Standing::kAlone);
+  }
+  consider_peer();
+  end_copy();
+  propose();
+}
+
+Instant PrimarySide::next_tick() const {
+  Instant tick = link_again_;
+  if (standing_ == Standing::kWaiting) want_tick(tick, std::max(grace_until_, next_proposal_));
+  if (standing_ == Standing::kReadmitting) want_tick(tick, next_proposal_);
+  return tick;
+}
+
+}  // namespace baton::mirror
