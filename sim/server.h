@@ -85,7 +85,7 @@ class Server {
   void handle(const node::Event& event);
   void carry_out(const node::Action& action);
   void run_step(const node::RunStep& step);
-  void finish_step(const node::RunStep& step, uint64_t start);
+  void finish_step(const node::RunStep& step, uint64_t start, uint64_t kills);
   bool step_mirror(const node::RunStep& step, MirrorStandIn& mirror);
   void arm_tick();
   void persist(const database::Persist& persist);
@@ -117,6 +117,7 @@ class Server {
   uint64_t boot_ = 0;
   Instant page_{};
   std::map<std::string, bool> resources_;  // "group.resource": up; mirrors are in mirrors_
+  std::map<std::string, uint64_t> kills_;
   std::map<std::string, GroupState> known_groups_;
   uint64_t known_index_ = 0;
 

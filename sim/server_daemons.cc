@@ -28,22 +28,27 @@ void Server::run_step(const node::RunStep& step) {
   world_.say(fmt::format("server {}", id_), "{} {}.{}", group::to_string(step.action), step.group, step.resource);
   Duration takes = random_.between(2ms, 40ms);
   if (random_.chance(0.05)) takes = random_.between(40ms, 900ms);
-  world_.after(takes, [this, step, boot = boot_, start = start_] {
-    if (boot_ == boot) finish_step(step, start);
+  // A kill makes an end of what is under way with the resource: nothing of that has an effect later.
+  const std::string key = mirror_key(step.group, step.resource);
+  if (step.action == group::StepAction::kKill) ++kills_[key];
+  world_.after(takes, [this, step, boot = boot_, start = start_, kills = kills_[key]] {
+    if (boot_ == boot) finish_step(step, start, kills);
   });
 }
 
 /// What a step does goes on when batond has ended meanwhile; only nobody hears of it.
-void Server::finish_step(const node::RunStep& step, uint64_t start) {
+void Server::finish_step(const node::RunStep& step, uint64_t start, uint64_t kills) {
   if (machine_paused_) {
-    world_.after(50ms, [this, step, boot = boot_, start] {
-      if (boot_ == boot) finish_step(step, start);
+    world_.after(50ms, [this, step, boot = boot_, start, kills] {
+      if (boot_ == boot) finish_step(step, start, kills);
     });
     return;
   }
   const std::string key = mirror_key(step.group, step.resource);
   bool ok = true;
-  if (mirrors_.contains(key)) {
+  if (kills_[key] != kills) {
+    ok = false;
+  } else if (mirrors_.contains(key)) {
     ok = step_mirror(step, mirrors_.at(key));
     report_mirror(key);
   } else if (step.action == group::StepAction::kAdopt) {

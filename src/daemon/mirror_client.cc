@@ -12,7 +12,8 @@ namespace baton {
 
 namespace {
 constexpr Duration kConnectRetry = 20ms;
-constexpr Duration kSpawnRetry = 500ms;
+constexpr Duration kSpawnRetry = 200ms;
+constexpr Duration kLongestSpawnRetry = 5s;
 
 template <class... Handlers>
 struct Overloaded : Handlers... {
@@ -69,9 +70,13 @@ void MirrorClient::spawn() {
   options.log_file = log_file_;
   auto child = ChildProcess::spawn(loop_, options, [this](const ChildEnd& end) {
     spawned_ = false;
-    problem_ = fmt::format("the mirror daemon {}; see {}", describe(end), log_file_);
-    callbacks_.on_note(problem_);
-    retry_ = loop_.after(kSpawnRetry, [this] { connect_or_spawn(); });
+    const std::string text = fmt::format("the mirror daemon {}; see {}", describe(end), log_file_);
+    if (text != problem_) callbacks_.on_note(text);  // once, not at each attempt
+    problem_ = text;
+    // One that ends again and again is started less and less often.
+    ++failed_starts_;
+    const Duration pause = std::min<Duration>(kSpawnRetry * failed_starts_, kLongestSpawnRetry);
+    retry_ = loop_.after(end.took > seconds(10) ? Duration{0} : pause, [this] { connect_or_spawn(); });
   });
   if (!child) {
     problem_ = child.error().message;
@@ -83,6 +88,7 @@ void MirrorClient::spawn() {
 
 void MirrorClient::connected(std::unique_ptr<LineClient> client) {
   client_ = std::move(client);
+  failed_starts_ = 0;
   problem_.clear();
   if (state_) send(mirror_control::State{*state_});
 }

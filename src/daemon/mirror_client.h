@@ -72,6 +72,7 @@ class MirrorClient {
   std::unique_ptr<LineClient> client_;
   ChildProcess daemon_;
   bool spawned_ = false;
+  int failed_starts_ = 0;
   bool stopping_ = false;
   std::string spawn_error_;
   EventLoop::Handle retry_;

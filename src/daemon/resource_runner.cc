@@ -98,23 +98,29 @@ void ResourceRunner::run_filesystem(const StepPointer& step) {
 }
 
 void ResourceRunner::start_filesystem(const StepPointer& step) {
-  const auto& filesystem = step->resource.filesystem;
   const std::string device = device_of(*step);
-  if (device.empty()) return finish(step, false, fmt::format("mirror {} has no device", filesystem.mirror));
-  const auto mount = [this, step, device] {
-    const auto& wanted = step->resource.filesystem;
-    MountRequest request{.device = device, .mount_point = wanted.mount_point, .type = wanted.type,
-                         .options = wanted.options, .deadline = step->left(), .check_deadline = step->left()};
-    mount_filesystem(loop_, request, [this, step](const Result<MountReport>& report) {
-      if (!report) return finish(step, false, report.error().message);
-      finish(step, true, report->repaired ? "repaired: " + report->repair_output : "");
-    });
-  };
-  // Only the first promotion of a mirror can meet a blank device; later ones need not read it through.
-  if (step->step.permit != Permit{1}) return mount();
-  make_filesystem_if_blank(loop_, device, filesystem.type, step->left(), [this, step, mount](const Result<bool>& made) {
-    if (!made) return finish(step, false, made.error().message);
-    mount();
+  if (device.empty())
+    return finish(step, false, fmt::format("mirror {} has no device", step->resource.filesystem.mirror));
+  mount_device(step, device, [this, step, device](const std::string& error) {
+    // A device that cannot be mounted may be a new mirror that was never used: only then it is formatted.
+    make_filesystem_if_blank(loop_, device, step->resource.filesystem.type, step->left(),
+                             [this, step, device, error](const Result<bool>& made) {
+                               if (!made || !*made) return finish(step, false, made ? error : made.error().message);
+                               mount_device(step, device, [this, step](const std::string& again) {
+                                 finish(step, false, again);
+                               });
+                             });
+  });
+}
+
+void ResourceRunner::mount_device(const StepPointer& step, const std::string& device,
+                                  std::function<void(const std::string& error)> otherwise) {
+  const auto& wanted = step->resource.filesystem;
+  MountRequest request{.device = device, .mount_point = wanted.mount_point, .type = wanted.type,
+                       .options = wanted.options, .deadline = step->left(), .check_deadline = step->left()};
+  mount_filesystem(loop_, request, [this, step, otherwise](const Result<MountReport>& report) {
+    if (!report) return otherwise(report.error().message);
+    finish(step, true, report->repaired ? "repaired: " + report->repair_output : "");
   });
 }
 

@@ -59,6 +59,8 @@ class ResourceRunner {
   void run_mirror(const StepPointer& step);
   void run_filesystem(const StepPointer& step);
   void start_filesystem(const StepPointer& step);
+  void mount_device(const StepPointer& step, const std::string& device,
+                    std::function<void(const std::string& error)> otherwise);
   void kill_filesystem(const StepPointer& step);
   void run_address(const StepPointer& step);
   void start_address(const StepPointer& step);

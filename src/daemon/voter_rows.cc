@@ -28,8 +28,8 @@ CREATE TABLE entry (
 )";
 
 constexpr const char* kRestore =
-    "restore the file from a backup of this very server's present state, or, if a majority of the other voters is "
-    "there, move it away and restart batond: this voter then catches up before it counts again";
+    "if a majority of the other voters is there, move the file away and restart batond: this voter then catches up "
+    "before it counts again. Never put an older copy of it there: it would forget promises";
 
 uint32_t checksum_of(const Voter& voter) {
   Bytes bytes;

@@ -216,7 +216,7 @@ TEST_F(VoterStoreTest, AnotherServersDatabaseIsRefused) {
 }
 
 TEST_F(VoterStoreTest, DamagedFilesAreRefusedAndKept) {
-  for (const std::string content : {std::string(), std::string("not a database"), std::string(8192, 'x')}) {
+  for (const auto& content : {std::string(), std::string("not a database"), std::string(8192, 'x')}) {
     std::ofstream(path_, std::ios::trunc) << content;
     const auto opened = open();
     ASSERT_FALSE(opened.has_value());

@@ -58,7 +58,7 @@ struct DaemonSettings {
   std::string listen_address;    // own interconnect address
   std::vector<std::string> peer_addresses;  // peer's, in order of preference
   uint16_t port = 7800;
-  std::string cluster_key_file;  // 64 bytes of hex
+  std::string cluster_key_file;  // 64 bytes as 128 hexadecimal digits
   std::string lease_page;        // /run/baton/lease
   std::string socket;            // control socket
   std::string export_directory;  // where its FUSE file lives, in its own mount namespace

@@ -1,3 +1,4 @@
+// Names, addresses and numbers of the practice cluster.
 #include "src/lab/lab_model.h"
 
 #include <gtest/gtest.h>

@@ -1,3 +1,4 @@
+// What a volatile disk keeps, tears and loses.
 #include "src/lab/volatile_overlay.h"
 
 #include <gtest/gtest.h>

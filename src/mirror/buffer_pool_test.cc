@@ -1,3 +1,4 @@
+// Buffers: sizes, reuse, ownership by number.
 #include "src/mirror/buffer_pool.h"
 
 #include <gtest/gtest.h>

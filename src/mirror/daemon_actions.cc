@@ -43,9 +43,9 @@ struct MirrorDaemon::ActionHandler {
   void operator()(const Promoted& promoted) const { daemon.promoted(promoted.permit); }
   void operator()(const Demoted&) const { daemon.demoted(); }
   void operator()(const RoleRefused& refused) const {
-    const std::string request = daemon.demotion_asked_ ? "demote" : "promote";
-    daemon.demotion_asked_ = false;
-    if (request == "promote") daemon.promotion_asked_ = daemon.export_wanted_ = false;
+    const std::string request = daemon.stopping_ ? "stop" : daemon.demotion_asked_ ? "demote" : "promote";
+    daemon.demotion_asked_ = daemon.stopping_ = false;
+    if (request == "promote" && !daemon.exported()) daemon.export_wanted_ = false;
     daemon.fail_request(request, refused.reason);
   }
   void operator()(const AbortExport& abort) const { daemon.abort_export(abort.reason); }
@@ -58,7 +58,7 @@ struct MirrorDaemon::ActionHandler {
   void operator()(const Reported&) const { daemon.report_changed_ = true; }  // sent at the end of the round
   void operator()(const Noted& noted) const { daemon.note(noted.text); }
   void operator()(const Verified& verified) const {
-    daemon.verify_asked_ = false;
+    if (!verified.failure.empty()) return daemon.fail_request("verify", verified.failure);
     daemon.notify(mirror_control::Verified{verified.blocks, verified.different});
   }
 };

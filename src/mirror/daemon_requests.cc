@@ -12,7 +12,7 @@ struct MirrorDaemon::RequestHandler {
   void operator()(const mirror_control::Demote&) const { daemon.on_demote(); }
   void operator()(const mirror_control::Abort& abort) const { daemon.on_abort(abort.reason); }
   void operator()(const mirror_control::PeerLost& lost) const { daemon.emit(PeerLost{lost.reason}); }
-  void operator()(const mirror_control::Verify&) const { daemon.on_verify(); }
+  void operator()(const mirror_control::Verify&) const { daemon.emit(StartVerify{}); }
   void operator()(const mirror_control::Stop&) const { daemon.on_stop(); }
 };
 
@@ -24,9 +24,7 @@ void MirrorDaemon::on_request(const mirror_control::Request& request) {
 
 void MirrorDaemon::on_promote(Permit permit) {
   export_wanted_ = true;
-  promotion_asked_ = true;
   if (exported() && promoted_permit_ == permit && copy_->report().role == MirrorRole::kPrimary) {
-    promotion_asked_ = false;
     return notify(mirror_control::Promoted{permit, export_->device()});
   }
   emit(Promote{permit});
@@ -38,8 +36,7 @@ void MirrorDaemon::promoted(Permit permit) {
   if (!export_wanted_) return;  // aborted meanwhile
   switch (export_->state()) {
     case Export::State::kOpen:
-      promotion_asked_ = false;
-      return notify(mirror_control::Promoted{permit, export_->device()});
+        return notify(mirror_control::Promoted{permit, export_->device()});
     case Export::State::kClosed:
       return export_->open([this](Result<std::string> device) { export_opened(std::move(device)); });
     case Export::State::kOpening:
@@ -50,7 +47,6 @@ void MirrorDaemon::promoted(Permit permit) {
 }
 
 void MirrorDaemon::export_opened(Result<std::string> device) {
-  promotion_asked_ = false;
   if (!device) return fail_request("promote", device.error().message);
   spdlog::info("exported as {} under permit {}", *device, promoted_permit_);
   report_export();
@@ -78,8 +74,6 @@ void MirrorDaemon::on_demote() {
   if (demotion_asked_) return;  // repeated: one answer is on its way
   without_export("demote", [this] {
     export_wanted_ = false;
-    promotion_asked_ = false;
-    if (copy_->report().role == MirrorRole::kSecondary) return notify(mirror_control::Demoted{});
     demotion_asked_ = true;
     emit(Demote{});
   });
@@ -88,24 +82,20 @@ void MirrorDaemon::on_demote() {
 void MirrorDaemon::demoted() {
   demotion_asked_ = false;
   notify(mirror_control::Demoted{});
-  if (stop_asked_) on_stop();
 }
 
 void MirrorDaemon::on_abort(const std::string& reason) {
-  spdlog::warn("abort of the export was asked for: {}", reason);
+  spdlog::warn("the export is aborted as asked: {}", reason);
   export_wanted_ = false;
-  promotion_asked_ = false;
-  export_->abort([this] {
-    // Nothing can reach the disk from this server any more. Whether the core is primary still is up to the committed
-    // state; without an export it acknowledges nothing to anybody.
+  // First the kernel fails everything, then the core gives the role up and answers.
+  export_->abort([this, reason] {
     report_export();
-    notify(mirror_control::Demoted{});
+    emit(Abort{reason});
   });
 }
 
 void MirrorDaemon::abort_export(const std::string& reason) {
   export_wanted_ = false;
-  promotion_asked_ = false;
   spdlog::warn("the export is aborted: {}", reason);
   export_->abort([this, reason] {
     report_export();
@@ -113,25 +103,17 @@ void MirrorDaemon::abort_export(const std::string& reason) {
   });
 }
 
-void MirrorDaemon::on_verify() {
-  if (copy_->report().link != baton::MirrorLink::kConnected) {
-    return fail_request("verify", "the copies are not connected and in sync");
-  }
-  verify_asked_ = true;
-  emit(StartVerify{});
+/// The kernel has ended the export under us: nothing can be acknowledged any more.
+void MirrorDaemon::export_lost(const std::string& reason) {
+  abort_export(reason);
+  emit(Abort{reason});
 }
 
 void MirrorDaemon::on_stop() {
-  if (stop_begun_) return;
-  stop_asked_ = true;
+  if (stopping_) return;
   without_export("stop", [this] {
     export_wanted_ = false;
-    if (copy_->report().role == MirrorRole::kPrimary) {
-      // Handed over first: demoted() comes back here.
-      demotion_asked_ = true;
-      return emit(Demote{});
-    }
-    stop_begun_ = true;
+    stopping_ = true;
     emit(Stop{});
   });
 }

@@ -1,3 +1,4 @@
+// The backing store: sizes, reads, writes, flushes, refusals.
 #include "src/mirror/file_device.h"
 
 #include <fcntl.h>

@@ -1,3 +1,4 @@
+// The lease page as the mirror daemon reads it, also when it comes, goes or is wrong.
 #include "src/mirror/lease_reader.h"
 
 #include <gtest/gtest.h>

@@ -18,7 +18,7 @@ constexpr size_t kProofBytes = 32;     // then
 
 /// The cluster's secret, read from its file of 64 hexadecimal digits.
 struct ClusterKey {
-  std::array<uint8_t, 32> bytes{};
+  std::array<uint8_t, 64> bytes{};
 };
 Result<ClusterKey> read_cluster_key(const std::string& path);
 Result<ClusterKey> parse_cluster_key(const std::string& hex);

@@ -1,3 +1,4 @@
+// Authentication of the mirror connect: who is let in and who is not.
 #include "src/mirror/link_handshake.h"
 
 #include <gtest/gtest.h>
@@ -46,10 +47,10 @@ TEST(LinkHandshake, ReflectionsAreRefused) {
 }
 
 TEST(LinkHandshake, KeysAreRead) {
-  EXPECT_TRUE(parse_cluster_key(std::string(64, 'a') + "\n"));
+  EXPECT_TRUE(parse_cluster_key(std::string(128, 'a') + "\n"));
   EXPECT_EQ(parse_cluster_key(std::string(62, '0') + "fE")->bytes[31], 0xFE);
   EXPECT_FALSE(parse_cluster_key(std::string(63, 'a')));
-  EXPECT_FALSE(parse_cluster_key(std::string(64, 'g')));
+  EXPECT_FALSE(parse_cluster_key(std::string(128, 'g')));
   EXPECT_FALSE(parse_cluster_key(""));
   auto missing = read_cluster_key("/nonexistent/key");
   ASSERT_FALSE(missing);

@@ -56,7 +56,7 @@ Result<std::unique_ptr<MirrorDaemon>> MirrorDaemon::start(const mirror_control::
   daemon->export_ = std::make_unique<FuseExport>(
       *daemon->ring_, daemon->pool_, settings.key, settings.size_bytes, settings.export_directory,
       [self](const ClientRequest& request) { self->emit(request); },
-      [self](const std::string& reason) { self->abort_export(reason); }, [self](const std::string& text) { self->note(text); });
+      [self](const std::string& reason) { self->export_lost(reason); }, [self](const std::string& text) { self->note(text); });
   daemon->control_ = std::make_unique<ControlServer>(
       *daemon->ring_, [self](const mirror_control::Request& request) { self->on_request(request); },
       [self] { return std::vector<mirror_control::Notice>{self->current_report()}; });

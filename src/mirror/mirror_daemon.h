@@ -49,7 +49,6 @@ class MirrorDaemon {
   void on_promote(Permit permit);
   void on_demote();
   void on_abort(const std::string& reason);
-  void on_verify();
   void on_stop();
   /// Closes the export if there is one, then goes on; what prevents it is told as the failure of `request`.
   void without_export(const std::string& request, std::function<void()> go_on);
@@ -63,6 +62,7 @@ class MirrorDaemon {
   void promoted(Permit permit);
   void demoted();
   void abort_export(const std::string& reason);
+  void export_lost(const std::string& reason);
   void export_opened(Result<std::string> device);
 
   // Telling batond.
@@ -95,11 +95,8 @@ class MirrorDaemon {
   std::vector<Action> actions_;
   Permit promoted_permit_;          // of the last Promoted action
   bool export_wanted_ = false;      // from a Promote request until Demote, Abort or an abort of our own
-  bool promotion_asked_ = false;    // a Promote request waits for its answer
   bool demotion_asked_ = false;
-  bool stop_asked_ = false;
-  bool stop_begun_ = false;
-  bool verify_asked_ = false;
+  bool stopping_ = false;
   bool report_changed_ = true;
   std::optional<mirror_control::Report> last_report_;
   Instant last_report_time_;

@@ -1,3 +1,4 @@
+// Hashes of blocks for comparing copies: XXH3, 128 bits. Any thread.
 #include "src/mirror/mirror_hash.h"
 
 #include <xxhash.h>

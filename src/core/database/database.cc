@@ -45,7 +45,6 @@ void Database::Implementation::handle(const ViewChanged& event) {
   reminder_at = kNever;
   leader_owes_since = kNever;
   attempts = 0;
-  for (auto& [request, proposal] : pending) proposal.sent_in = Epoch{};
   attempt_at = counting_members() >= majority() ? now + rank(false) * settings.step_timeout : kNever;
   catch_up_at = log.durable_counting() || members.empty() ? kNever : now;
 }

@@ -37,7 +37,8 @@ struct Persisted {
   uint64_t token = 0;
   bool ok = true;
 };
-/// Wants a command committed; answered by exactly one ProposalDecided.
+/// Wants a command committed; answered by exactly one ProposalDecided. An AssignGroup is the serving leader's own
+/// decision: it is not forwarded, and with the end of the epoch it is answered "not known".
 struct ProposeCommand {
   uint64_t request = 0;  // unique on this voter, across restarts too
   Command command;

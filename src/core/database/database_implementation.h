@@ -37,7 +37,7 @@ struct PendingProposal {
   int64_t wall_ms = 0;
   Instant since{};
   Instant sent_at{};
-  Epoch sent_in;  // 0: not sent in this view
+  Epoch sent_in;  // 0: not sent yet
 };
 
 struct Database::Implementation {
@@ -98,6 +98,7 @@ struct Database::Implementation {
   void receive(ServerId from, const Propose& message);
   void append_proposal(ServerId origin, uint64_t request, const Command& command, int64_t wall_ms);
   void send_proposals();
+  void drop_old_assignments();
   void give_up_proposals();
 
   bool serves() const;

@@ -13,9 +13,11 @@ void Database::Implementation::handle(const ProposeCommand& event) {
 }
 
 void Database::Implementation::send_proposals() {
+  drop_old_assignments();
   if (!serves()) return;
   for (auto& [request, proposal] : pending) {
     if (leads()) {
+      proposal.sent_in = epoch;
       append_proposal(settings.self, request, proposal.command, proposal.wall_ms);
       continue;
     }
@@ -24,6 +26,19 @@ void Database::Implementation::send_proposals() {
     proposal.sent_at = now;
     send(Propose{settings.self, request, proposal.command, proposal.wall_ms});
   }
+}
+
+/// An assignment was decided from what the leader of one epoch saw of the servers. Another leader, or the same one in
+/// another view, decides anew: it is not handed on.
+void Database::Implementation::drop_old_assignments() {
+  std::erase_if(pending, [&](const auto& one) {
+    const PendingProposal& proposal = one.second;
+    if (!std::holds_alternative<AssignGroup>(proposal.command)) return false;
+    const bool present = leads() && (proposal.sent_in == epoch || (proposal.sent_in == Epoch{} && serves()));
+    if (present) return false;
+    actions->emplace_back(ProposalDecided{one.first, false, Applied{false, "the epoch in which it was decided is over"}});
+    return true;
+  });
 }
 
 void Database::Implementation::append_proposal(ServerId origin, uint64_t request, const Command& command,

@@ -153,8 +153,11 @@ void Database::Implementation::send_appends() {
 }
 
 void Database::Implementation::send_append(ServerId to, uint64_t after) {
-  Append message{epoch, to, log.position(after), log.slice(after, settings.append_entries, settings.append_bytes),
-                 committed};
+  // The planted bug sends (and counts) an older epoch's entries by themselves.
+  const bool alone = planted(Plant::kOldEpochServedBeforeStart) && after < log.last_index() &&
+                     log.position(after + 1).epoch != epoch;
+  const size_t most = alone ? 1 : settings.append_entries;
+  Append message{epoch, to, log.position(after), log.slice(after, most, settings.append_bytes), committed};
   const uint64_t sent = after + message.entries.size();
   for (auto& [voter, follower] : followers) {
     if (to != ServerId{} && to != voter) continue;

@@ -49,6 +49,8 @@ class ActivityLog {
   void become_suspects();
   /// Everything is settled and flushed.
   void clear();
+  /// Writes the log anew although nothing has changed.
+  void rewrite() { changed_ = true; }
 
   // Writing: at most one batch at a time.
   bool batch_wanted() const { return changed_ && in_flight_ == 0; }

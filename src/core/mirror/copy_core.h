@@ -10,6 +10,7 @@
 #include "src/core/mirror/mirror_copy.h"
 #include "src/core/mirror/operations.h"
 #include "src/core/mirror/primary_side.h"
+#include "src/core/mirror/role_change.h"
 #include "src/core/mirror/secondary_side.h"
 #include "src/core/mirror/write_path.h"
 
@@ -20,7 +21,9 @@ constexpr Duration kRetry = 250ms;  // proposals, and writes of the journal that
 struct CopyCore {
   CopyCore(const Settings& the_settings, const StoredCopy& stored)
       : settings(the_settings), journal(*this, stored), link(*this), writes(*this), copy(*this), secondary(*this),
-        primary(*this) {}
+        primary(*this), roles(*this) {}
+  CopyCore(const CopyCore&) = delete;
+  CopyCore& operator=(const CopyCore&) = delete;
 
   const Settings settings;
   Context context;              // of the present step
@@ -38,15 +41,18 @@ struct CopyCore {
   CopyRun copy;
   SecondarySide secondary;
   PrimarySide primary;
+  RoleChange roles;
 
   Instant now() const { return context.now; }
   bool lease_good() const { return context.now < context.lease_until; }
   void note(std::string text) { operations.emit(Noted{std::move(text)}); }
   Permit permit() const { return journal.superblock().permit; }
   Permit known_permit() const { return std::max(permit(), committed.permit); }
+  /// Nothing of an earlier connection or role is on its way from or to the disk (O2).
+  bool disk_drained() const { return secondary.drained() && writes.drained() && copy.drained(); }
   uint64_t random();
 
-  // mirror_copy.cc
+  // copy_core.cc
   /// Closes the connection from here and lets both sides know.
   void drop_link(const std::string& reason);
   void link_lost(const std::string& reason);

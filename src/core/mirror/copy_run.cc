@@ -29,6 +29,9 @@ void CopyRun::reset() {
 void CopyRun::start(BlockSet suspects) {
   reset();
   compare_ = std::move(suspects);
+  for (const BlockRange& run : core_.journal.dirty().blocks().runs({0, core_.journal.superblock().size_blocks})) {
+    compare_.remove(run);  // sent anyway
+  }
   total_ = core_.journal.dirty().blocks().count() + compare_.count();
 }
 
@@ -45,15 +48,20 @@ void CopyRun::stop(const std::string& reason) {
   if (verify_) core_.operations.emit(Verified{done_, different_, reason});
   for (Step& step : steps_) {
     if (!step.used || step.abandoned) continue;
-    core_.writes.release_lock(step.lock);
     step.abandoned = true;
-    if (!step.reading) release(step);
+    if (step.reading) continue;  // the lock stays as long as the disk reads (O1)
+    core_.writes.release_lock(step.lock);
+    release(step);
   }
   active_ = 0;
   compare_.clear();
   unflushed_.clear();
   flushing_.clear();
   flush_round_ = 0;
+}
+
+bool CopyRun::drained() const {
+  return std::none_of(steps_.begin(), steps_.end(), [](const Step& step) { return step.reading; });
 }
 
 void CopyRun::release(Step& step) {
@@ -104,7 +112,7 @@ void CopyRun::begin_step(BlockRange range, bool compare) {
   flushed_at_end_ = false;
   // SAFETY: O1 no client write to these blocks runs while they are read here and written there.
   bool granted = false;
-  step.lock = core_.writes.locks().acquire(range, LockMode::kShared, step.owner, granted);
+  step.lock = core_.writes.locks().acquire(range, LockMode::kCopy, step.owner, granted);
   if (granted) locked(step.owner);
 }
 
@@ -134,7 +142,11 @@ void CopyRun::read(uint64_t number, BlockRange range, bool want_hashes) {
 void CopyRun::read_done(uint64_t number, bool ok, const std::vector<BlockHash>& hashes) {
   Step& step = steps_[number];
   step.reading = false;
-  if (step.abandoned) return release(step);
+  if (step.abandoned) {
+    core_.writes.release_lock(step.lock);
+    core_.again = true;
+    return release(step);
+  }
   if (!ok) {
     core_.primary.pause_link("this copy's disk cannot be read everywhere: the other copy cannot be brought up to date "
                              "from it. Look at this server's disk");

@@ -26,6 +26,8 @@ class CopyRun {
   void stop(const std::string& reason);
 
   bool running() const { return running_; }
+  /// No read of a run that has ended is under way (O2).
+  bool drained() const;
   bool verifying() const { return running_ && verify_; }
 
   void locked(uint64_t owner);

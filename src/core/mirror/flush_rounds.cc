@@ -13,8 +13,8 @@ constexpr size_t kTransferLogLimit = 8192;
 void FlushRounds::join(uint64_t slot) { waiting_.push_back(slot); }
 
 uint64_t FlushRounds::request() {
+  if (!wanted_) core_.again = true;
   wanted_ = true;
-  core_.again = true;
   return round_ + 1;
 }
 

@@ -16,6 +16,8 @@ class Link {
 
   bool up() const { return connection_ != 0; }
   ConnectionId connection() const { return connection_; }
+  /// A connection older than one that has been seen.
+  bool stale(ConnectionId connection) const { return connection <= newest_; }
   bool is(ConnectionId connection) const { return connection != 0 && connection == connection_; }
 
   void opened(ConnectionId connection);

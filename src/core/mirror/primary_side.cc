@@ -92,6 +92,12 @@ void PrimarySide::state_changed() {
   if (readmit_version_ != 0 && version > readmit_version_) readmit_version_ = 0;
   if (shrink_version_ != 0 && version > shrink_version_) shrink_version_ = 0;
   next_proposal_ = core_.now();
+  const auto me = core_.committed.in_sync.find(core_.settings.self);
+  if (me == core_.committed.in_sync.end() || me->second != core_.journal.superblock().incarnation) {
+    // SAFETY: P4 a set without this copy was not made by this primary.
+    core_.step_down("the in-sync set no longer names this copy");
+    return;
+  }
   switch (standing_) {
     case Standing::kReadmitting:
       if (readmit_version_ == 0 && set_is_both()) {

@@ -8,8 +8,9 @@
 namespace baton::mirror {
 
 bool RangeLocks::excludes(const Entry& left, const Entry& right) {
-  if (left.mode == LockMode::kShared && right.mode == LockMode::kShared) return false;
-  return left.range.overlaps(right.range);
+  if (!left.range.overlaps(right.range)) return false;
+  if (left.mode == LockMode::kWrite || right.mode == LockMode::kWrite) return true;
+  return left.mode == LockMode::kCopy && right.mode == LockMode::kCopy;
 }
 
 std::map<LockHandle, RangeLocks::Entry>::iterator RangeLocks::first_overlap(BlockRange range) {
@@ -32,7 +33,7 @@ LockHandle RangeLocks::acquire(BlockRange range, LockMode mode, uint64_t owner, 
 
 void RangeLocks::release(LockHandle handle, std::vector<uint64_t>& granted) {
   const auto leaving = entries_.find(handle);
-  BATON_ASSERT(leaving != entries_.end());
+  if (leaving == entries_.end()) return;
   const Entry gone = leaving->second;
   entries_.erase(leaving);
   for (auto place = first_overlap(gone.range); place != entries_.end() && place->first.first < gone.range.end(); ++place) {

@@ -10,7 +10,11 @@
 
 namespace baton::mirror {
 
-enum class LockMode { kShared, kExclusive };
+enum class LockMode {
+  kRead,   // shares with reads and copies
+  kCopy,   // reads here, writes at the peer: shares with reads
+  kWrite,  // alone
+};
 
 /// Names a lock, held or waited for. order 0: none.
 struct LockHandle {
@@ -24,10 +28,12 @@ class RangeLocks {
   /// Joins the queue; `granted` says whether the lock is held at once. `owner` comes back from release() later.
   LockHandle acquire(BlockRange range, LockMode mode, uint64_t owner, bool& granted);
 
-  /// Gives up a lock, held or waited for, and appends the owners whose turn has come.
+  /// Gives up a lock, held or waited for, and appends the owners whose turn has come. Nothing if it is gone.
   void release(LockHandle handle, std::vector<uint64_t>& granted);
 
   size_t size() const { return entries_.size(); }
+  /// Forgets all locks; the handles of before name nothing any more.
+  void clear() { entries_.clear(); }
 
  private:
   struct Entry {

@@ -59,7 +59,7 @@ void SecondarySide::hello(const Hello& hello) {
 
 void SecondarySide::answer_hello() {
   // SAFETY: P1 the permit is on disk before any I/O under it; O2 nothing of an older connection is under way.
-  if (!hello_ || !core_.journal.saved(hello_saved_) || !drained() || !core_.writes.drained()) return;
+  if (!hello_ || !core_.journal.saved(hello_saved_) || !core_.disk_drained()) return;
   hello_.reset();
   accepted_ = true;
   const Superblock& superblock = core_.journal.superblock();
@@ -189,7 +189,7 @@ void SecondarySide::link_lost() {
   begin_pending_ = false;
   end_.reset();
   end_wait_ = Wait::kNone;
-  copying_ = copying_ && !core_.journal.superblock().consistent;
+  copying_ = false;
 }
 
 }  // namespace baton::mirror

@@ -46,7 +46,7 @@ void WritePath::request(const ClientRequest& request) {
   if (request.kind == RequestKind::kFlush) return flushes_.join(number);
   // SAFETY: O1 overlapping requests take turns.
   bool granted = false;
-  const LockMode mode = request.kind == RequestKind::kRead ? LockMode::kShared : LockMode::kExclusive;
+  const LockMode mode = request.kind == RequestKind::kRead ? LockMode::kRead : LockMode::kWrite;
   slots_[number].lock = locks_.acquire(range, mode, number, granted);
   if (granted) locked(number);
 }
@@ -209,7 +209,7 @@ void WritePath::fail_all() {
     core_.operations.release(slot.buffer);
     free_slot(number);
   }
-  locks_ = RangeLocks{};
+  locks_.clear();
   granted_.clear();
   sent_.clear();
   blocked_.clear();

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "src/core/mirror/flush_rounds.h"
+#include "src/core/mirror/operations.h"
 #include "src/core/mirror/range_locks.h"
 
 namespace baton::mirror {

@@ -1,0 +1,89 @@
+// See mirror_history.h.
+#include "sim/mirror_history.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace baton::sim {
+
+MirrorHistory::MirrorHistory(uint64_t size_blocks) : blocks_(size_blocks) {}
+
+std::vector<uint64_t> MirrorHistory::issue(BlockRange range) {
+  std::vector<uint64_t> values;
+  for (uint64_t block = range.first; block < range.end(); ++block) {
+    values.push_back(next_value_++);
+    positions_[values.back()] = blocks_[block].values.size();
+    blocks_[block].values.push_back({values.back(), 0});
+  }
+  return values;
+}
+
+std::optional<size_t> MirrorHistory::position(uint64_t block, uint64_t value) const {
+  if (value == 0) return 0;
+  const auto found = positions_.find(value);
+  if (found == positions_.end()) return std::nullopt;
+  const auto& values = blocks_[block].values;
+  if (found->second >= values.size() || values[found->second].value != value) return std::nullopt;
+  return found->second;
+}
+
+void MirrorHistory::acknowledged(BlockRange range, const std::vector<uint64_t>& values, bool flushed) {
+  ++acknowledgements_;
+  for (uint64_t index = 0; index < range.count; ++index) {
+    Block& block = blocks_[range.first + index];
+    const size_t at = *position(range.first + index, values[index]);
+    block.values[at].acknowledged_at = acknowledgements_;
+    block.acknowledged = std::max(block.acknowledged, at);
+    if (flushed) block.flushed = std::max(block.flushed, at);
+  }
+}
+
+void MirrorHistory::flush_acknowledged(uint64_t mark) {
+  for (Block& block : blocks_) {
+    for (size_t at = block.acknowledged; at > block.flushed; --at) {
+      const uint64_t when = block.values[at].acknowledged_at;
+      if (when == 0 || when > mark) continue;
+      block.flushed = at;
+      break;
+    }
+  }
+}
+
+std::string MirrorHistory::judge(uint64_t block, uint64_t value, size_t floor) const {
+  const auto at = position(block, value);
+  if (!at) return fmt::format("block {} has value {}, which was never written there", block, value);
+  if (*at >= floor) return {};
+  return fmt::format("block {} has value {} (write {} there), but must have write {} (value {}) or a later one", block,
+                     value, *at, floor, blocks_[block].values[floor].value);
+}
+
+void MirrorHistory::whole_set_crashed(const std::vector<uint64_t>& content) {
+  for (uint64_t number = 0; number < blocks_.size(); ++number) {
+    Block& block = blocks_[number];
+    const auto at = position(number, content[number]);
+    if (!at) continue;
+    for (size_t later = *at + 1; later < block.values.size(); ++later) block.values[later].acknowledged_at = 0;
+    block.acknowledged = *at;
+    block.flushed = std::min(block.flushed, *at);
+  }
+}
+
+std::string MirrorHistory::judge_durable(const std::vector<uint64_t>& durable, uint64_t mark) const {
+  for (uint64_t number = 0; number < blocks_.size(); ++number) {
+    const Block& block = blocks_[number];
+    size_t floor = 0;
+    for (size_t at = block.acknowledged; at > 0; --at) {
+      const uint64_t when = block.values[at].acknowledged_at;
+      if (when == 0 || when > mark) continue;
+      floor = at;
+      break;
+    }
+    if (floor == 0) continue;
+    const std::string wrong = judge(number, durable[number], floor);
+    if (!wrong.empty()) return wrong;
+  }
+  return {};
+}
+
+}  // namespace baton::sim

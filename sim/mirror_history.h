@@ -1,0 +1,59 @@
+// MirrorHistory: what clients wrote, what was acknowledged and flushed, and from that which values a block may have.
+// The reference of invariant I2. Simulation thread.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "src/core/mirror/mirror_types.h"
+
+namespace baton::sim {
+
+using mirror::BlockRange;
+
+class MirrorHistory {
+ public:
+  explicit MirrorHistory(uint64_t size_blocks);
+  uint64_t size() const { return blocks_.size(); }
+
+  /// A write is issued: its blocks get fresh values, which are returned.
+  std::vector<uint64_t> issue(BlockRange range);
+  /// `flushed`: FUA.
+  void acknowledged(BlockRange range, const std::vector<uint64_t>& values, bool flushed);
+  /// A flush is issued: returns what flush_acknowledged() wants.
+  uint64_t flush_issued() const { return acknowledgements_; }
+  void flush_acknowledged(uint64_t mark);
+
+  /// The position of the newest value that a block must have at least: by acknowledgement, or by flush.
+  size_t acknowledged_floor(uint64_t block) const { return blocks_[block].acknowledged; }
+  size_t flushed_floor(uint64_t block) const { return blocks_[block].flushed; }
+  /// Empty: the value was written to the block at position `floor` or later; else what is wrong.
+  std::string judge(uint64_t block, uint64_t value, size_t floor) const;
+
+  /// The whole in-sync set crashed: what the first copy has now is what counts.
+  void whole_set_crashed(const std::vector<uint64_t>& content);
+  /// For a flush issued at `mark`: each block's content must be at least what had been acknowledged before.
+  std::string judge_durable(const std::vector<uint64_t>& durable, uint64_t mark) const;
+
+ private:
+  struct Value {
+    uint64_t value = 0;
+    uint64_t acknowledged_at = 0;  // 0: never
+  };
+  struct Block {
+    std::vector<Value> values{Value{}};  // zeroes first
+    size_t acknowledged = 0;
+    size_t flushed = 0;
+  };
+  std::optional<size_t> position(uint64_t block, uint64_t value) const;
+
+  std::vector<Block> blocks_;
+  std::unordered_map<uint64_t, size_t> positions_;  // of a value within its block
+  uint64_t next_value_ = 1;
+  uint64_t acknowledgements_ = 0;
+};
+
+}  // namespace baton::sim

@@ -1,0 +1,109 @@
+// See report_watch.h.
+#include "src/core/mirror/report_watch.h"
+
+#include "src/core/mirror/copy_core.h"
+
+namespace baton::mirror {
+
+namespace {
+constexpr Duration kProgressInterval = 100ms;
+
+MirrorLink link_of(const CopyCore& core) {
+  if (core.role == MirrorRole::kPrimary) {
+    switch (core.primary.standing()) {
+      case Standing::kCopying: return MirrorLink::kCopying;
+      case Standing::kReadmitting: return MirrorLink::kReadmitting;
+      case Standing::kConnected: return MirrorLink::kConnected;
+      default: break;
+    }
+    if (!core.link.up()) return MirrorLink::kDown;
+    return core.primary.refused() ? MirrorLink::kRefused : MirrorLink::kConnecting;
+  }
+  if (!core.link.up()) return MirrorLink::kDown;
+  if (!core.secondary.serving()) return MirrorLink::kConnecting;
+  if (core.secondary.copying()) return MirrorLink::kCopying;
+  const auto me = core.committed.in_sync.find(core.settings.self);
+  const bool listed =
+      me != core.committed.in_sync.end() && me->second == core.journal.superblock().incarnation;
+  return listed ? MirrorLink::kConnected : MirrorLink::kReadmitting;
+}
+
+bool same_but_progress(const MirrorReport& left, const MirrorReport& right) {
+  return left.role == right.role && left.link == right.link && left.incarnation == right.incarnation &&
+         left.permit == right.permit && left.generation == right.generation &&
+         left.consistent == right.consistent && left.exported == right.exported && left.copy == right.copy &&
+         left.copy_reason == right.copy_reason && left.waiting == right.waiting && left.problem == right.problem;
+}
+}  // namespace
+
+std::string ReportWatch::waiting() const {
+  if (core_.role != MirrorRole::kPrimary) return {};
+  if (core_.writes.held_for_lease()) {
+    return "lease: this server's right to the group has run out; requests wait until the cluster renews it";
+  }
+  if (core_.primary.standing() == Standing::kWaiting && core_.primary.proposing()) {
+    return "in-sync = me: the other copy is away; writes wait until the cluster has recorded that this copy is alone";
+  }
+  if (core_.writes.held_for_set() && !core_.journal.problem().empty()) return "metadata: see the problem";
+  return {};
+}
+
+std::string ReportWatch::problem() const {
+  if (!core_.journal.problem().empty()) return core_.journal.problem();
+  if (!core_.primary.problem().empty()) return core_.primary.problem();
+  return core_.secondary.problem();
+}
+
+void ReportWatch::fill_copy() {
+  if (core_.role != MirrorRole::kPrimary) {
+    if (core_.secondary.copy_kind() == CopyKind::kNone) return;
+    report_.copy = core_.secondary.copy_kind();
+    report_.copy_reason = "as the primary decided";
+    report_.copy_sent_bytes = 0;
+    return;
+  }
+  if (core_.copy.verifying() || core_.primary.copy_kind() == CopyKind::kNone) return;
+  report_.copy = core_.primary.copy_kind();
+  if (report_.copy_reason != core_.primary.copy_reason()) report_.copy_reason = core_.primary.copy_reason();
+  report_.copy_total_bytes = core_.copy.total_blocks() * kBlockBytes;
+  report_.copy_done_bytes = core_.copy.done_blocks() * kBlockBytes;
+  report_.copy_sent_bytes = core_.copy.sent_blocks() * kBlockBytes;
+  report_.copy_read_bytes = core_.copy.read_blocks() * kBlockBytes;
+}
+
+void ReportWatch::update() {
+  const Superblock& superblock = core_.journal.durable_superblock();
+  report_.role = core_.role;
+  report_.link = link_of(core_);
+  report_.incarnation = superblock.incarnation;
+  report_.permit = superblock.permit;
+  report_.generation = superblock.generation;
+  report_.consistent = core_.journal.superblock().consistent && superblock.consistent;
+  report_.exported = core_.exported;
+  report_.size_bytes = superblock.size_blocks * kBlockBytes;
+  const uint64_t compare = core_.copy.verifying() ? 0 : core_.copy.left_to_compare();
+  report_.dirty_bytes =
+      (core_.journal.dirty().blocks().count() + compare) * kBlockBytes;
+  fill_copy();
+  // Texts are built only where there is something to say.
+  report_.waiting = waiting();
+  const std::string text = problem();
+  if (text != report_.problem) report_.problem = text;
+
+  if (ever_told_ && report_ == told_) {
+    next_progress_ = kNever;
+    return;
+  }
+  const bool progress_alone = ever_told_ && same_but_progress(report_, told_);
+  if (progress_alone && core_.now() < last_told_ + kProgressInterval) {
+    next_progress_ = last_told_ + kProgressInterval;
+    return;
+  }
+  next_progress_ = kNever;
+  ever_told_ = true;
+  told_ = report_;
+  last_told_ = core_.now();
+  core_.operations.emit(Reported{report_});
+}
+
+}  // namespace baton::mirror

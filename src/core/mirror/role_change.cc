@@ -1,0 +1,203 @@
+// See role_change.h.
+#include "src/core/mirror/role_change.h"
+
+#include "src/base/planted.h"
+#include "src/core/mirror/copy_core.h"
+#include "src/core/mirror/generations.h"
+
+namespace baton::mirror {
+
+// ---- Promotion ----
+
+std::string RoleChange::refusal(Permit permit) const {
+  const Superblock& superblock = core_.journal.superblock();
+  if (stopping_ || stop_wanted_) return "the mirror's daemon is ending";
+  if (!core_.committed_known || core_.committed.permit != permit || core_.committed.holder != core_.settings.self) {
+    return "the committed record does not give this permit to this server (any more)";
+  }
+  if (permit <= superblock.permit) return "the permit is not newer than one that was used already";
+  if (!superblock.consistent) {
+    return "this copy is the target of an unfinished copy and not consistent. Start the server that has the data";
+  }
+  // SAFETY: S4 a copy that restarted uncleanly may lack acknowledged writes.
+  const auto me = core_.committed.in_sync.find(core_.settings.self);
+  const bool listed = me != core_.committed.in_sync.end() && me->second == superblock.incarnation;
+  if (!listed && !planted(Plant::kUncleanCopyPromoted)) {
+    return "this copy is not in the in-sync set with its present incarnation: it may lack acknowledged writes";
+  }
+  return {};
+}
+
+void RoleChange::refuse(const std::string& reason) {
+  core_.note("request refused: " + reason);
+  core_.operations.emit(RoleRefused{reason});
+}
+
+void RoleChange::promote(Permit permit) {
+  if (core_.role == MirrorRole::kPrimary) {
+    if (permit == core_.permit() && !demoting_) return core_.operations.emit(Promoted{permit});
+    return refuse("this copy is primary under another permit, or is just being handed over");
+  }
+  if (promoting_ && *promoting_ == permit) return;
+  const std::string reason = refusal(permit);
+  if (!reason.empty()) return refuse(reason);
+  promoting_ = permit;
+  promotion_saving_ = false;
+  core_.drop_link("this copy becomes primary");
+  core_.again = true;
+}
+
+void RoleChange::state_changed() {
+  if (!promoting_ || core_.committed.permit <= *promoting_) return;
+  promoting_.reset();
+  refuse("a newer permit was given meanwhile");
+}
+
+void RoleChange::advance_promotion() {
+  if (!promoting_) return;
+  Superblock& superblock = core_.journal.superblock();
+  if (!promotion_saving_) {
+    // SAFETY: O2 what an older primary had sent is on its way to the disk no more.
+    if (!core_.disk_drained()) return;
+    const std::string reason = refusal(*promoting_);
+    if (!reason.empty()) {
+      promoting_.reset();
+      return refuse(reason);
+    }
+    superblock.permit = *promoting_;
+    superblock.was_primary = true;
+    fresh_ = superblock.generation.counter == 0;
+    if (fresh_) take_new_generation(superblock, core_.random());
+    promotion_saved_ = core_.journal.save();
+    promotion_saving_ = true;
+  }
+  // SAFETY: P1 the permit is on disk before any I/O under it.
+  if (!core_.journal.saved(promotion_saved_) && !planted(Plant::kPermitNotPersisted)) return;
+  const Permit permit = *promoting_;
+  promoting_.reset();
+  core_.role = MirrorRole::kPrimary;
+  core_.exported = true;
+  core_.operations.emit(Promoted{permit});
+  core_.primary.enter(fresh_);
+}
+
+// ---- Hand-over ----
+
+void RoleChange::demote() {
+  if (demoting_) return;
+  if (promoting_) {
+    promoting_.reset();
+    core_.journal.superblock().was_primary = false;
+    core_.journal.save();
+  }
+  if (core_.role == MirrorRole::kSecondary) return core_.operations.emit(Demoted{});
+  if (!core_.writes.idle()) {
+    return refuse("requests are still under way: close the export first");
+  }
+  demoting_ = true;
+  demotion_saving_ = false;
+  core_.exported = false;
+  if (core_.primary.standing() == Standing::kCopying) core_.drop_link("this copy is handed over");
+  if (core_.copy.verifying()) core_.copy.stop("this copy is handed over");
+  demotion_round_ = core_.writes.flushes().request();
+}
+
+void RoleChange::advance_demotion() {
+  if (!demoting_) return;
+  Journal& journal = core_.journal;
+  if (!demotion_saving_) {
+    if (!core_.writes.flushes().ended(demotion_round_)) return;
+    // A copy run that began meanwhile is left to the next primary.
+    if (core_.primary.standing() == Standing::kCopying) core_.drop_link("this copy is handed over");
+    journal.empty_log();
+    if (!journal.activity().recency().empty() || !journal.log_and_bitmap_durable()) return;
+    journal.superblock().was_primary = false;
+    demotion_saved_ = journal.save();
+    demotion_saving_ = true;
+  }
+  if (!journal.saved(demotion_saved_)) return;
+  demoting_ = false;
+  core_.role = MirrorRole::kSecondary;
+  core_.primary.leave();
+  core_.drop_link("this copy was handed over");
+  core_.writes.fail_all();  // nobody: resets locks and rounds
+  journal.become_suspects();
+  core_.operations.emit(Demoted{});
+  if (stop_wanted_) stop();
+}
+
+void RoleChange::stepped_down() {
+  if (!demoting_) return;
+  demoting_ = false;
+  core_.operations.emit(Demoted{});
+  if (stop_wanted_) stop();
+}
+
+void RoleChange::abort(const std::string& reason) {
+  if (promoting_) {
+    promoting_.reset();
+    core_.journal.superblock().was_primary = false;
+    core_.journal.save();
+  }
+  core_.exported = false;  // the one who asks closes the export
+  core_.step_down(reason);
+  core_.operations.emit(Demoted{});
+}
+
+// ---- The end in order ----
+
+void RoleChange::stop() {
+  if (stopping_) return;
+  if (core_.role == MirrorRole::kPrimary) {
+    stop_wanted_ = true;
+    demote();
+    if (!demoting_) stop_wanted_ = false;
+    return;
+  }
+  if (promoting_) {
+    promoting_.reset();
+    refuse("the mirror's daemon is ending");
+  }
+  stopping_ = true;
+  core_.drop_link("the mirror's daemon is ending");
+  core_.again = true;
+}
+
+void RoleChange::operation_done(uint64_t, bool ok) {
+  if (!stopping_ || stop_step_ != StopStep::kFlush) return;
+  if (!ok) {
+    core_.note("the disk failed to flush: this copy ends as after a crash");
+    stop_step_ = StopStep::kDone;
+    core_.operations.emit(Stopped{});
+    return;
+  }
+  core_.journal.dirty().want_all();
+  stop_step_ = StopStep::kJournal;
+}
+
+void RoleChange::advance_stop() {
+  if (!stopping_) return;
+  Journal& journal = core_.journal;
+  if (stop_step_ == StopStep::kDrain && core_.disk_drained()) {
+    stop_step_ = StopStep::kFlush;
+    core_.operations.emit(LocalFlush{core_.operations.begin(Purpose::kStopFlush, 0)});
+  }
+  if (stop_step_ == StopStep::kJournal && journal.log_and_bitmap_durable()) {
+    // SAFETY: S4 clean means: all that this copy was sent is durable on it.
+    journal.superblock().clean = true;
+    stop_saved_ = journal.save();
+    stop_step_ = StopStep::kSave;
+  }
+  if (stop_step_ == StopStep::kSave && journal.saved(stop_saved_)) {
+    stop_step_ = StopStep::kDone;
+    core_.operations.emit(Stopped{});
+  }
+}
+
+void RoleChange::advance() {
+  advance_promotion();
+  advance_demotion();
+  advance_stop();
+}
+
+}  // namespace baton::mirror

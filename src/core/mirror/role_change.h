@@ -1,0 +1,52 @@
+// RoleChange: promotion, hand-over and the end in order: each a few durable steps that may take a while.
+// docs/protocol.md, P1, P3, S4, O2, O4, "Promotion".
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "src/core/mirror/operations.h"
+
+namespace baton::mirror {
+
+struct CopyCore;
+
+class RoleChange {
+ public:
+  explicit RoleChange(CopyCore& core) : core_(core) {}
+
+  void promote(Permit permit);
+  void demote();
+  void abort(const std::string& reason);
+  void stop();
+  void operation_done(uint64_t subject, bool ok);
+  void state_changed();
+  /// CopyCore::step_down: a hand-over under way has nothing left to hand over.
+  void stepped_down();
+  void advance();
+
+  bool stopping() const { return stopping_; }
+
+ private:
+  std::string refusal(Permit permit) const;
+  void refuse(const std::string& reason);
+  void advance_promotion();
+  void advance_demotion();
+  void advance_stop();
+
+  CopyCore& core_;
+  std::optional<Permit> promoting_;
+  bool promotion_saving_ = false;
+  uint64_t promotion_saved_ = 0;
+  bool fresh_ = false;              // the promotion made the mirror's first generation
+  bool demoting_ = false;
+  uint64_t demotion_round_ = 0;
+  bool demotion_saving_ = false;
+  uint64_t demotion_saved_ = 0;
+  bool stop_wanted_ = false;        // after the demotion
+  bool stopping_ = false;
+  enum class StopStep { kDrain, kFlush, kJournal, kSave, kDone } stop_step_ = StopStep::kDrain;
+  uint64_t stop_saved_ = 0;
+};
+
+}  // namespace baton::mirror
