@@ -18,7 +18,9 @@ namespace baton::sim {
 struct BusSettings {
   Duration token = 500ms;
   Duration consensus = 600ms;
-  bool eager = false;  // rings re-form at once after a fault, often sooner than leases end
+  // Now and then a ring forms much sooner than by time-outs, also before leases have ended.
+  double quick_chance = 0.25;
+  Duration quick_at_most = 1100ms;
 };
 
 /// What a server's engine gives its batond.

@@ -45,7 +45,7 @@ void Bus::engine_paused(ServerId server, bool paused) {
 void Bus::reform_later() {
   const Duration usual = settings_.token + settings_.consensus;
   Duration delay = random_.between(usual * 8 / 10, usual * 13 / 10);
-  if (settings_.eager || random_.chance(0.25)) delay = random_.between(2ms, usual);
+  if (random_.chance(settings_.quick_chance)) delay = random_.between(1ms, settings_.quick_at_most);
   world_.after(delay, [this] { reform(); });
 }
 

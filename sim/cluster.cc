@@ -44,10 +44,14 @@ Cluster::Cluster(World& world, const Weather& weather) : world_(world), random_(
   if (!parsed) throw Violation("simulation", parsed.error().message);
   settings_.configuration = *parsed;
   settings_.crash_chance = weather.crash_chance;
+  settings_.persist_at_most = weather.persist_at_most;
   settings_.freeze_limit = 5s;
   ids_ = settings_.configuration.voters();
   const auto& timing = settings_.configuration.timing;
-  bus_ = std::make_unique<Bus>(world, BusSettings{timing.token, timing.consensus, weather.eager_rings}, ids_,
+  BusSettings bus{timing.token, timing.consensus};
+  if (weather.eager_rings || weather.flutter) bus.quick_chance = 1;
+  if (weather.flutter) bus.quick_at_most = 12ms;
+  bus_ = std::make_unique<Bus>(world, bus, ids_,
                                [this](ServerId to, const node::Event& event) { servers_.at(to)->feed(event); });
   for (const ServerId id : ids_) servers_[id] = std::make_unique<Server>(world, *bus_, settings_, id, *this);
   checkers_ = std::make_unique<Checkers>(world, settings_, servers_);

@@ -21,6 +21,8 @@ struct Weather {
   Duration quiet_at_most = 2s;   // between two faults
   double crash_chance = 0;       // after each action
   bool eager_rings = false;
+  Duration persist_at_most = 4ms;
+  bool flutter = false;          // the network changes as fast as epochs are opened
   uint32_t voters = 3;
   std::string name;
 };
@@ -56,6 +58,7 @@ class Cluster : public Server::Observer {
   void power_fault(Server& server);
   void pause_fault(Server& server);
   void network_fault();
+  void flutter();
   void disk_fault(Server& server);
   void wish();
   void heal_everything();

@@ -9,7 +9,7 @@ Weather make_weather(Random& random) {
   Weather weather;
   weather.voters = random.chance(0.2) ? 5 : 3;
   weather.eager_rings = random.chance(0.35);
-  switch (random.below(5)) {
+  switch (random.below(6)) {
     case 0:
       weather.name = "single faults";
       weather.quiet_at_most = 8s;
@@ -30,6 +30,14 @@ Weather make_weather(Random& random) {
       weather.crash_chance = 0.02;
       weather.lasts = 12s;
       break;
+    case 4:
+      weather.name = "flutter";
+      weather.flutter = true;
+      weather.persist_at_most = random.chance(0.3) ? 4ms : 25ms;
+      weather.quiet_at_most = 30ms;
+      weather.crash_chance = random.chance(0.5) ? 0.01 : 0;
+      weather.lasts = 4s;
+      break;
     default:
       weather.name = "changing weather";
       break;
@@ -41,6 +49,7 @@ Weather make_weather(Random& random) {
 void Cluster::fault() {
   Server& server = some_server();
   if (!server.powered() && random_.chance(0.6)) return server.power_on();
+  if (weather_.flutter && random_.chance(0.8)) return flutter();
   switch (random_.below(12)) {
     case 0:
     case 1:
@@ -115,6 +124,31 @@ void Cluster::network_fault() {
   world_.after(lasts, [this, cuts] {
     for (const auto& [from, to] : cuts) bus_->set_reachable(from, to, true);
   });
+}
+
+/// Another one is left out, or somebody ends and is back at once.
+void Cluster::flutter() {
+  Server& server = some_server();
+  if (random_.chance(0.2)) {
+    if (random_.chance(0.5)) {
+      server.power_off();
+    } else {
+      server.kill_batond();
+    }
+    world_.after(random_.between(1ms, 40ms), [&server] {
+      server.power_on();
+      server.start_batond();
+    });
+    return;
+  }
+  bus_->heal();
+  if (random_.chance(0.2)) return;
+  for (const ServerId each : ids_) {
+    if (each == server.id()) continue;
+    bus_->set_reachable(each, server.id(), false);
+    bus_->set_reachable(server.id(), each, false);
+  }
+  world_.mark('n', server.id());
 }
 
 void Cluster::disk_fault(Server& server) {

@@ -144,6 +144,7 @@ class MirrorPair {
   bool network_up_ = true;
   bool chaos_ = true;
   bool client_paused_ = false;
+  bool client_stopped_ = false;     // at the end
   uint64_t next_request_ = 1;
   Permit newest_promoted_;
   int whole_set_crashed_ = -1;      // the next promotion of this one is by S5

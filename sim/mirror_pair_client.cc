@@ -17,7 +17,7 @@ void MirrorPair::client_round() {
     client_paused_ = true;
     after(random_.between(Duration(20ms), Duration(700ms)), [this] { client_paused_ = false; });
   }
-  if (client_paused_) {
+  if (client_paused_ || client_stopped_) {
     if (at_rest()) check_equal("connected and idle");
     return;
   }

@@ -139,11 +139,11 @@ void MirrorPair::check_healed() {
     run_next();
     // The client goes on until the copies are connected.
     const bool both = database_.committed().in_sync.size() == 2;
-    client_paused_ = both && now_ > end - kHealBound + Duration(3s);
+    client_stopped_ = both && now_ > end - kHealBound + Duration(3s);
   }
   if (!at_rest()) violated("no way back: the copies are not connected and at rest after the repair");
   check_equal("connected at the end");
-  client_paused_ = true;
+  client_stopped_ = true;
   run_until(now_ + kRest);
   if (!at_rest()) violated("the copies do not stay connected at rest");
   check_equal("connected at the end, at rest");

@@ -23,8 +23,11 @@ void MirrorPair::connect(int from) {
   for (const int index : {from, 1 - from}) {
     at(arrival(connection, index), [this, index, connection, boot = nodes_[index].boot] {
       Node& self = nodes_[index];
-      if (!self.copy || self.boot != boot || connections_.at(connection).cut) return;
-      if (connection < self.connection) return;
+      if (!self.copy || self.boot != boot || connection < self.connection) return;
+      if (connections_.at(connection).cut) {  // it never came to be
+        if (self.connection == connection) self.connection = 0;
+        return;
+      }
       self.connection = connection;
       feed(index, mirror::LinkUp{connection});
     });

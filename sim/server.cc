@@ -206,7 +206,7 @@ void Server::arm_tick() {
 
 void Server::persist(const database::Persist& persist) {
   disk_.begin(persist);
-  Duration takes = random_.between(200us, 4ms);
+  Duration takes = random_.between(200us, settings_.persist_at_most);
   if (random_.chance(0.03)) takes = random_.between(4ms, 80ms);
   if (disk_.slow) takes = random_.between(50ms, 600ms);
   world_.after(takes, while_batond([this, token = persist.token] {

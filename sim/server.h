@@ -19,6 +19,7 @@ struct ClusterSettings {
   std::string text;  // the cluster's TOML
   Configuration configuration;
   double crash_chance = 0;      // after an action, per action
+  Duration persist_at_most = 4ms;
   Duration freeze_limit = 10s;
 };
 

@@ -105,16 +105,17 @@ Error ApiClient::explain_no_answer(int curl_code, const std::string& detail, mil
               fmt::format("batond does not run here (there is no {}): {}", socket_path_, kHowToStart)};
     }
     if (access(socket_path_.c_str(), W_OK) != 0) {
-      return {ErrorCode::kFailed, fmt::format("{} cannot be used: {}; Baton is steered as root", socket_path_,
-                                              strerror(errno))};
+      return {ErrorCode::kFailed,
+              fmt::format("{} cannot be used: {}; Baton is steered as root", socket_path_, strerror(errno))};
     }
-    return {ErrorCode::kUnavailable, fmt::format("batond does not run here (nobody listens at {}): {}", socket_path_,
-                                                 kHowToStart)};
+    return {ErrorCode::kUnavailable,
+            fmt::format("batond does not run here (nobody listens at {}): {}", socket_path_, kHowToStart)};
   }
   if (curl_code == CURLE_OPERATION_TIMEDOUT) {
     return {ErrorCode::kTimeout, fmt::format("batond has not answered within {} s", deadline.count() / 1000.0)};
   }
-  return {ErrorCode::kUnavailable, fmt::format("the connection to batond at {} failed: {}", socket_path_, detail)};
+  return {ErrorCode::kUnavailable,
+          fmt::format("the connection to batond at {} failed: {}", socket_path_, detail)};
 }
 
 }  // namespace baton::cli

@@ -15,7 +15,8 @@ class ApiClient {
 
   /// `path` with its query. The deadline is for the whole call.
   Result<nlohmann::json> get(const std::string& path, milliseconds deadline = 30s) const;
-  Result<nlohmann::json> post(const std::string& path, const std::string& body, milliseconds deadline = 60s) const;
+  Result<nlohmann::json> post(const std::string& path, const std::string& body,
+                              milliseconds deadline = 60s) const;
 
   /// A name as part of a path or query.
   static std::string escape(const std::string& name);

@@ -1,5 +1,6 @@
-// `baton cluster create`: puts this server's identity, the cluster's configuration and its key in place, and marks its
-// database to be founded by batond's first start (the file "founding", docs/protocol.md, "A lost database").
+// `baton cluster create`: puts this server's identity, the cluster's configuration and its key in place, and
+// marks its database to be founded by batond's first start (the file "founding", docs/protocol.md, "A lost
+// database").
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
@@ -26,8 +27,8 @@ Status write_durably(const std::string& path, const std::string& text, mode_t mo
   std::string draft = path + ".new";
   int fd = open(draft.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
   if (fd < 0) return fail("cannot write {}: {}", draft, strerror(errno));
-  bool good = fchmod(fd, mode) == 0 && write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
-              fsync(fd) == 0;
+  bool good = fchmod(fd, mode) == 0 &&
+              write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && fsync(fd) == 0;
   int error_number = errno;
   close(fd);
   if (good && rename(draft.c_str(), path.c_str()) == 0) {
@@ -60,7 +61,8 @@ bool is_key(const std::string& text) {
 
 Result<std::string> make_key() {
   unsigned char bytes[kKeyBytes];
-  if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes) return fail("cannot get random bytes: {}", strerror(errno));
+  if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes)
+    return fail("cannot get random bytes: {}", strerror(errno));
   std::string key;
   for (unsigned char byte : bytes) key += fmt::format("{:02x}", byte);
   return key;
@@ -68,7 +70,8 @@ Result<std::string> make_key() {
 
 /// The given key, the one in place, or a new one.
 Result<std::string> choose_key(const CreateOptions& options, bool& made) {
-  std::string path = options.key_file.empty() ? options.configuration_directory + "/cluster.key" : options.key_file;
+  std::string path =
+      options.key_file.empty() ? options.configuration_directory + "/cluster.key" : options.key_file;
   std::error_code ignored;
   if (options.key_file.empty() && !std::filesystem::exists(path, ignored)) {
     made = true;
@@ -78,8 +81,10 @@ Result<std::string> choose_key(const CreateOptions& options, bool& made) {
   if (!text) return text;
   std::string key = trimmed(*text);
   if (!is_key(key)) {
-    return fail_as(ErrorCode::kInvalid, "{} is no cluster key: {} bytes as hexadecimal digits are expected; copy "
-                   "/etc/baton/cluster.key from another server of the cluster", path, kKeyBytes);
+    return fail_as(ErrorCode::kInvalid,
+                   "{} is no cluster key: {} bytes as hexadecimal digits are expected; copy "
+                   "/etc/baton/cluster.key from another server of the cluster",
+                   path, kKeyBytes);
   }
   return key;
 }
@@ -102,7 +107,8 @@ Result<std::optional<uint64_t>> store_size(const std::string& path) {
   return std::optional<uint64_t>(bytes);
 }
 
-/// What is wrong with a mirror's store here, or nothing. A store below Baton's own directory gets its directory made.
+/// What is wrong with a mirror's store here, or nothing. A store below Baton's own directory gets its directory
+/// made.
 std::string check_store(const MirrorConfiguration& mirror, const CreateOptions& options) {
   auto size = store_size(mirror.store);
   if (!size) return size.error().message;
@@ -113,21 +119,27 @@ std::string check_store(const MirrorConfiguration& mirror, const CreateOptions& 
   }
   std::filesystem::path directory = std::filesystem::path(mirror.store).parent_path();
   std::error_code error;
-  if (mirror.store.starts_with(options.state_directory + "/")) std::filesystem::create_directories(directory, error);
+  if (mirror.store.starts_with(options.state_directory + "/"))
+    std::filesystem::create_directories(directory, error);
   if (std::filesystem::is_directory(directory, error)) return "";
-  return fmt::format("{} cannot be made, there is no directory {}: create it", mirror.store, directory.string());
+  return fmt::format("{} cannot be made, there is no directory {}: create it", mirror.store,
+                     directory.string());
 }
 
-/// Reads the configuration and looks at this server's stores. All problems bear the file's name and their places.
-Result<Configuration> read_for_server(const std::string& text, const std::string& file, const CreateOptions& options) {
+/// Reads the configuration and looks at this server's stores. All problems bear the file's name and their
+/// places.
+Result<Configuration> read_for_server(const std::string& text, const std::string& file,
+                                      const CreateOptions& options) {
   CheckedConfiguration checked = read_configuration(text);
   if (!checked.ok()) return pass(parse_configuration(text, file));
   const Configuration& configuration = checked.configuration;
   const ServerConfiguration* self = configuration.server(options.server);
   if (!self) {
     std::string known;
-    for (const ServerConfiguration& server : configuration.servers) known += (known.empty() ? "" : ", ") + server.name;
-    return fail_as(ErrorCode::kInvalid, "{} has no server \"{}\": give --as one of {}", file, options.server, known);
+    for (const ServerConfiguration& server : configuration.servers)
+      known += (known.empty() ? "" : ", ") + server.name;
+    return fail_as(ErrorCode::kInvalid, "{} has no server \"{}\": give --as one of {}", file, options.server,
+                   known);
   }
   std::string problems;
   for (const GroupConfiguration& group : configuration.groups) {
@@ -136,7 +148,8 @@ Result<Configuration> read_for_server(const std::string& text, const std::string
       if (!runs_here || resource.kind != ResourceKind::kMirror) continue;
       std::string wrong = check_store(resource.mirror, options);
       if (wrong.empty()) continue;
-      SourcePosition position = checked.positions[fmt::format("group.{}.mirror.{}.size", group.name, resource.name)];
+      SourcePosition position =
+          checked.positions[fmt::format("group.{}.mirror.{}.size", group.name, resource.name)];
       ConfigurationProblem problem{position.line, position.column, wrong};
       problems += (problems.empty() ? "" : "\n") + describe(problem, file);
     }
@@ -165,10 +178,12 @@ Status put_in_place(const std::vector<IdentityFile>& files, bool founded, std::v
     std::optional<std::string> present = present_text(file.path);
     if (present == file.text) continue;
     if (founded && (!present || trimmed(*present) != trimmed(file.text))) {
-      return fail_as(ErrorCode::kConflict,
-                     "this server belongs to a cluster already, and {} differs: change the configuration of a running "
-                     "cluster with `baton apply FILE`; to make it one of another cluster, remove its old one's files "
-                     "from /etc/baton and /var/lib/baton first", file.path);
+      return fail_as(
+          ErrorCode::kConflict,
+          "this server belongs to a cluster already, and {} differs: change the configuration of a running "
+          "cluster with `baton apply FILE`; to make it one of another cluster, remove its old one's files "
+          "from /etc/baton and /var/lib/baton first",
+          file.path);
     }
     if (auto done = write_durably(file.path, file.text, file.mode); !done) return done;
     written.push_back(file.path);
@@ -185,8 +200,10 @@ void report(const Context& context, const std::string& cluster, const std::strin
     return;
   }
   for (const std::string& path : written) print("wrote " + path + "\n");
-  print(fmt::format("{} is a server of cluster {}{}\n", server, cluster, written.empty() ? " already" : "; start batond"));
-  if (!new_key.empty()) print(fmt::format("copy {} to the other servers, and give it there with --key\n", new_key));
+  print(fmt::format("{} is a server of cluster {}{}\n", server, cluster,
+                    written.empty() ? " already" : "; start batond"));
+  if (!new_key.empty())
+    print(fmt::format("copy {} to the other servers, and give it there with --key\n", new_key));
 }
 
 }  // namespace
@@ -204,14 +221,15 @@ Status create_cluster(const Context& context, const CreateOptions& options) {
   if (!key) return pass(key);
   if (auto made = make_directory(etc, 0755); !made) return made;
   std::error_code ignored;
-  // SAFETY: docs/protocol.md, "A lost database". A server that was made one of the cluster and has no database now has
-  // lost it: founded anew it would count although it has forgotten what it promised.
+  // SAFETY: docs/protocol.md, "A lost database". A server that was made one of the cluster and has no database
+  // now has lost it: founded anew it would count although it has forgotten what it promised.
   bool founded = std::filesystem::exists(options.state_directory + "/database.sqlite", ignored) ||
                  (std::filesystem::exists(etc + "/server", ignored) &&
                   !std::filesystem::exists(options.state_directory + "/founding", ignored));
   std::string name = configuration->server(options.server)->name;
   // The server's name comes last: whoever starts batond when the files are there finds all of them.
-  std::vector<IdentityFile> files = {{etc + "/cluster.key", *key + "\n", 0600}, {etc + "/cluster.toml", *text, 0644}};
+  std::vector<IdentityFile> files = {{etc + "/cluster.key", *key + "\n", 0600},
+                                     {etc + "/cluster.toml", *text, 0644}};
   if (!founded) files.push_back({options.state_directory + "/founding", name + "\n", 0644});
   files.push_back({etc + "/server", name + "\n", 0644});
   std::vector<std::string> written;

@@ -71,8 +71,10 @@ class CommandLine {
                            [this](const Context& context) { return create_cluster(context, create_); });
     create->add_option("FILE", create_.file, "the cluster's TOML file (default: /etc/baton/cluster.toml)");
     create->add_option("--as", create_.server, "this server's name in it")->required();
-    create->add_option("--key", create_.key_file, "the cluster's key, from the first server (default: the one in place, or a new one)");
-    create->add_option("--etc", create_.configuration_directory, "where cluster.toml, cluster.key and server are kept");
+    create->add_option("--key", create_.key_file,
+                       "the cluster's key, from the first server (default: the one in place, or a new one)");
+    create->add_option("--etc", create_.configuration_directory,
+                       "where cluster.toml, cluster.key and server are kept");
     create->add_option("--state", create_.state_directory, "where batond keeps its databases");
     CLI::App* status = add(family, "status", "the same as `baton status`",
                            [this](const Context& context) { return show_status(context, watch_); });
@@ -87,7 +89,8 @@ class CommandLine {
                           [this](const Context& context) { return apply_configuration(context, file_); });
     apply->add_option("FILE", file_, "a TOML file")->required();
     CLI::App* family = add_family("config", "look at configurations");
-    add(family, "show", "the cluster's configuration", [](const Context& context) { return show_configuration(context); });
+    add(family, "show", "the cluster's configuration",
+        [](const Context& context) { return show_configuration(context); });
     CLI::App* check = add(family, "check", "find what is wrong in a file",
                           [this](const Context& context) { return check_configuration_file(context, file_); });
     check->add_option("FILE", file_, "a TOML file")->required();
@@ -109,19 +112,22 @@ class CommandLine {
     sub->add_option("NAME", group_.group, "the group")->required();
     if (std::string(verb) != "stop") sub->add_option("SERVER", group_.server, "where to");
     sub->add_option_function<std::string>(
-           "--timeout", [this](const std::string& text) { group_.timeout = read_timeout(text); },
-           "how long to wait: \"30 s\", \"5 min\" (default: 3 min)");
-    sub->add_flag_callback("--no-wait", [this] { group_.wait = false; }, "do not wait until it is done");
+        "--timeout", [this](const std::string& text) { group_.timeout = read_timeout(text); },
+        "how long to wait: \"30 s\", \"5 min\" (default: 3 min)");
+    sub->add_flag_callback(
+        "--no-wait", [this] { group_.wait = false; }, "do not wait until it is done");
   }
 
   void add_mirror() {
     CLI::App* family = add_family("mirror", "look at mirrors");
-    add(family, "list", "the mirrors and their copies", [](const Context& context) { return list_mirrors(context); });
+    add(family, "list", "the mirrors and their copies",
+        [](const Context& context) { return list_mirrors(context); });
     CLI::App* status = add(family, "status", "every figure of the mirrors, or of one",
                            [this](const Context& context) { return show_mirror(context, mirror_); });
     status->add_option("NAME", mirror_, "the mirror: GROUP.NAME");
-    CLI::App* verify = add(family, "verify", "compare both copies of a mirror",
-                           [this](const Context& context) { return verify_mirror(context, mirror_, verify_timeout_); });
+    CLI::App* verify = add(family, "verify", "compare both copies of a mirror", [this](const Context& context) {
+      return verify_mirror(context, mirror_, verify_timeout_);
+    });
     verify->add_option("NAME", mirror_, "the mirror: GROUP.NAME")->required();
     verify->add_option_function<std::string>(
         "--timeout", [this](const std::string& text) { verify_timeout_ = read_timeout(text); },
@@ -135,14 +141,16 @@ class CommandLine {
     CLI::App* events = add(&app_, "events", "what has happened",
                            [this](const Context& context) { return show_events(context, follow_, limit_); });
     events->add_flag("-f,--follow", follow_, "go on with each new event until interrupted");
-    events->add_option("-n,--limit", limit_, "how many of the latest (default: 50)")->check(CLI::Range(1, 10000));
+    events->add_option("-n,--limit", limit_, "how many of the latest (default: 50)")
+        ->check(CLI::Range(1, 10000));
   }
 
   /// A duration with its unit; a bare number counts seconds.
   static milliseconds read_timeout(const std::string& text) {
     auto duration = parse_duration(text);
     if (!duration) duration = parse_duration(text + " s");
-    if (!duration) throw CLI::ValidationError("--timeout", "\"" + text + "\" is no duration: write for instance 30s");
+    if (!duration)
+      throw CLI::ValidationError("--timeout", "\"" + text + "\" is no duration: write for instance 30s");
     return *duration;
   }
 

@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdlib>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 #include "src/cli/commands.h"
@@ -20,7 +20,9 @@ void print(const std::string& text) {
 
 void print_json(const json& value) { print(value.dump(2, ' ', false, json::error_handler_t::replace) + "\n"); }
 
-void print_json_line(const json& value) { print(value.dump(-1, ' ', false, json::error_handler_t::replace) + "\n"); }
+void print_json_line(const json& value) {
+  print(value.dump(-1, ' ', false, json::error_handler_t::replace) + "\n");
+}
 
 Result<json> find_named(const json& status, const char* list, const std::string& name) {
   std::vector<std::string> known;
@@ -36,8 +38,9 @@ Result<json> find_named(const json& status, const char* list, const std::string&
   }
   if (without_group.size() == 1) return *without_group.front();
   std::string kind = std::string(list).substr(0, std::strlen(list) - 1);
-  return fail_as(ErrorCode::kNotFound, "there is no {} \"{}\": {}", kind, name,
-                 known.empty() ? "the configuration has none" : fmt::format("known are {}", fmt::join(known, ", ")));
+  return fail_as(
+      ErrorCode::kNotFound, "there is no {} \"{}\": {}", kind, name,
+      known.empty() ? "the configuration has none" : fmt::format("known are {}", fmt::join(known, ", ")));
 }
 
 Result<std::string> read_whole_file(const std::string& path) {

@@ -1,5 +1,5 @@
-// What `baton COMMAND` does, a function for each. They print their result and return an error for main to print.
-// One thread.
+// What `baton COMMAND` does, a function for each. They print their result and return an error for main to
+// print. One thread.
 #pragma once
 
 #include <optional>
@@ -56,8 +56,8 @@ void print_json(const json& value);
 /// One line of JSON, for streams.
 void print_json_line(const json& value);
 
-/// The member of `list` ("groups", "mirrors") with that name, without regard to case; an error that lists the known
-/// ones if there is none. A mirror may be named without its group if that is not ambiguous.
+/// The member of `list` ("groups", "mirrors") with that name, without regard to case; an error that lists the
+/// known ones if there is none. A mirror may be named without its group if that is not ambiguous.
 Result<json> find_named(const json& status, const char* list, const std::string& name);
 
 /// A whole file; the error names it and says why.

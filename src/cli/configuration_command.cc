@@ -39,7 +39,8 @@ Status show_steps(const Context& context) {
   }
   for (const json& step : list_of(*plan, "steps")) {
     std::string server = text_of(step, "server");
-    print(fmt::format("{}: {}{}\n", text_of(step, "group"), text_of(step, "action"), server.empty() ? "" : " (" + server + ")"));
+    print(fmt::format("{}: {}{}\n", text_of(step, "group"), text_of(step, "action"),
+                      server.empty() ? "" : " (" + server + ")"));
     print(wrap_text(text_of(step, "reason"), 2));
   }
   const json& waiting = object_of(*plan, "waiting");

@@ -9,7 +9,8 @@ namespace {
 constexpr milliseconds kFollowWait{25000};
 
 std::string format_took(int64_t took_us) {
-  return took_us >= 10'000'000 ? fmt::format("{:.1f} s", took_us / 1e6) : fmt::format("{:.1f} ms", took_us / 1e3);
+  return took_us >= 10'000'000 ? fmt::format("{:.1f} s", took_us / 1e6)
+                               : fmt::format("{:.1f} ms", took_us / 1e3);
 }
 
 std::string format_transition(const json& transition, const Painter& painter) {
@@ -24,7 +25,9 @@ std::string format_transition(const json& transition, const Painter& painter) {
   std::vector<std::vector<Cell>> rows;
   for (const json& step : list_of(transition, "steps")) {
     std::string outcome = text_of(step, "outcome");
-    rows.push_back({{text_of(step, "action")}, {text_of(step, "resource")}, {format_took(number_of(step, "took_us"))},
+    rows.push_back({{text_of(step, "action")},
+                    {text_of(step, "resource")},
+                    {format_took(number_of(step, "took_us"))},
                     {outcome, outcome == "ok" ? Colour::kGreen : Colour::kRed}});
   }
   return text + format_table(rows, painter, 4);
@@ -33,8 +36,9 @@ std::string format_transition(const json& transition, const Painter& painter) {
 std::string format_event(const json& event, const Painter& painter) {
   std::string kind = text_of(event, "kind");
   Colour colour = kind == "problem" ? Colour::kRed : kind == "transition" ? Colour::kGreen : Colour::kNone;
-  std::string line = fmt::format("{}  {}  {}", painter.paint(format_time(number_of(event, "time_ms")), Colour::kFaint),
-                                 text_of(event, "server"), painter.paint(kind, colour));
+  std::string line =
+      fmt::format("{}  {}  {}", painter.paint(format_time(number_of(event, "time_ms")), Colour::kFaint),
+                  text_of(event, "server"), painter.paint(kind, colour));
   std::string group = text_of(event, "group");
   if (!group.empty()) line += "  " + group;
   line += ": " + text_of(event, "text");
@@ -56,8 +60,9 @@ void print_events(const Context& context, const json& events) {
 
 Status follow_events(const Context& context, int64_t last) {
   while (true) {
-    auto answer = context.api.get(fmt::format("/v1/events?after={}&limit=1000&timeout_ms={}", last, kFollowWait.count()),
-                                  kFollowWait + 10s);
+    auto answer =
+        context.api.get(fmt::format("/v1/events?after={}&limit=1000&timeout_ms={}", last, kFollowWait.count()),
+                        kFollowWait + 10s);
     if (!answer) {
       fmt::print(stderr, "baton: {}; trying again\n", answer.error().message);
       std::this_thread::sleep_for(1s);

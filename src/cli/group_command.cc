@@ -20,7 +20,10 @@ enum class Outcome { kPending, kReached, kFailed };
 class WishWatcher {
  public:
   WishWatcher(const Context& context, const GroupOptions& options, const json& before)
-      : context_(context), options_(options), name_(text_of(before, "name")), owner_before_(text_of(before, "owner")),
+      : context_(context),
+        options_(options),
+        name_(text_of(before, "name")),
+        owner_before_(text_of(before, "owner")),
         begin_(Clock::now()) {}
 
   Status run(int64_t version) {
@@ -31,8 +34,8 @@ class WishWatcher {
       milliseconds left = std::chrono::duration_cast<milliseconds>(end - Clock::now());
       if (left <= 0ms) return give_up();
       milliseconds wait = std::min(left, kPoll);
-      std::string query = cursor.empty() ? "" : fmt::format("?after={}&timeout_ms={}", ApiClient::escape(cursor),
-                                                            wait.count());
+      std::string query =
+          cursor.empty() ? "" : fmt::format("?after={}&timeout_ms={}", ApiClient::escape(cursor), wait.count());
       auto status = context_.api.get("/v1/status" + query, wait + 5s);
       if (!status) {
         // batond may be restarting; the wish is committed and goes on without it.
@@ -83,10 +86,13 @@ class WishWatcher {
     bool wanted = flag_of(group_, "wanted");
     bool newer = number_of(group_, "version") > version_;
     if (options_.verb == "stop") {
-      if (wanted && newer) return failed(fmt::format("somebody started group {} meanwhile: {}", name_, describe_group(group_)));
-      return (phase() == "stopped" || phase() == "failed") && owner().empty() ? Outcome::kReached : Outcome::kPending;
+      if (wanted && newer)
+        return failed(fmt::format("somebody started group {} meanwhile: {}", name_, describe_group(group_)));
+      return (phase() == "stopped" || phase() == "failed") && owner().empty() ? Outcome::kReached
+                                                                              : Outcome::kPending;
     }
-    if (!wanted && newer) return failed(fmt::format("somebody stopped group {} meanwhile: {}", name_, text_of(group_, "reason")));
+    if (!wanted && newer)
+      return failed(fmt::format("somebody stopped group {} meanwhile: {}", name_, text_of(group_, "reason")));
     if (phase() == "started") {
       if (is_where_wanted()) return Outcome::kReached;
       if (newer && text_of(group_, "target").empty()) {
@@ -102,7 +108,8 @@ class WishWatcher {
   std::string explain_refusals() const {
     std::string text;
     for (const json& refusal : list_of(group_, "refused")) {
-      text += fmt::format("{}failed on {}: {}", text.empty() ? "" : "; ", text_of(refusal, "server"), text_of(refusal, "reason"));
+      text += fmt::format("{}failed on {}: {}", text.empty() ? "" : "; ", text_of(refusal, "server"),
+                          text_of(refusal, "reason"));
     }
     return text.empty() ? text_of(group_, "reason") : text;
   }
@@ -118,11 +125,14 @@ class WishWatcher {
 
   Status report() const {
     if (context_.json) {
-      print_json({{"group", name_}, {"phase", phase()}, {"owner", owner()}, {"version", number_of(group_, "version")},
+      print_json({{"group", name_},
+                  {"phase", phase()},
+                  {"owner", owner()},
+                  {"version", number_of(group_, "version")},
                   {"took_ms", elapsed_ms()}});
     } else {
-      print(fmt::format("group {} is {}{} (after {:.1f} s)\n", name_, phase(), owner().empty() ? "" : " on " + owner(),
-                        elapsed_ms() / 1000.0));
+      print(fmt::format("group {} is {}{} (after {:.1f} s)\n", name_, phase(),
+                        owner().empty() ? "" : " on " + owner(), elapsed_ms() / 1000.0));
     }
     return {};
   }
@@ -132,9 +142,11 @@ class WishWatcher {
     if (!options_.server.empty()) wish += " on " + options_.server;
     std::string standing = group_.is_null() ? "its state is not known" : "it is " + describe_group(group_);
     if (!last_error_.empty()) standing += "; " + last_error_;
-    return fail_as(ErrorCode::kTimeout,
-                   "group {} is not {} after {:.1f} s: {}\nThe wish stays; watch it with `baton status --watch`, see why "
-                   "with `baton explain {}`", name_, wish, options_.timeout.count() / 1000.0, standing, name_);
+    return fail_as(
+        ErrorCode::kTimeout,
+        "group {} is not {} after {:.1f} s: {}\nThe wish stays; watch it with `baton status --watch`, see why "
+        "with `baton explain {}`",
+        name_, wish, options_.timeout.count() / 1000.0, standing, name_);
   }
 
   const Context& context_;
@@ -164,7 +176,8 @@ Status change_group(const Context& context, const GroupOptions& options) {
   }
   std::string name = text_of(*group, "name");
   WishWatcher watcher(context, options, *group);
-  auto wished = context.api.post(fmt::format("/v1/groups/{}/{}", ApiClient::escape(name), options.verb), body.dump());
+  auto wished =
+      context.api.post(fmt::format("/v1/groups/{}/{}", ApiClient::escape(name), options.verb), body.dump());
   if (!wished) return pass(wished);
   if (options.wait) return watcher.run(number_of(*wished, "version"));
   if (context.json) {

@@ -15,7 +15,9 @@ bool is_in_sync(const json& mirror, const std::string& server) {
   return false;
 }
 
-bool is_copying(const json& copy) { return text_of(copy, "link") == "copying" && bytes_of(copy, "copy_total_bytes") > 0; }
+bool is_copying(const json& copy) {
+  return text_of(copy, "link") == "copying" && bytes_of(copy, "copy_total_bytes") > 0;
+}
 
 Colour colour_of_link(const std::string& link) {
   if (link == "connected") return Colour::kGreen;
@@ -27,7 +29,8 @@ std::string format_progress(const json& copy) {
   return fmt::format("{}  {} copy, {} of {}, {} sent",
                      progress_bar(bytes_of(copy, "copy_done_bytes"), bytes_of(copy, "copy_total_bytes")),
                      text_of(copy, "copy"), short_size(bytes_of(copy, "copy_done_bytes")),
-                     short_size(bytes_of(copy, "copy_total_bytes")), short_size(bytes_of(copy, "copy_sent_bytes")));
+                     short_size(bytes_of(copy, "copy_total_bytes")),
+                     short_size(bytes_of(copy, "copy_sent_bytes")));
 }
 
 std::vector<Cell> copy_row(const json& mirror, const json& copy) {
@@ -89,19 +92,21 @@ std::string format_mirror_details(const json& mirror, const Painter& painter) {
     if (!flag_of(copy, "reported")) continue;
     const json& generation = object_of(copy, "generation");
     uint64_t random = generation.contains("random") && generation["random"].is_number_unsigned()
-                          ? generation["random"].get<uint64_t>() : 0;
-    text += fmt::format("  {}: incarnation {}, permit {}, generation {}-{:016x}{}\n", text_of(copy, "server"),
-                        number_of(copy, "incarnation"), number_of(copy, "permit"), number_of(generation, "counter"), random,
-                        flag_of(copy, "exported") ? ", exported" : "");
+                          ? generation["random"].get<uint64_t>()
+                          : 0;
+    text +=
+        fmt::format("  {}: incarnation {}, permit {}, generation {}-{:016x}{}\n", text_of(copy, "server"),
+                    number_of(copy, "incarnation"), number_of(copy, "permit"), number_of(generation, "counter"),
+                    random, flag_of(copy, "exported") ? ", exported" : "");
     std::string kind = text_of(copy, "copy");
     if (kind == "none" || kind.empty()) continue;
-    text += wrap_text(fmt::format("{} {} copy: {} of {}, {} sent, {} read{}", is_copying(copy) ? "running" : "last", kind,
-                                  short_size(bytes_of(copy, "copy_done_bytes")),
-                                  short_size(bytes_of(copy, "copy_total_bytes")),
-                                  short_size(bytes_of(copy, "copy_sent_bytes")),
-                                  short_size(bytes_of(copy, "copy_read_bytes")),
-                                  text_of(copy, "copy_reason").empty() ? "" : "; because " + text_of(copy, "copy_reason")),
-                      4);
+    text += wrap_text(
+        fmt::format(
+            "{} {} copy: {} of {}, {} sent, {} read{}", is_copying(copy) ? "running" : "last", kind,
+            short_size(bytes_of(copy, "copy_done_bytes")), short_size(bytes_of(copy, "copy_total_bytes")),
+            short_size(bytes_of(copy, "copy_sent_bytes")), short_size(bytes_of(copy, "copy_read_bytes")),
+            text_of(copy, "copy_reason").empty() ? "" : "; because " + text_of(copy, "copy_reason")),
+        4);
   }
   return text;
 }

@@ -17,8 +17,9 @@ Status watch_status(const Context& context) {
   std::string cursor;
   bool reached = false;
   while (true) {
-    std::string query = cursor.empty() ? "" : fmt::format("?after={}&timeout_ms={}", ApiClient::escape(cursor),
-                                                          kWatchWait.count());
+    std::string query =
+        cursor.empty() ? ""
+                       : fmt::format("?after={}&timeout_ms={}", ApiClient::escape(cursor), kWatchWait.count());
     auto status = context.api.get("/v1/status" + query, kWatchWait + 10s);
     if (!status) {
       if (!reached) return pass(status);
@@ -34,7 +35,8 @@ Status watch_status(const Context& context) {
     if (context.json) {
       print_json_line(*status);
     } else {
-      print((terminal ? "\033[H\033[2J" : "") + format_status(*status, context.painter) + (terminal ? "" : "\n"));
+      print((terminal ? "\033[H\033[2J" : "") + format_status(*status, context.painter) +
+            (terminal ? "" : "\n"));
     }
   }
 }
@@ -108,9 +110,12 @@ Status verify_mirror(const Context& context, const std::string& name, millisecon
   if (context.json) {
     print_json(*verified);
   } else {
-    print(fmt::format("{}: {} blocks compared, {} different\n", key, number_of(*verified, "blocks"), different));
+    print(
+        fmt::format("{}: {} blocks compared, {} different\n", key, number_of(*verified, "blocks"), different));
   }
-  if (different > 0) return fail("the copies of mirror {} differ in {} blocks; see `baton mirror status {}`", key, different, key);
+  if (different > 0)
+    return fail("the copies of mirror {} differ in {} blocks; see `baton mirror status {}`", key, different,
+                key);
   return {};
 }
 

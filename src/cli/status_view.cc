@@ -19,20 +19,23 @@ std::string format_cluster(const json& status, const Painter& painter) {
   std::string text = painter.paint("Cluster " + text_of(status, "cluster"), Colour::kBold);
   text += fmt::format("  seen from {}, configuration {}\n", text_of(status, "server"),
                       number_of(status, "configuration_version"));
-  text += "Database  " + painter.paint(serving ? "serving" : "not serving", colour_of(serving ? "serving" : "not serving"));
+  text += "Database  " +
+          painter.paint(serving ? "serving" : "not serving", colour_of(serving ? "serving" : "not serving"));
   std::string leader = text_of(database, "leader");
   text += leader.empty() ? "" : ", led by " + leader;
-  text += fmt::format(", epoch {}, {} entries\n", number_of(database, "epoch"), number_of(database, "committed"));
+  text +=
+      fmt::format(", epoch {}, {} entries\n", number_of(database, "epoch"), number_of(database, "committed"));
   std::string waiting = text_of(database, "waiting");
   if (!waiting.empty()) text += painter.paint(wrap_text("waits: " + waiting, 10), Colour::kYellow);
   if (database.contains("counting") && !flag_of(database, "counting")) {
-    text += painter.paint(wrap_text("its database was lost: it does not count until it has caught up", 10), Colour::kYellow);
+    text += painter.paint(wrap_text("its database was lost: it does not count until it has caught up", 10),
+                          Colour::kYellow);
   }
   const json& lease = object_of(status, "lease");
   text += "Lease     ";
-  text += flag_of(lease, "valid")
-              ? painter.paint("valid", Colour::kGreen) + fmt::format(", {} ms left", number_of(lease, "left_ms"))
-              : painter.paint("none: this server may hold no group", Colour::kRed);
+  text += flag_of(lease, "valid") ? painter.paint("valid", Colour::kGreen) +
+                                        fmt::format(", {} ms left", number_of(lease, "left_ms"))
+                                  : painter.paint("none: this server may hold no group", Colour::kRed);
   text += "\n";
   for (const std::string& problem : texts_of(status, "problems")) {
     text += painter.paint(wrap_text("Problem: " + problem, 0), Colour::kRed);
@@ -56,13 +59,19 @@ Cell links_cell(const json& server) {
 
 std::string format_servers(const json& status, const Painter& painter) {
   std::vector<std::vector<Cell>> rows;
-  rows.push_back({{"SERVER", Colour::kFaint}, {"ID", Colour::kFaint}, {"ROLE", Colour::kFaint}, {"STATE", Colour::kFaint},
+  rows.push_back({{"SERVER", Colour::kFaint},
+                  {"ID", Colour::kFaint},
+                  {"ROLE", Colour::kFaint},
+                  {"STATE", Colour::kFaint},
                   {"LINKS FROM HERE", Colour::kFaint}});
   for (const json& server : list_of(status, "servers")) {
     std::string state = text_of(server, "state");
     std::string name = text_of(server, "name") + (flag_of(server, "self") ? " *" : "");
-    rows.push_back({{name}, {fmt::format("{}", number_of(server, "id"))}, {text_of(server, "role")},
-                    {state, colour_of(state)}, links_cell(server)});
+    rows.push_back({{name},
+                    {fmt::format("{}", number_of(server, "id"))},
+                    {text_of(server, "role")},
+                    {state, colour_of(state)},
+                    links_cell(server)});
   }
   return format_table(rows, painter);
 }
@@ -71,7 +80,9 @@ std::string format_resources(const json& group, const Painter& painter) {
   std::vector<std::vector<Cell>> rows;
   for (const json& resource : list_of(group, "resources")) {
     std::string state = text_of(resource, "state");
-    rows.push_back({{text_of(resource, "name")}, {text_of(resource, "kind")}, {state, colour_of(state)},
+    rows.push_back({{text_of(resource, "name")},
+                    {text_of(resource, "kind")},
+                    {state, colour_of(state)},
                     {text_of(resource, "detail")}});
   }
   return format_table(rows, painter, 2);
@@ -90,7 +101,9 @@ std::string format_remarks(const json& group, const Painter& painter) {
     int64_t attempts = number_of(refusal, "attempts");
     std::string times = attempts == 1 ? "once" : fmt::format("{} times", attempts);
     text += painter.paint(wrap_text(fmt::format("failed {} on {}: {}", times, text_of(refusal, "server"),
-                                                text_of(refusal, "reason")), 2), Colour::kRed);
+                                                text_of(refusal, "reason")),
+                                    2),
+                          Colour::kRed);
   }
   return text;
 }
@@ -99,12 +112,16 @@ std::string format_remarks(const json& group, const Painter& painter) {
 
 std::string format_groups(const json& status, const Painter& painter, bool resources) {
   std::vector<std::vector<Cell>> rows;
-  rows.push_back({{"GROUP", Colour::kFaint}, {"STATE", Colour::kFaint}, {"SERVER", Colour::kFaint},
+  rows.push_back({{"GROUP", Colour::kFaint},
+                  {"STATE", Colour::kFaint},
+                  {"SERVER", Colour::kFaint},
                   {"WANTED", Colour::kFaint}});
   for (const json& group : list_of(status, "groups")) {
     std::string phase = text_of(group, "phase");
     std::string owner = text_of(group, "owner");
-    rows.push_back({{text_of(group, "name")}, {phase, colour_of(phase)}, {owner.empty() ? "-" : owner},
+    rows.push_back({{text_of(group, "name")},
+                    {phase, colour_of(phase)},
+                    {owner.empty() ? "-" : owner},
                     {flag_of(group, "wanted") ? "running" : "stopped"}});
   }
   std::string table = format_table(rows, painter);

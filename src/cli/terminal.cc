@@ -13,12 +13,18 @@ namespace {
 
 const char* sequence_of(Colour colour) {
   switch (colour) {
-    case Colour::kGreen: return "\033[32m";
-    case Colour::kYellow: return "\033[33m";
-    case Colour::kRed: return "\033[31m";
-    case Colour::kBold: return "\033[1m";
-    case Colour::kFaint: return "\033[2m";
-    case Colour::kNone: return "";
+    case Colour::kGreen:
+      return "\033[32m";
+    case Colour::kYellow:
+      return "\033[33m";
+    case Colour::kRed:
+      return "\033[31m";
+    case Colour::kBold:
+      return "\033[1m";
+    case Colour::kFaint:
+      return "\033[2m";
+    case Colour::kNone:
+      return "";
   }
   return "";
 }

@@ -177,9 +177,11 @@ TEST_F(EventStoreTest, IsBounded) {
   EXPECT_LE(all["events"].size(), 2500u);
   EXPECT_EQ(all["last"], 5000);
   const int64_t year_ms = 365ll * 24 * 3600 * 1000;
-  for (int i = 0; i < 1000; ++i) append("later", "db", year_ms);
+  for (int i = 0; i < 2500; ++i) append("later", "db", year_ms);
   (void)list(-1);
-  for (const auto& event : list(0, 100000)["events"]) EXPECT_EQ(event["text"], "later");
+  const json later = list(0, 100000)["events"];
+  EXPECT_GE(later.size(), 1000u);
+  for (const auto& event : later) EXPECT_EQ(event["text"], "later");
 }
 
 TEST_F(EventStoreTest, FullDiskLosesNothingWithinTheLimit) {

@@ -9,8 +9,6 @@
 #include <sys/wait.h>
 
 #include <algorithm>
-#include <cstring>
-#include <memory>
 
 #include "src/base/assert.h"
 
@@ -18,19 +16,6 @@ namespace baton::mirror {
 namespace {
 
 constexpr size_t kMaxAnswer = 4096;
-
-struct Task {
-  Ring& ring;
-  std::string what;
-  std::function<void(TaskAnswer)> answered;
-  std::function<void()> ended;
-  pid_t pid = 0;
-  OwnedFd process;  // pidfd
-  OwnedFd socket;
-  Ring::Timer deadline = 0;
-  bool timed_out = false;
-  char buffer[kMaxAnswer];
-};
 
 void close_all_but(std::vector<int> keep) {
   std::sort(keep.begin(), keep.end());
@@ -43,114 +28,113 @@ void close_all_but(std::vector<int> keep) {
   close_range(next, ~0U, 0);
 }
 
-[[noreturn]] void run_child(int socket, std::vector<int> keep, const std::function<void(TaskReply&)>& child) {
+[[noreturn]] void run_child(int socket, std::vector<int> keep, const ForkedTask::Child& child) {
   keep.push_back(socket);
   close_all_but(std::move(keep));
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, nullptr);
-  signal(SIGTERM, SIG_DFL);
-  TaskReply reply(socket);
-  child(reply);
+  // It ends with its parent, not with signals to the session.
+  for (int number : {SIGTERM, SIGINT, SIGHUP}) signal(number, SIG_IGN);
+  prctl(PR_SET_NAME, "mirrord-helper");
+  TaskChannel channel(socket);
+  child(channel);
   _exit(0);
-}
-
-void answer(const std::shared_ptr<Task>& task, TaskAnswer outcome) {
-  if (auto answered = std::exchange(task->answered, nullptr)) answered(std::move(outcome));
-}
-
-void take_answer(const std::shared_ptr<Task>& task) {
-  iovec vector{task->buffer, sizeof task->buffer};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
-  msghdr message{};
-  message.msg_iov = &vector;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  const ssize_t size = recvmsg(task->socket.get(), &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-  if (size <= 0) return;  // ended without an answer: seen at its end
-  TaskAnswer outcome;
-  outcome.ok = task->buffer[0] == '+';
-  outcome.text.assign(task->buffer + 1, static_cast<size_t>(size) - 1);
-  const cmsghdr* header = CMSG_FIRSTHDR(&message);
-  if (header != nullptr && header->cmsg_type == SCM_RIGHTS) {
-    int fd = -1;
-    std::memcpy(&fd, CMSG_DATA(header), sizeof fd);
-    outcome.fd = OwnedFd(fd);
-  }
-  answer(task, std::move(outcome));
-  task->socket.close();  // the child may now end
-}
-
-void child_ended(const std::shared_ptr<Task>& task) {
-  task->ring.cancel_timer(task->deadline);
-  int status = 0;
-  waitpid(task->pid, &status, WNOHANG);
-  if (task->socket) take_answer(task);
-  TaskAnswer outcome;
-  outcome.text = task->timed_out ? task->what + " did not end in time"
-                                 : fmt::format("{} ended without an answer (status {:#x})", task->what, status);
-  answer(task, std::move(outcome));
-  if (task->ended) task->ended();
 }
 
 }  // namespace
 
-void TaskReply::send(bool ok, const std::string& text, int fd) {
-  std::string content = (ok ? "+" : "-") + text.substr(0, kMaxAnswer - 1);
-  iovec vector{content.data(), content.size()};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  msghdr message{};
-  message.msg_iov = &vector;
-  message.msg_iovlen = 1;
-  if (fd >= 0) {
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
-    cmsghdr* header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof fd);
-    std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
-  }
-  sendmsg(socket_, &message, MSG_NOSIGNAL);
+// ---- The child's end ----
+
+void TaskChannel::answer(bool ok, const std::string& text) {
+  const std::string content = (ok ? "+" : "-") + text.substr(0, kMaxAnswer - 1);
+  send(socket_, content.data(), content.size(), MSG_NOSIGNAL);
 }
 
-void TaskReply::wait_for_parent() {
-  char byte = 0;
-  while (recv(socket_, &byte, 1, 0) < 0 && errno == EINTR) {
+std::optional<std::string> TaskChannel::next_request() {
+  char buffer[kMaxAnswer];
+  while (true) {
+    const ssize_t size = recv(socket_, buffer, sizeof buffer, 0);
+    if (size > 0) return std::string(buffer, static_cast<size_t>(size));
+    if (size == 0 || errno != EINTR) return std::nullopt;
   }
 }
 
-void run_forked(Ring& ring, const std::string& what, std::vector<int> keep, Duration limit,
-                std::function<void(TaskReply&)> child, std::function<void(TaskAnswer)> answered,
-                std::function<void()> ended) {
-  auto task = std::make_shared<Task>(Task{ring, what, std::move(answered), std::move(ended), 0, {}, {}, 0, false, {}});
+// ---- The parent's end ----
+
+std::shared_ptr<ForkedTask> ForkedTask::start(Ring& ring, const std::string& what, std::vector<int> keep,
+                                              Duration limit, const Child& child, Answered answered,
+                                              std::function<void()> ended) {
+  std::shared_ptr<ForkedTask> task(new ForkedTask(ring, what));
+  task->ended_ = std::move(ended);
   int sockets[2];
   BATON_ASSERT(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) == 0);
-  task->socket = OwnedFd(sockets[0]);
+  task->socket_ = OwnedFd(sockets[0]);
   OwnedFd childs(sockets[1]);
-  task->pid = fork();
-  if (task->pid == 0) run_child(childs.get(), std::move(keep), child);
-  if (task->pid < 0) {
-    const std::string reason = fmt::format("{}: cannot start a helper: {}", what, errno_text());
-    ring.after(Duration::zero(), [task, reason] {
-      answer(task, TaskAnswer{false, reason, {}});
-      if (task->ended) task->ended();
-    });
+  task->pid_ = fork();
+  if (task->pid_ == 0) run_child(childs.get(), std::move(keep), child);
+  if (task->pid_ < 0) {
+    task->what_ += ": cannot start a helper: " + errno_text();
+    task->answered_ = std::move(answered);
+    ring.after(Duration::zero(), [task] { task->child_ended(); });
+    return task;
+  }
+  task->process_ = OwnedFd(static_cast<int>(syscall(SYS_pidfd_open, task->pid_, 0)));
+  BATON_ASSERT(task->process_);
+  task->expect(limit, std::move(answered));
+  task->watch_socket();
+  ring.poll(task->process_.get(), POLLIN, [task](int) { task->child_ended(); });
+  return task;
+}
+
+void ForkedTask::expect(Duration limit, Answered answered) {
+  answered_ = std::move(answered);
+  deadline_ = ring_.after(limit, [task = shared_from_this()] {
+    kill(task->pid_, SIGKILL);
+    // One that the kernel holds cannot be killed: do not wait for it.
+    task->finish({false, task->what_ + " did not end in time"});
+  });
+}
+
+void ForkedTask::watch_socket() {
+  ring_.poll(socket_.get(), POLLIN, [task = shared_from_this()](int) {
+    if (task->socket_) task->take_answer();
+  });
+}
+
+void ForkedTask::take_answer() {
+  char buffer[kMaxAnswer];
+  const ssize_t size = recv(socket_.get(), buffer, sizeof buffer, MSG_DONTWAIT);
+  if (size <= 0) return;  // ended: seen by its process's end
+  finish({buffer[0] == '+', std::string(buffer + 1, static_cast<size_t>(size) - 1)});
+}
+
+void ForkedTask::finish(TaskAnswer answer) {
+  ring_.cancel_timer(deadline_);
+  if (auto answered = std::exchange(answered_, nullptr)) answered(std::move(answer));
+}
+
+void ForkedTask::ask(const std::string& request, Duration limit, Answered answered) {
+  BATON_ASSERT(!answered_);
+  expect(limit, std::move(answered));
+  if (!socket_ || ::send(socket_.get(), request.data(), request.size(), MSG_NOSIGNAL) < 0) {
+    ring_.after(Duration::zero(), [task = shared_from_this()] { task->finish({false, task->what_ + ": its helper is gone"}); });
     return;
   }
-  task->process = OwnedFd(static_cast<int>(syscall(SYS_pidfd_open, task->pid, 0)));
-  BATON_ASSERT(task->process);
-  task->deadline = ring.after(limit, [task] {
-    task->timed_out = true;
-    kill(task->pid, SIGKILL);
-    // One that the kernel holds cannot be killed: do not wait for it.
-    answer(task, TaskAnswer{false, task->what + " did not end in time", {}});
-  });
-  ring.poll(task->socket.get(), POLLIN, [task](int result) {
-    if (result >= 0 && task->socket) take_answer(task);
-  });
-  ring.poll(task->process.get(), POLLIN, [task](int) { child_ended(task); });
+  watch_socket();
+}
+
+void ForkedTask::let_go() {
+  answered_ = nullptr;
+  ended_ = nullptr;
+  ring_.cancel_timer(deadline_);
+  socket_.close();
+}
+
+void ForkedTask::child_ended() {
+  int status = 0;
+  if (pid_ > 0) waitpid(pid_, &status, WNOHANG);
+  if (socket_) take_answer();
+  socket_.close();
+  finish({false, fmt::format("{} ended without an answer (status {:#x})", what_, status)});
+  if (auto ended = std::exchange(ended_, nullptr)) ended();
 }
 
 }  // namespace baton::mirror

@@ -1,6 +1,6 @@
-// Order matters at the end of the process, also of a killed one: descriptors are closed from the lowest, and the FUSE
-// connection must end before the loop device's last descriptor is closed, or that close could wait for us to answer.
-// So the loop's descriptor is moved above all others.
+// The loop device is held by a child, the keeper, never by this process: closing a block device writes out what is
+// cached for it, and at this process's end, a kill included, that would wait for the FUSE connection that is ending
+// with it. The keeper sees our end, finds the connection dead, and takes the device away.
 #include "src/mirror/fuse_export.h"
 
 #include <fcntl.h>
@@ -17,15 +17,31 @@
 namespace baton::mirror {
 namespace {
 
-constexpr int kLoopDescriptor = 900;
 constexpr Duration kAttachLimit = 10s;
 constexpr Duration kUsersLimit = 3s;    // how long others may take to let go at a close
-constexpr Duration kDetachLimit = 20s;  // the writing out included
+constexpr Duration kDetachLimit = 60s;  // the writing out of what is cached included
 
 std::string new_tag(const std::string& mirror) {
   uint64_t random = 0;
   RAND_bytes(reinterpret_cast<unsigned char*>(&random), sizeof random);
   return fmt::format("baton-{:016x}-{}", random, mirror).substr(0, 60);
+}
+
+/// The child that has the loop device open for as long as it is exported.
+void keep_loop(TaskChannel& parent, int mount, const std::string& tag) {
+  OwnedFd disk(openat(mount, "disk", O_RDWR | O_CLOEXEC));
+  if (!disk) return parent.answer(false, "cannot open the FUSE file: " + errno_text());
+  auto loop = attach_loop(disk.get(), tag);
+  if (!loop) return parent.answer(false, loop.error().message);
+  disk.close();
+  close(mount);
+  parent.answer(true, std::to_string(loop->number));
+  while (parent.next_request()) {
+    auto detached = detach_loop(loop->number, loop->fd.get(), kUsersLimit);
+    parent.answer(detached.has_value(), detached ? "" : detached.error().message);
+    if (detached) return;
+  }
+  detach_loop_lazily(loop->fd.get());
 }
 
 }  // namespace
@@ -49,7 +65,7 @@ void FuseExport::open(std::function<void(Result<std::string>)> done) {
   BATON_ASSERT(state_ == State::kClosed);
   auto connection = FuseConnection::open(
       ring_, pool_, size_bytes_, &last_request_, on_request_,
-      [this](const std::string& reason) { if (on_lost_) on_lost_(reason); });
+      [this](const std::string& reason) { connection_lost(reason); });
   if (!connection) {
     ring_.after(Duration::zero(), [done, error = connection.error()] { done(tl::unexpected<Error>(error)); });
     return;
@@ -58,39 +74,38 @@ void FuseExport::open(std::function<void(Result<std::string>)> done) {
   state_ = State::kOpening;
   open_done_ = std::move(done);
   tag_ = new_tag(mirror_);
-  const uint64_t life = ++life_;
   const int mount = connection_->mount();
-  run_forked(
+  keeper_ = ForkedTask::start(
       ring_, "setting up the loop device", {mount}, kAttachLimit,
-      [mount, tag = tag_](TaskReply& reply) {
-        OwnedFd disk(openat(mount, "disk", O_RDWR | O_CLOEXEC));
-        if (!disk) return reply.send(false, "cannot open the FUSE file: " + errno_text());
-        auto loop = attach_loop(disk.get(), tag);
-        if (!loop) return reply.send(false, loop.error().message);
-        reply.send(true, std::to_string(loop->number), loop->fd.get());
-        reply.wait_for_parent();
-      },
-      [this, life](TaskAnswer answer) {
-        if (life == life_) attached(answer.ok, answer.text, std::move(answer.fd));
-      });
+      [mount, tag = tag_](TaskChannel& parent) { keep_loop(parent, mount, tag); },
+      [this](const TaskAnswer& answer) { attached(answer.ok, answer.text); }, [this] { keeper_ended(); });
 }
 
-void FuseExport::attached(bool ok, const std::string& text, OwnedFd loop) {
+void FuseExport::attached(bool ok, const std::string& text) {
   auto done = std::exchange(open_done_, nullptr);
-  if (!ok || !loop) {
+  if (!ok) {
+    let_keeper_go();
     auto connection = std::exchange(connection_, nullptr);
     state_ = State::kClosed;
     connection->abort([connection] {});
     return done(fail("the export cannot be made: {}", text));
   }
-  loop_ = OwnedFd(fcntl(loop.get(), F_DUPFD_CLOEXEC, kLoopDescriptor));
-  BATON_ASSERT(loop_);
-  loop_number_ = std::atoi(text.c_str());
-  device_ = loop_path(loop_number_);
-  write_record(loop_number_);
+  const int number = std::atoi(text.c_str());
+  device_ = loop_path(number);
+  write_record(number);
   connection_->forget_mount();  // the loop device has the file open
   state_ = State::kOpen;
   done(device_);
+}
+
+void FuseExport::let_keeper_go() {
+  if (auto keeper = std::exchange(keeper_, nullptr)) keeper->let_go();
+}
+
+void FuseExport::keeper_ended() {
+  keeper_.reset();
+  if (state_ == State::kClosing && detached_) return detached();
+  if (state_ == State::kOpen || state_ == State::kClosing) connection_lost("the keeper of the loop device ended");
 }
 
 void FuseExport::write_record(int number) {
@@ -104,36 +119,32 @@ void FuseExport::write_record(int number) {
 void FuseExport::close(std::function<void(Status)> done) {
   BATON_ASSERT(state_ == State::kOpen);
   state_ = State::kClosing;
+  detached_ = false;
   close_done_ = std::move(done);
-  const uint64_t life = life_;
-  auto detached_ok = std::make_shared<bool>(false);
-  const int fd = loop_.get();
-  run_forked(
-      ring_, "detaching " + device_, {fd}, kDetachLimit,
-      [fd, number = loop_number_](TaskReply& reply) {
-        auto detached = detach_loop(number, fd, kUsersLimit);
-        reply.send(detached.has_value(), detached ? "" : detached.error().message);
-        // The last close of the device is the child's: it does what the kernel still has to do.
-        reply.wait_for_parent();
-      },
-      [this, life, detached_ok](TaskAnswer answer) {
-        if (life != life_) return;
-        *detached_ok = answer.ok;
-        if (answer.ok) return loop_.close();
-        state_ = State::kOpen;
-        std::exchange(close_done_, nullptr)(fail_as(ErrorCode::kConflict, "{}", answer.text));
-      },
-      [this, life, detached_ok] {
-        if (life == life_ && *detached_ok) detached();
-      });
+  keeper_->ask("detach", kDetachLimit, [this](const TaskAnswer& answer) {
+    detached_ = answer.ok;
+    if (answer.ok) return;  // the device goes with the keeper: see keeper_ended()
+    state_ = State::kOpen;
+    std::exchange(close_done_, nullptr)(fail_as(ErrorCode::kConflict, "{}", answer.text));
+    if (const std::string reason = std::exchange(lost_, ""); !reason.empty()) on_lost_(reason);
+  });
+}
+
+/// In a close the kernel ends the connection as soon as the loop device lets go of the file: that is as it should be,
+/// unless the device then says that it could not be detached.
+void FuseExport::connection_lost(const std::string& reason) {
+  if (state_ == State::kClosing) {
+    lost_ = reason;
+  } else {
+    on_lost_(reason);
+  }
 }
 
 void FuseExport::detached() {
-  ++life_;
+  lost_.clear();
   auto connection = std::exchange(connection_, nullptr);
   state_ = State::kClosed;
   device_.clear();
-  loop_number_ = -1;
   std::error_code ignored;
   std::filesystem::remove(record_path(), ignored);
   connection->abort([connection, done = std::exchange(close_done_, nullptr)] { done({}); });
@@ -142,7 +153,7 @@ void FuseExport::detached() {
 // ---- Aborting ----
 
 void FuseExport::abort(std::function<void()> done) {
-  ++life_;
+  lost_.clear();
   auto connection = std::exchange(connection_, nullptr);
   auto open_done = std::exchange(open_done_, nullptr);
   auto close_done = std::exchange(close_done_, nullptr);
@@ -151,30 +162,15 @@ void FuseExport::abort(std::function<void()> done) {
     ring_.after(Duration::zero(), std::move(done));
     return;
   }
-  auto loop = std::make_shared<OwnedFd>(std::move(loop_));
   device_.clear();
-  loop_number_ = -1;
-  connection->abort([this, connection, loop, done = std::move(done)] {
+  connection->abort([connection, keeper = std::exchange(keeper_, nullptr), done = std::move(done)] {
+    // The connection is dead: whatever the device still has to write fails at once.
     connection->forget_mount();
-    drop_loop(std::move(*loop));
+    if (keeper) keeper->let_go();
     done();
   });
   if (open_done) open_done(fail("the export was aborted while it was being made"));
   if (close_done) close_done(fail("the export was aborted while it was being closed"));
-}
-
-/// The connection is dead: whatever the device still has to write fails at once.
-void FuseExport::drop_loop(OwnedFd loop) {
-  if (!loop) return;
-  const int fd = loop.get();
-  run_forked(
-      ring_, "letting go of the loop device", {fd}, kDetachLimit,
-      [fd](TaskReply& reply) {
-        detach_loop_lazily(fd);
-        reply.send(true, "");
-        reply.wait_for_parent();
-      },
-      [](TaskAnswer) {});
 }
 
 void FuseExport::complete(RequestId request, bool ok) {
@@ -186,10 +182,10 @@ void FuseExport::reclaim() {
   int number = -1;
   std::string tag;
   if (!(record >> number) || !(record >> tag) || tag.rfind("baton-", 0) != 0) return;
-  run_forked(
+  ForkedTask::start(
       ring_, "reclaiming " + loop_path(number), {}, kAttachLimit,
-      [number, tag](TaskReply& reply) { reply.send(true, reclaim_loop(number, tag)); },
-      [this](TaskAnswer answer) {
+      [number, tag](TaskChannel& parent) { parent.answer(true, reclaim_loop(number, tag)); },
+      [this](const TaskAnswer& answer) {
         if (!answer.text.empty()) note_(answer.text);
       });
   std::error_code ignored;

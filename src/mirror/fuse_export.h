@@ -1,11 +1,12 @@
 // FuseExport: the export that every kernel has: a FUSE file with a loop device of 4096-byte sectors over it. Whatever
-// could wait for this very process runs in a child. The loop's thread.
+// could wait for this very process is done by a child. The loop's thread.
 #pragma once
 
 #include <memory>
 
 #include "src/mirror/buffer_pool.h"
 #include "src/mirror/export.h"
+#include "src/mirror/forked_task.h"
 #include "src/mirror/fuse_connection.h"
 #include "src/mirror/ring.h"
 
@@ -27,9 +28,11 @@ class FuseExport : public Export {
   const std::string& device() const override { return device_; }
 
  private:
-  void attached(bool ok, const std::string& text, OwnedFd loop);
+  void attached(bool ok, const std::string& text);
+  void let_keeper_go();
+  void keeper_ended();
+  void connection_lost(const std::string& reason);
   void detached();
-  void drop_loop(OwnedFd loop);
   std::string record_path() const { return directory_ + "/loop-device"; }
   void write_record(int number);
 
@@ -43,13 +46,13 @@ class FuseExport : public Export {
   Note note_;
 
   State state_ = State::kClosed;
-  uint64_t life_ = 0;  // rises with each open and abort: late answers of children are known by it
   RequestId last_request_ = 0;
   std::shared_ptr<FuseConnection> connection_;
   std::string tag_;
-  int loop_number_ = -1;
-  OwnedFd loop_;
+  std::shared_ptr<ForkedTask> keeper_;
+  bool detached_ = false;  // in a close: the device goes when the keeper has ended
   std::string device_;
+  std::string lost_;  // why the connection ended during a close
   std::function<void(Result<std::string>)> open_done_;
   std::function<void(Status)> close_done_;
 };

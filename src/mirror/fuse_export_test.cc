@@ -126,6 +126,7 @@ TEST_F(FuseExportTest, TheKernelReadsAndWrites) {
   EXPECT_TRUE(closed) << closed.error().message;
   EXPECT_EQ(run("losetup " + device + " >/dev/null 2>&1") == 0, false);
   EXPECT_EQ(pool_.in_use(), 0u);
+  EXPECT_EQ(lost_, "");
 }
 
 TEST_F(FuseExportTest, FilesystemsWorkAndHoldTheDevice) {

@@ -7,40 +7,56 @@ namespace baton {
 
 const char* to_string(GroupPhase phase) {
   switch (phase) {
-    case GroupPhase::kStopped: return "stopped";
-    case GroupPhase::kStarting: return "starting";
-    case GroupPhase::kStarted: return "started";
-    case GroupPhase::kStopping: return "stopping";
-    case GroupPhase::kFailed: return "failed";
+    case GroupPhase::kStopped:
+      return "stopped";
+    case GroupPhase::kStarting:
+      return "starting";
+    case GroupPhase::kStarted:
+      return "started";
+    case GroupPhase::kStopping:
+      return "stopping";
+    case GroupPhase::kFailed:
+      return "failed";
   }
   return "unknown";
 }
 
 const char* to_string(MirrorRole role) {
   switch (role) {
-    case MirrorRole::kSecondary: return "secondary";
-    case MirrorRole::kPrimary: return "primary";
+    case MirrorRole::kSecondary:
+      return "secondary";
+    case MirrorRole::kPrimary:
+      return "primary";
   }
   return "unknown";
 }
 
 const char* to_string(MirrorLink link) {
   switch (link) {
-    case MirrorLink::kDown: return "down";
-    case MirrorLink::kConnecting: return "connecting";
-    case MirrorLink::kCopying: return "copying";
-    case MirrorLink::kReadmitting: return "readmitting";
-    case MirrorLink::kConnected: return "connected";
-    case MirrorLink::kRefused: return "refused";
+    case MirrorLink::kDown:
+      return "down";
+    case MirrorLink::kConnecting:
+      return "connecting";
+    case MirrorLink::kCopying:
+      return "copying";
+    case MirrorLink::kReadmitting:
+      return "readmitting";
+    case MirrorLink::kConnected:
+      return "connected";
+    case MirrorLink::kRefused:
+      return "refused";
   }
   return "unknown";
 }
 
 const char* to_string(CopyKind kind) {
   switch (kind) {
-    case CopyKind::kNone: return "none";
-    case CopyKind::kFast: return "fast";
-    case CopyKind::kFull: return "full";
+    case CopyKind::kNone:
+      return "none";
+    case CopyKind::kFast:
+      return "fast";
+    case CopyKind::kFull:
+      return "full";
   }
   return "unknown";
 }

@@ -15,10 +15,14 @@ std::optional<TimingProfile> timing_profile(const std::string& name) {
 
 const char* to_string(ResourceKind kind) {
   switch (kind) {
-    case ResourceKind::kMirror: return "mirror";
-    case ResourceKind::kFilesystem: return "filesystem";
-    case ResourceKind::kAddress: return "address";
-    case ResourceKind::kService: return "service";
+    case ResourceKind::kMirror:
+      return "mirror";
+    case ResourceKind::kFilesystem:
+      return "filesystem";
+    case ResourceKind::kAddress:
+      return "address";
+    case ResourceKind::kService:
+      return "service";
   }
   return "unknown";
 }

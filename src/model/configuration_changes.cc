@@ -1,5 +1,5 @@
-// What differs between two configurations, in lines for people. Every thing is listed as (property, value) pairs and
-// the lists are compared, so that a new property needs one line here.
+// What differs between two configurations, in lines for people. Every thing is listed as (property, value)
+// pairs and the lists are compared, so that a new property needs one line here.
 #include <fmt/ranges.h>
 
 #include <map>
@@ -19,11 +19,12 @@ Properties cluster_properties(const Configuration& configuration) {
   const TimingProfile& timing = configuration.timing;
   return {{"name", configuration.cluster_name},
           {"public LAN", configuration.public_lan.empty() ? "none" : configuration.public_lan},
-          {"timing", fmt::format("{} (token {}, consensus {}, link ping {}/{}, lease {}, beat {}, restart grace {})",
-                                 timing.name, format_duration(timing.token), format_duration(timing.consensus),
-                                 format_duration(timing.link_ping_interval), format_duration(timing.link_ping_timeout),
-                                 format_duration(timing.lease), format_duration(timing.beat),
-                                 format_duration(timing.restart_grace))}};
+          {"timing",
+           fmt::format("{} (token {}, consensus {}, link ping {}/{}, lease {}, beat {}, restart grace {})",
+                       timing.name, format_duration(timing.token), format_duration(timing.consensus),
+                       format_duration(timing.link_ping_interval), format_duration(timing.link_ping_timeout),
+                       format_duration(timing.lease), format_duration(timing.beat),
+                       format_duration(timing.restart_grace))}};
 }
 
 Properties server_properties(const ServerConfiguration& server) {
@@ -42,15 +43,16 @@ Properties group_properties(const Configuration& configuration, const GroupConfi
 void add_service_properties(const ServiceConfiguration& service, Properties& properties) {
   std::vector<std::string> environment;
   for (const auto& [name, value] : service.environment) environment.push_back(name + "=" + value);
-  properties.insert(properties.end(),
-                    {{"command", quote_command(service.command)},
-                     {"prepare", quote_command(service.prepare)},
-                     {"ready", quote_command(service.ready)},
-                     {"user", service.user},
-                     {"directory", service.directory},
-                     {"environment", quote_command(environment)},
-                     {"stop signal", service.stop_signal},
-                     {"restarts", fmt::format("{} within {}", service.restarts, format_duration(service.restart_window))}});
+  properties.insert(
+      properties.end(),
+      {{"command", quote_command(service.command)},
+       {"prepare", quote_command(service.prepare)},
+       {"ready", quote_command(service.ready)},
+       {"user", service.user},
+       {"directory", service.directory},
+       {"environment", quote_command(environment)},
+       {"stop signal", service.stop_signal},
+       {"restarts", fmt::format("{} within {}", service.restarts, format_duration(service.restart_window))}});
 }
 
 Properties resource_properties(const ResourceConfiguration& resource) {
@@ -68,11 +70,15 @@ Properties resource_properties(const ResourceConfiguration& resource) {
                     {"options", resource.filesystem.options.empty() ? "none" : resource.filesystem.options}};
       break;
     case ResourceKind::kAddress:
-      properties = {{"address", fmt::format("{}/{}", resource.address.address, resource.address.prefix_length)}};
+      properties = {
+          {"address", fmt::format("{}/{}", resource.address.address, resource.address.prefix_length)}};
       break;
-    case ResourceKind::kService: add_service_properties(resource.service, properties); break;
+    case ResourceKind::kService:
+      add_service_properties(resource.service, properties);
+      break;
   }
-  properties.push_back({"after", resource.after.empty() ? "none" : fmt::format("{}", fmt::join(resource.after, ", "))});
+  properties.push_back(
+      {"after", resource.after.empty() ? "none" : fmt::format("{}", fmt::join(resource.after, ", "))});
   properties.push_back({"start timeout", format_duration(resource.start_timeout)});
   properties.push_back({"stop timeout", format_duration(resource.stop_timeout)});
   return properties;
@@ -123,8 +129,8 @@ std::vector<std::string> describe_changes(const Configuration& before, const Con
     }
     for (size_t place = 0; place < properties.size(); ++place) {
       if (old->second[place] == properties[place]) continue;
-      lines.push_back(fmt::format("change {}: {}: {} -> {}", name, properties[place].first, old->second[place].second,
-                                  properties[place].second));
+      lines.push_back(fmt::format("change {}: {}: {} -> {}", name, properties[place].first,
+                                  old->second[place].second, properties[place].second));
     }
   }
   return lines;

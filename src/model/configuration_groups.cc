@@ -32,12 +32,14 @@ void add_policy_server(const std::string& name, SourcePosition position, GroupCo
 }
 
 /// Returns how many servers are named, right ones and wrong ones; nothing if they could not be read.
-std::optional<size_t> read_policy(SectionReader& section, GroupConfiguration& group, ConfigurationDraft& draft) {
+std::optional<size_t> read_policy(SectionReader& section, GroupConfiguration& group,
+                                  ConfigurationDraft& draft) {
   section.require("servers", "add servers = [\"...\", \"...\"], the preferred one first");
   std::vector<std::string> names;
   if (!section.read_strings("servers", names)) return std::nullopt;
   if (names.empty()) {
-    draft.findings.add(section.position_of("servers"), "\"servers\" is empty: name the servers that may run the group");
+    draft.findings.add(section.position_of("servers"),
+                       "\"servers\" is empty: name the servers that may run the group");
   }
   for (size_t place = 0; place < names.size(); ++place) {
     add_policy_server(names[place], section.position_of(fmt::format("servers.{}", place)), group, draft);
@@ -56,9 +58,10 @@ void read_resources(SectionReader& section, GroupConfiguration& group, Configura
       check_name(resource.name, entry->position, draft.findings);
       auto [used, added] = names.emplace(lower_case(resource.name), to_string(kind));
       if (!added) {
-        draft.findings.add(entry->position,
-                           "group \"{}\" has two resources named \"{}\" ({} and {}; names compare without case): rename one",
-                           group.name, resource.name, used->second, to_string(kind));
+        draft.findings.add(
+            entry->position,
+            "group \"{}\" has two resources named \"{}\" ({} and {}; names compare without case): rename one",
+            group.name, resource.name, used->second, to_string(kind));
         continue;
       }
       SectionReader reader(entry->value, section.path_of(to_string(kind)) + "." + entry->key, draft.findings);
@@ -70,17 +73,19 @@ void read_resources(SectionReader& section, GroupConfiguration& group, Configura
 }
 
 bool has_mirror(const GroupConfiguration& group) {
-  return std::any_of(group.resources.begin(), group.resources.end(),
-                     [](const ResourceConfiguration& resource) { return resource.kind == ResourceKind::kMirror; });
+  return std::any_of(group.resources.begin(), group.resources.end(), [](const ResourceConfiguration& resource) {
+    return resource.kind == ResourceKind::kMirror;
+  });
 }
 
 /// What can be judged only when all resources of the group are known.
 void check_group(const SectionReader& section, GroupConfiguration& group, std::optional<size_t> named,
                  ConfigurationFindings& findings) {
   if (has_mirror(group) && named && *named != 2) {
-    findings.add(section.position_of("servers"),
-                 "group \"{}\" has a mirror, which two servers share, but {} server{} in its policy: name exactly two",
-                 group.name, *named, *named == 1 ? "" : "s");
+    findings.add(
+        section.position_of("servers"),
+        "group \"{}\" has a mirror, which two servers share, but {} server{} in its policy: name exactly two",
+        group.name, *named, *named == 1 ? "" : "s");
   }
   std::map<std::string, std::string> mounted;  // mirror -> filesystem
   for (ResourceConfiguration& resource : group.resources) {
@@ -96,7 +101,8 @@ void check_group(const SectionReader& section, GroupConfiguration& group, std::o
     resource.filesystem.mirror = mirror->name;
     auto [used, added] = mounted.emplace(mirror->name, resource.name);
     if (!added) {
-      findings.add(position, "mirror \"{}\" already holds filesystem \"{}\": give each filesystem its own mirror",
+      findings.add(position,
+                   "mirror \"{}\" already holds filesystem \"{}\": give each filesystem its own mirror",
                    mirror->name, used->second);
     }
   }
@@ -109,13 +115,15 @@ void read_group(const TomlEntry& entry, ConfigurationDraft& draft) {
   group.position = entry.value.position;
   check_name(group.name, entry.position, draft.findings);
   if (const GroupConfiguration* other = draft.configuration.group(group.name)) {
-    draft.findings.add(entry.position, "group \"{}\" has the name of \"{}\" (names compare without case): rename one",
+    draft.findings.add(entry.position,
+                       "group \"{}\" has the name of \"{}\" (names compare without case): rename one",
                        group.name, other->name);
   }
   std::optional<size_t> named = read_policy(section, group, draft);
   std::string startup = "automatic";
   if (section.read_string("startup", startup) && startup != "automatic" && startup != "manual") {
-    draft.findings.add(section.position_of("startup"), "unknown startup \"{}\": use \"automatic\" or \"manual\"", startup);
+    draft.findings.add(section.position_of("startup"),
+                       "unknown startup \"{}\": use \"automatic\" or \"manual\"", startup);
   }
   if (startup == "manual") group.startup = Startup::kManual;
   read_resources(section, group, draft);

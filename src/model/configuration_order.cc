@@ -102,11 +102,13 @@ class Ordering {
         position = findings_.position(path_of(*member, "after"));
         break;
       }
-      findings_.add(position,
-                    "the resources of group \"{}\" wait for one another in a circle: {} (\"x after y\" is written x -> y; "
-                    "filesystems come after their mirror, services without \"after\" after everything else): remove one "
-                    "name from an \"after\"",
-                    group_.name, fmt::join(way, " -> "));
+      findings_.add(
+          position,
+          "the resources of group \"{}\" wait for one another in a circle: {} (\"x after y\" is written x -> "
+          "y; "
+          "filesystems come after their mirror, services without \"after\" after everything else): remove one "
+          "name from an \"after\"",
+          group_.name, fmt::join(way, " -> "));
       return true;
     }
     return false;
@@ -115,10 +117,12 @@ class Ordering {
   /// Among those whose dependencies are placed, the lowest kind first, then the order of the file.
   void sort() {
     std::vector<ResourceConfiguration> left = std::move(group_.resources);
-    std::stable_sort(left.begin(), left.end(), [](const auto& one, const auto& two) { return one.kind < two.kind; });
+    std::stable_sort(left.begin(), left.end(),
+                     [](const auto& one, const auto& two) { return one.kind < two.kind; });
     std::vector<ResourceConfiguration> sorted;
     auto placed = [&sorted](const std::string& name) {
-      return std::any_of(sorted.begin(), sorted.end(), [&](const auto& resource) { return resource.name == name; });
+      return std::any_of(sorted.begin(), sorted.end(),
+                         [&](const auto& resource) { return resource.name == name; });
     };
     while (!left.empty()) {
       auto next = std::find_if(left.begin(), left.end(), [&](const ResourceConfiguration& resource) {

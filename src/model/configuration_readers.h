@@ -15,10 +15,10 @@ struct ConfigurationDraft {
   Configuration configuration;
   ConfigurationFindings findings;
   std::optional<Ipv4Network> public_lan;
-  std::map<uint32_t, std::string> addresses;   // IPv4 address -> whose it is
-  std::map<std::string, std::string> stores;   // path -> mirror
-  std::map<std::string, std::string> mounts;   // path -> filesystem
-  std::map<uint16_t, std::string> ports;       // TCP port -> mirror
+  std::map<uint32_t, std::string> addresses;  // IPv4 address -> whose it is
+  std::map<std::string, std::string> stores;  // path -> mirror
+  std::map<std::string, std::string> mounts;  // path -> filesystem
+  std::map<uint16_t, std::string> ports;      // TCP port -> mirror
   uint32_t mirror_count = 0;
 };
 

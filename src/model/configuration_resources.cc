@@ -21,8 +21,8 @@ void claim(std::map<Key, std::string>& used, const Key& key, const std::string& 
            SectionReader& section, const std::string& name) {
   auto [first, added] = used.emplace(key, section.path());
   if (!added) {
-    section.findings().add(section.position_of(name), "{} {} is already that of [{}]: give each its own", what, text,
-                           first->second);
+    section.findings().add(section.position_of(name), "{} {} is already that of [{}]: give each its own", what,
+                           text, first->second);
   }
 }
 
@@ -34,14 +34,15 @@ void read_size(SectionReader& section, MirrorConfiguration& mirror) {
     section.findings().add(position, "a mirror of {} cannot be made: its size must be from 1 MiB to 64 TiB",
                            format_size(mirror.size_bytes));
   } else if (mirror.size_bytes % kBlock != 0) {
-    section.findings().add(position, "size {} is no multiple of 4096 bytes: use {}", format_size(mirror.size_bytes),
-                           format_size(mirror.size_bytes / kBlock * kBlock));
+    section.findings().add(position, "size {} is no multiple of 4096 bytes: use {}",
+                           format_size(mirror.size_bytes), format_size(mirror.size_bytes / kBlock * kBlock));
   }
 }
 
 void read_mirror(SectionReader& section, MirrorConfiguration& mirror, ConfigurationDraft& draft) {
   read_size(section, mirror);
-  section.require("store", "add store = \"/var/lib/baton/store/NAME.img\", a file or block device on both servers");
+  section.require("store",
+                  "add store = \"/var/lib/baton/store/NAME.img\", a file or block device on both servers");
   if (section.read_string("store", mirror.store) &&
       check_path(mirror.store, "store", section.position_of("store"), draft.findings)) {
     claim(draft.stores, mirror.store, mirror.store, "store", section, "store");
@@ -57,8 +58,8 @@ void read_filesystem(SectionReader& section, FilesystemConfiguration& filesystem
   section.require("mirror", "add mirror = \"NAME\", the mirror of this group that holds it");
   section.read_string("mirror", filesystem.mirror);
   if (section.read_string("type", filesystem.type) && filesystem.type != "ext4") {
-    draft.findings.add(section.position_of("type"), "filesystem type \"{}\" is {}: use \"ext4\"", filesystem.type,
-                       filesystem.type == "xfs" ? "not supported yet" : "not supported");
+    draft.findings.add(section.position_of("type"), "filesystem type \"{}\" is {}: use \"ext4\"",
+                       filesystem.type, filesystem.type == "xfs" ? "not supported yet" : "not supported");
   }
   section.require("mount", "add mount = \"/srv/NAME\", where the service finds it");
   if (section.read_string("mount", filesystem.mount_point) &&
@@ -79,7 +80,8 @@ void read_address(SectionReader& section, AddressConfiguration& address, Configu
   }
   if (!draft.public_lan) {
     if (draft.findings.position("cluster.public_lan").line == 0) {
-      draft.findings.add(position, "a floating address needs the public LAN: add public_lan = \"10.0.0.0/24\" to [cluster]");
+      draft.findings.add(
+          position, "a floating address needs the public LAN: add public_lan = \"10.0.0.0/24\" to [cluster]");
     }
     return;
   }
@@ -89,12 +91,14 @@ void read_address(SectionReader& section, AddressConfiguration& address, Configu
     draft.findings.add(position, "address {} is outside the public LAN {}: use one inside it", address.address,
                        draft.configuration.public_lan);
   } else if (*number == lan.address || *number == lan.broadcast()) {
-    draft.findings.add(position, "address {} is the {} address of the public LAN {}: use another one", address.address,
-                       *number == lan.address ? "network" : "broadcast", draft.configuration.public_lan);
+    draft.findings.add(position, "address {} is the {} address of the public LAN {}: use another one",
+                       address.address, *number == lan.address ? "network" : "broadcast",
+                       draft.configuration.public_lan);
   } else {
     auto [used, added] = draft.addresses.emplace(*number, "[" + section.path() + "]");
     if (!added) {
-      draft.findings.add(position, "address {} is already that of {}: a floating address must be used once only",
+      draft.findings.add(position,
+                         "address {} is already that of {}: a floating address must be used once only",
                          address.address, used->second);
     }
   }
@@ -104,8 +108,8 @@ void read_address(SectionReader& section, AddressConfiguration& address, Configu
 void read_command(SectionReader& section, const std::string& key, std::vector<std::string>& command) {
   if (!section.read_strings(key, command)) return;
   if (command.empty()) {
-    section.findings().add(section.position_of(key), "\"{}\" is empty: write the program and its arguments, or remove it",
-                           key);
+    section.findings().add(section.position_of(key),
+                           "\"{}\" is empty: write the program and its arguments, or remove it", key);
   } else if (command.front().empty() || command.front().front() != '/') {
     section.findings().add(section.position_of(key + ".0"),
                            "program \"{}\" of \"{}\" is not absolute: write its whole path, beginning with /",
@@ -125,8 +129,9 @@ void read_stop_signal(SectionReader& section, ServiceConfiguration& service) {
   const std::vector<std::string>& known = signal_names();
   if (std::find(known.begin(), known.end(), service.stop_signal) != known.end()) return;
   std::string near = nearest_word(service.stop_signal, known);
-  section.findings().add(section.position_of("stop_signal"), "unknown signal \"{}\": {}", service.stop_signal,
-                         near.empty() ? "use for instance \"TERM\" or \"INT\"" : "did you mean \"" + near + "\"?");
+  section.findings().add(
+      section.position_of("stop_signal"), "unknown signal \"{}\": {}", service.stop_signal,
+      near.empty() ? "use for instance \"TERM\" or \"INT\"" : "did you mean \"" + near + "\"?");
 }
 
 void check_environment(SectionReader& section, const std::map<std::string, std::string>& environment) {
@@ -147,8 +152,8 @@ void read_service(SectionReader& section, ServiceConfiguration& service, Configu
   read_command(section, "ready", service.ready);
   if (section.read_string("user", service.user) &&
       (service.user.empty() || service.user.find_first_of(" \t\n:/") != std::string::npos)) {
-    draft.findings.add(section.position_of("user"), "\"{}\" is no user name: write the account that runs the service",
-                       service.user);
+    draft.findings.add(section.position_of("user"),
+                       "\"{}\" is no user name: write the account that runs the service", service.user);
   }
   if (section.read_string("directory", service.directory) && service.directory != "/") {
     check_path(service.directory, "directory", section.position_of("directory"), draft.findings);
@@ -167,10 +172,18 @@ void read_service(SectionReader& section, ServiceConfiguration& service, Configu
 
 void read_resource(SectionReader& section, ResourceConfiguration& resource, ConfigurationDraft& draft) {
   switch (resource.kind) {
-    case ResourceKind::kMirror: read_mirror(section, resource.mirror, draft); break;
-    case ResourceKind::kFilesystem: read_filesystem(section, resource.filesystem, draft); break;
-    case ResourceKind::kAddress: read_address(section, resource.address, draft); break;
-    case ResourceKind::kService: read_service(section, resource.service, draft); break;
+    case ResourceKind::kMirror:
+      read_mirror(section, resource.mirror, draft);
+      break;
+    case ResourceKind::kFilesystem:
+      read_filesystem(section, resource.filesystem, draft);
+      break;
+    case ResourceKind::kAddress:
+      read_address(section, resource.address, draft);
+      break;
+    case ResourceKind::kService:
+      read_service(section, resource.service, draft);
+      break;
   }
   section.read_strings("after", resource.after);
   section.read_duration("start_timeout", kShortestTimeout, kLongestTimeout, resource.start_timeout);

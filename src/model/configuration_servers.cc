@@ -17,7 +17,8 @@ void check_timing(const TimingProfile& timing, SectionReader& section) {
                  format_duration((timing.token * 12 + 9ms) / 10));
   }
   if (timing.lease < timing.beat * 2) {
-    findings.add(section.position_of("lease"), "lease ({}) must be at least twice beat ({}): a lost beat would end it",
+    findings.add(section.position_of("lease"),
+                 "lease ({}) must be at least twice beat ({}): a lost beat would end it",
                  format_duration(timing.lease), format_duration(timing.beat));
   }
   if (timing.link_ping_timeout <= timing.link_ping_interval) {
@@ -35,7 +36,8 @@ void read_timing_table(const TomlValue& table, ConfigurationDraft& draft) {
     if (auto known = timing_profile(profile)) {
       timing = *known;
     } else {
-      draft.findings.add(section.position_of("profile"), "unknown timing profile \"{}\": use fast, lan or wan", profile);
+      draft.findings.add(section.position_of("profile"), "unknown timing profile \"{}\": use fast, lan or wan",
+                         profile);
     }
   }
   timing.name = "custom";
@@ -60,12 +62,14 @@ void read_timing(SectionReader& cluster, ConfigurationDraft& draft) {
   if (value->kind == TomlValue::Kind::kTable) {
     read_timing_table(*value, draft);
   } else if (value->kind != TomlValue::Kind::kString) {
-    draft.findings.add(value->position, "\"timing\" must be the name of a profile, not {}: use \"fast\", \"lan\" or \"wan\"",
+    draft.findings.add(value->position,
+                       "\"timing\" must be the name of a profile, not {}: use \"fast\", \"lan\" or \"wan\"",
                        describe_kind(value->kind));
   } else if (auto profile = timing_profile(value->text)) {
     draft.configuration.timing = *profile;
   } else {
-    draft.findings.add(value->position, "unknown timing profile \"{}\": use \"fast\", \"lan\" or \"wan\"", value->text);
+    draft.findings.add(value->position, "unknown timing profile \"{}\": use \"fast\", \"lan\" or \"wan\"",
+                       value->text);
   }
 }
 
@@ -77,7 +81,8 @@ void read_public_lan(SectionReader& cluster, ConfigurationDraft& draft) {
   if (!network || network->prefix_length < 8 || network->prefix_length > 30) {
     draft.findings.add(position,
                        "public_lan \"{}\" is no IPv4 network: write its address and prefix length (8 to 30), "
-                       "as in \"10.0.0.0/24\"", text);
+                       "as in \"10.0.0.0/24\"",
+                       text);
   } else if (network->address & ~network->mask()) {
     draft.findings.add(position, "public_lan \"{}\" has host bits set: write \"{}/{}\"", text,
                        format_ipv4(network->address & network->mask()), network->prefix_length);
@@ -92,20 +97,22 @@ void read_interconnects(SectionReader& section, ServerConfiguration& server, Con
   if (!section.read_strings("interconnects", server.interconnects)) return;
   size_t count = server.interconnects.size();
   if (count < 1 || count > 8) {
-    draft.findings.add(section.position_of("interconnects"), "{} has {} interconnects: give 1 to 8 addresses", server.name,
-                       count);
+    draft.findings.add(section.position_of("interconnects"), "{} has {} interconnects: give 1 to 8 addresses",
+                       server.name, count);
   }
   for (size_t link = 0; link < count; ++link) {
     const std::string& text = server.interconnects[link];
     SourcePosition position = section.position_of(fmt::format("interconnects.{}", link));
     auto address = parse_ipv4(text);
     if (!address || !is_host_address(*address)) {
-      draft.findings.add(position, "\"{}\" is no IPv4 address that a server can have: write one like \"10.0.1.1\"", text);
+      draft.findings.add(position,
+                         "\"{}\" is no IPv4 address that a server can have: write one like \"10.0.1.1\"", text);
       continue;
     }
     auto [used, added] = draft.addresses.emplace(*address, server.name);
     if (!added) {
-      draft.findings.add(position, "address {} is already {}'s: give each link of each server an address of its own",
+      draft.findings.add(position,
+                         "address {} is already {}'s: give each link of each server an address of its own",
                          text, used->second);
     }
   }
@@ -118,7 +125,8 @@ void read_server(const TomlEntry& entry, ConfigurationDraft& draft) {
   server.position = entry.value.position;
   check_name(server.name, entry.position, draft.findings);
   if (const ServerConfiguration* other = draft.configuration.server(server.name)) {
-    draft.findings.add(entry.position, "server \"{}\" has the name of \"{}\" (names compare without case): rename one",
+    draft.findings.add(entry.position,
+                       "server \"{}\" has the name of \"{}\" (names compare without case): rename one",
                        server.name, other->name);
   }
   int64_t id = 0;
@@ -126,8 +134,8 @@ void read_server(const TomlEntry& entry, ConfigurationDraft& draft) {
   if (section.read_integer("id", 1, 63, id)) {
     server.id = ServerId(static_cast<uint32_t>(id));
     if (const ServerConfiguration* other = draft.configuration.server(server.id)) {
-      draft.findings.add(section.position_of("id"), "id {} is already {}'s: give each server a number of its own", id,
-                         other->name);
+      draft.findings.add(section.position_of("id"),
+                         "id {} is already {}'s: give each server a number of its own", id, other->name);
     }
   }
   std::string role = "server";
@@ -152,8 +160,8 @@ void check_servers(ConfigurationDraft& draft) {
     size_t links = servers.front().interconnects.size();
     if (links > 0 && !server.interconnects.empty() && server.interconnects.size() != links) {
       draft.findings.add(draft.findings.position("server." + server.name + ".interconnects"),
-                         "{} has {} interconnects, {} has {}: every server needs one address on each link", server.name,
-                         server.interconnects.size(), servers.front().name, links);
+                         "{} has {} interconnects, {} has {}: every server needs one address on each link",
+                         server.name, server.interconnects.size(), servers.front().name, links);
     }
   }
   bool only_witness = !servers.empty() && servers.size() == (witness ? 1u : 0u);
@@ -185,8 +193,9 @@ void read_cluster(SectionReader& file, ConfigurationDraft& draft) {
 void read_servers(SectionReader& file, ConfigurationDraft& draft) {
   for (const TomlEntry* entry : file.sections("server")) read_server(*entry, draft);
   check_servers(draft);
-  std::stable_sort(draft.configuration.servers.begin(), draft.configuration.servers.end(),
-                   [](const ServerConfiguration& left, const ServerConfiguration& right) { return left.id < right.id; });
+  std::stable_sort(
+      draft.configuration.servers.begin(), draft.configuration.servers.end(),
+      [](const ServerConfiguration& left, const ServerConfiguration& right) { return left.id < right.id; });
 }
 
 }  // namespace baton

@@ -89,7 +89,8 @@ bool SectionReader::read_map(const std::string& key, std::map<std::string, std::
 
 bool SectionReader::read_integer(const std::string& key, int64_t least, int64_t most, int64_t& into) {
   const TomlValue* value = find(key);
-  if (!value || !expect(*value, key, TomlValue::Kind::kInteger, fmt::format("{} = {}", key, least))) return false;
+  if (!value || !expect(*value, key, TomlValue::Kind::kInteger, fmt::format("{} = {}", key, least)))
+    return false;
   if (value->integer < least || value->integer > most) {
     findings_.add(value->position, "\"{}\" is {}: it must be from {} to {}", key, value->integer, least, most);
     return false;
@@ -98,19 +99,21 @@ bool SectionReader::read_integer(const std::string& key, int64_t least, int64_t 
   return true;
 }
 
-bool SectionReader::read_duration(const std::string& key, milliseconds least, milliseconds most, milliseconds& into) {
+bool SectionReader::read_duration(const std::string& key, milliseconds least, milliseconds most,
+                                  milliseconds& into) {
   const TomlValue* value = find(key);
   if (!value || !expect(*value, key, TomlValue::Kind::kString, key + " = \"30 s\"")) return false;
   auto duration = parse_duration(value->text);
   if (!duration) {
-    findings_.add(value->position,
-                  "\"{}\" is \"{}\", which is no duration: write a whole number and ms, s, min or h, as in \"30 s\"", key,
-                  value->text);
+    findings_.add(
+        value->position,
+        "\"{}\" is \"{}\", which is no duration: write a whole number and ms, s, min or h, as in \"30 s\"", key,
+        value->text);
     return false;
   }
   if (*duration < least || *duration > most) {
-    findings_.add(value->position, "\"{}\" is {}: it must be from {} to {}", key, value->text, format_duration(least),
-                  format_duration(most));
+    findings_.add(value->position, "\"{}\" is {}: it must be from {} to {}", key, value->text,
+                  format_duration(least), format_duration(most));
     return false;
   }
   into = *duration;
@@ -123,7 +126,8 @@ bool SectionReader::read_size(const std::string& key, uint64_t& into) {
   auto size = parse_size(value->text);
   if (!size) {
     findings_.add(value->position,
-                  "\"{}\" is \"{}\", which is no size: write a whole number and B, KiB, MiB, GiB or TiB, as in \"512 MiB\"",
+                  "\"{}\" is \"{}\", which is no size: write a whole number and B, KiB, MiB, GiB or TiB, as in "
+                  "\"512 MiB\"",
                   key, value->text);
     return false;
   }
@@ -134,14 +138,16 @@ bool SectionReader::read_size(const std::string& key, uint64_t& into) {
 std::vector<const TomlEntry*> SectionReader::sections(const std::string& key) {
   const TomlValue* value = find(key);
   std::vector<const TomlEntry*> found;
-  if (!value || !expect(*value, key, TomlValue::Kind::kTable, fmt::format("a section [{}.NAME]", path_of(key)))) {
+  if (!value ||
+      !expect(*value, key, TomlValue::Kind::kTable, fmt::format("a section [{}.NAME]", path_of(key)))) {
     return found;
   }
   for (const TomlEntry& entry : value->entries) {
     if (entry.value.kind == TomlValue::Kind::kTable) {
       found.push_back(&entry);
     } else {
-      findings_.add(entry.position, "\"{}\" stands where a section [{}.NAME] is expected: write it under such a header",
+      findings_.add(entry.position,
+                    "\"{}\" stands where a section [{}.NAME] is expected: write it under such a header",
                     entry.key, path_of(key));
     }
   }

@@ -1,5 +1,5 @@
-// Reads the values of one section of the file: type, range, missing and unknown keys, each problem with its place and
-// what to do. Used by the readers of configuration_toml.cc. One thread.
+// Reads the values of one section of the file: type, range, missing and unknown keys, each problem with its
+// place and what to do. Used by the readers of configuration_toml.cc. One thread.
 #pragma once
 
 #include <map>

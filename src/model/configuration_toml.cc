@@ -9,13 +9,15 @@ namespace baton {
 
 std::string lower_case(const std::string& text) {
   std::string lower = text;
-  for (char& letter : lower) letter = letter >= 'A' && letter <= 'Z' ? static_cast<char>(letter - 'A' + 'a') : letter;
+  for (char& letter : lower)
+    letter = letter >= 'A' && letter <= 'Z' ? static_cast<char>(letter - 'A' + 'a') : letter;
   return lower;
 }
 
 bool check_name(const std::string& name, SourcePosition position, ConfigurationFindings& findings) {
   auto plain = [](char letter) {
-    return (letter >= 'a' && letter <= 'z') || (letter >= 'A' && letter <= 'Z') || (letter >= '0' && letter <= '9');
+    return (letter >= 'a' && letter <= 'z') || (letter >= 'A' && letter <= 'Z') ||
+           (letter >= '0' && letter <= '9');
   };
   std::string wrong;
   if (name.empty()) wrong = "it is empty";
@@ -25,9 +27,10 @@ bool check_name(const std::string& name, SourcePosition position, ConfigurationF
   }
   if (wrong.empty() && !plain(name.front())) wrong = fmt::format("it begins with '{}'", name.front());
   if (wrong.empty()) return true;
-  findings.add(position,
-               "\"{}\" cannot be a name, {}: use up to 63 letters, digits, - and _, beginning with a letter or digit",
-               name, wrong);
+  findings.add(
+      position,
+      "\"{}\" cannot be a name, {}: use up to 63 letters, digits, - and _, beginning with a letter or digit",
+      name, wrong);
   return false;
 }
 
@@ -41,7 +44,8 @@ bool check_path(const std::string& path, const std::string& key, SourcePosition 
   bool plain = path.size() > 1 && path.back() != '/' && path.find("//") == std::string::npos &&
                with_end.find("/./") == std::string::npos && with_end.find("/../") == std::string::npos;
   if (!plain) {
-    findings.add(position, "\"{}\" is \"{}\": write the path below / without //, /./, /../ and without a / at its end",
+    findings.add(position,
+                 "\"{}\" is \"{}\": write the path below / without //, /./, /../ and without a / at its end",
                  key, path);
   }
   return plain;
@@ -61,7 +65,8 @@ CheckedConfiguration read_configuration(const std::string& text) {
                    [](const ConfigurationProblem& left, const ConfigurationProblem& right) {
                      return std::pair(left.line, left.column) < std::pair(right.line, right.column);
                    });
-  return {std::move(draft.configuration), std::move(draft.findings.problems), std::move(draft.findings.positions)};
+  return {std::move(draft.configuration), std::move(draft.findings.problems),
+          std::move(draft.findings.positions)};
 }
 
 std::vector<ConfigurationProblem> check_configuration(const std::string& text) {

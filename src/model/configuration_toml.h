@@ -1,5 +1,5 @@
-// Reads the cluster's TOML file into a Configuration, and says of everything wrong in it where it stands and what to
-// do. Pure and deterministic: every voter reads the same text alike. Any thread.
+// Reads the cluster's TOML file into a Configuration, and says of everything wrong in it where it stands and
+// what to do. Pure and deterministic: every voter reads the same text alike. Any thread.
 #pragma once
 
 #include <cstdint>
@@ -37,7 +37,8 @@ CheckedConfiguration read_configuration(const std::string& text);
 std::vector<ConfigurationProblem> check_configuration(const std::string& text);
 
 /// The configuration, or an error (kInvalid) with one line for each problem: "cluster.toml:12:9: ...".
-Result<Configuration> parse_configuration(const std::string& text, const std::string& file_name = "cluster.toml");
+Result<Configuration> parse_configuration(const std::string& text,
+                                          const std::string& file_name = "cluster.toml");
 
 /// "cluster.toml:12:9: what is wrong: what to do".
 std::string describe(const ConfigurationProblem& problem, const std::string& file_name);

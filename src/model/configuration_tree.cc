@@ -1,15 +1,15 @@
 // Turns toml++'s tree into Baton's own. The only file that includes toml++.
 #include "src/model/configuration_tree.h"
 
-// toml++ 3.3 asserts that a header begins with a letter, digit or quote ("[, x]" ends the program), and then checks
-// the same properly. Bad input must never end batond: its assertions are off, in every build.
+// toml++ 3.3 asserts that a header begins with a letter, digit or quote ("[, x]" ends the program), and then
+// checks the same properly. Bad input must never end batond: its assertions are off, in every build.
 #undef NDEBUG
 #define TOML_ASSERT(expression) static_assert(true)
 #define TOML_EXCEPTIONS 0
 #define TOML_HEADER_ONLY 1
 #define TOML_ENABLE_FORMATTERS 0
-// Its tables of letters run into "unreachable" for "\u00fc" and most other letters beyond ASCII; they are none of those
-// asked for there, so the answer is no.
+// Its tables of letters run into "unreachable" for "\u00fc" and most other letters beyond ASCII; they are none
+// of those asked for there, so the answer is no.
 #include <toml++/impl/preprocessor.h>
 #pragma push_macro("TOML_UNREACHABLE")
 #undef TOML_UNREACHABLE
@@ -23,7 +23,9 @@
 namespace baton {
 namespace {
 
-SourcePosition position_of(const toml::source_region& region) { return {region.begin.line, region.begin.column}; }
+SourcePosition position_of(const toml::source_region& region) {
+  return {region.begin.line, region.begin.column};
+}
 
 TomlValue convert(const toml::node& node);
 
@@ -32,9 +34,11 @@ void convert_table(const toml::table& table, TomlValue& value) {
     value.entries.push_back({std::string(key.str()), position_of(key.source()), convert(node)});
   }
   // toml++ sorts by name; people count in the order of the file.
-  std::stable_sort(value.entries.begin(), value.entries.end(), [](const TomlEntry& left, const TomlEntry& right) {
-    return std::pair(left.position.line, left.position.column) < std::pair(right.position.line, right.position.column);
-  });
+  std::stable_sort(value.entries.begin(), value.entries.end(),
+                   [](const TomlEntry& left, const TomlEntry& right) {
+                     return std::pair(left.position.line, left.position.column) <
+                            std::pair(right.position.line, right.position.column);
+                   });
 }
 
 TomlValue convert(const toml::node& node) {
@@ -57,9 +61,15 @@ TomlValue convert(const toml::node& node) {
       value.kind = TomlValue::Kind::kInteger;
       value.integer = node.as_integer()->get();
       break;
-    case toml::node_type::floating_point: value.kind = TomlValue::Kind::kFloat; break;
-    case toml::node_type::boolean: value.kind = TomlValue::Kind::kBoolean; break;
-    default: value.kind = TomlValue::Kind::kDate; break;
+    case toml::node_type::floating_point:
+      value.kind = TomlValue::Kind::kFloat;
+      break;
+    case toml::node_type::boolean:
+      value.kind = TomlValue::Kind::kBoolean;
+      break;
+    default:
+      value.kind = TomlValue::Kind::kDate;
+      break;
   }
   return value;
 }
@@ -70,7 +80,8 @@ std::string advice(const std::string& description) {
     return ": the same thing stands there twice; give one of the two another name, or remove it";
   }
   if (description.find("end-of-file") != std::string::npos) return ": a quote or bracket is not closed";
-  if (description.find("control characters") != std::string::npos) return ": a quote is not closed on this line";
+  if (description.find("control characters") != std::string::npos)
+    return ": a quote is not closed on this line";
   return ": correct the line (strings stand in double quotes, sections in [brackets])";
 }
 
@@ -78,13 +89,20 @@ std::string advice(const std::string& description) {
 
 const char* describe_kind(TomlValue::Kind kind) {
   switch (kind) {
-    case TomlValue::Kind::kString: return "a string";
-    case TomlValue::Kind::kInteger: return "a whole number";
-    case TomlValue::Kind::kFloat: return "a number with a fraction";
-    case TomlValue::Kind::kBoolean: return "true or false";
-    case TomlValue::Kind::kDate: return "a date or time";
-    case TomlValue::Kind::kArray: return "a list";
-    case TomlValue::Kind::kTable: return "a section";
+    case TomlValue::Kind::kString:
+      return "a string";
+    case TomlValue::Kind::kInteger:
+      return "a whole number";
+    case TomlValue::Kind::kFloat:
+      return "a number with a fraction";
+    case TomlValue::Kind::kBoolean:
+      return "true or false";
+    case TomlValue::Kind::kDate:
+      return "a date or time";
+    case TomlValue::Kind::kArray:
+      return "a list";
+    case TomlValue::Kind::kTable:
+      return "a section";
   }
   return "a value";
 }

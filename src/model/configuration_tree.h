@@ -1,5 +1,5 @@
-// A TOML file as a plain tree in file order, each key and value with its place. Keeps toml++ in one source file.
-// Plain values, any thread.
+// A TOML file as a plain tree in file order, each key and value with its place. Keeps toml++ in one source
+// file. Plain values, any thread.
 #pragma once
 
 #include <cstdint>

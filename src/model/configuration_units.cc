@@ -14,8 +14,8 @@ struct Unit {
   uint64_t factor;
 };
 
-constexpr std::array<Unit, 5> kSizes{{{"TiB", 1ull << 40}, {"GiB", 1ull << 30}, {"MiB", 1ull << 20},
-                                      {"KiB", 1ull << 10}, {"B", 1}}};
+constexpr std::array<Unit, 5> kSizes{
+    {{"TiB", 1ull << 40}, {"GiB", 1ull << 30}, {"MiB", 1ull << 20}, {"KiB", 1ull << 10}, {"B", 1}}};
 constexpr std::array<Unit, 4> kDurations{{{"h", 3600000}, {"min", 60000}, {"s", 1000}, {"ms", 1}}};
 
 /// "12 UNIT" or "12UNIT" of one of the units, as a multiple of the smallest one.
@@ -38,12 +38,15 @@ std::optional<uint64_t> parse_quantity(const std::string& text, const std::array
 template <size_t count>
 std::string format_quantity(uint64_t quantity, const std::array<Unit, count>& units) {
   for (const Unit& unit : units) {
-    if (quantity != 0 && quantity % unit.factor == 0) return fmt::format("{} {}", quantity / unit.factor, unit.name);
+    if (quantity != 0 && quantity % unit.factor == 0)
+      return fmt::format("{} {}", quantity / unit.factor, unit.name);
   }
   return fmt::format("0 {}", units.back().name);
 }
 
-char lower(char letter) { return letter >= 'A' && letter <= 'Z' ? static_cast<char>(letter - 'A' + 'a') : letter; }
+char lower(char letter) {
+  return letter >= 'A' && letter <= 'Z' ? static_cast<char>(letter - 'A' + 'a') : letter;
+}
 
 /// How many letters must be changed, added or removed to turn one word into the other.
 size_t edit_distance(const std::string& from, const std::string& to) {

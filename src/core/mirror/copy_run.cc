@@ -147,6 +147,7 @@ void CopyRun::read_done(uint64_t number, bool ok, const std::vector<BlockHash>& 
     core_.again = true;
     return release(step);
   }
+  if (!ok && verify_) return stop("this copy's disk could not be read everywhere: look at this server's disk");
   if (!ok) {
     core_.primary.pause_link("this copy's disk cannot be read everywhere: the other copy cannot be brought up to date "
                              "from it. Look at this server's disk");
@@ -183,7 +184,10 @@ void CopyRun::compare_if_ready(uint64_t number) {
     }
   }
   different_ += different;
-  if (verify_) step.to_send.clear();
+  if (verify_) {
+    step.to_send.clear();
+    if (!comparable) return stop("the other copy could not read all of its blocks: look at that server's disk");
+  }
   if (!verify_ && different == step.range.count) {  // the data at hand is what is to be sent
     step.to_send.clear();
     return send(step);

@@ -119,6 +119,7 @@ void RoleChange::advance_demotion() {
   demoting_ = false;
   core_.role = MirrorRole::kSecondary;
   core_.primary.leave();
+  core_.copy.stop("this copy was handed over");
   core_.drop_link("this copy was handed over");
   core_.writes.fail_all();  // nobody: resets locks and rounds
   journal.become_suspects();

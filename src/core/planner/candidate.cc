@@ -1,4 +1,5 @@
-// Judges servers and their copies. The cluster database judges again when the assignment is applied; this says why.
+// Judges servers and their copies. The cluster database judges again when the assignment is applied; this says
+// why.
 #include "src/core/planner/candidate.h"
 
 #include <algorithm>
@@ -47,7 +48,8 @@ std::string describe_progress(const MirrorReport& report) {
 }
 
 /// Is another member of the set not there, or no longer what the set says?
-bool some_member_is_missing(const Input& input, const std::string& key, const MirrorState& mirror, ServerId server) {
+bool some_member_is_missing(const Input& input, const std::string& key, const MirrorState& mirror,
+                            ServerId server) {
   return std::any_of(mirror.in_sync.begin(), mirror.in_sync.end(), [&](const auto& member) {
     if (member.first == server) return false;
     const MirrorReport* report = report_of(input, key, member.first);
@@ -61,9 +63,11 @@ CopyVerdict judge_never_promoted(const Input& input, const GroupConfiguration& g
   CopyVerdict verdict;
   std::string first = input.configuration.server_name(group.servers.front());
   if (server != group.servers.front()) {
-    return refuse(fmt::format("may not be the first to use mirror {}, which was never used: {}, the first of the policy, is",
-                              key, first),
-                  fmt::format("start {}, or put another server first in the policy (baton apply)", first));
+    return refuse(
+        fmt::format(
+            "may not be the first to use mirror {}, which was never used: {}, the first of the policy, is", key,
+            first),
+        fmt::format("start {}, or put another server first in the policy (baton apply)", first));
   }
   verdict.possible = true;
   verdict.note = fmt::format("mirror {} is used for the first time", key);
@@ -71,7 +75,8 @@ CopyVerdict judge_never_promoted(const Input& input, const GroupConfiguration& g
 }
 
 /// The copy is in the set, but restarted uncleanly since. SAFETY: S4, with the exception S5.
-CopyVerdict judge_restarted(const Input& input, const std::string& key, const MirrorState& mirror, ServerId server) {
+CopyVerdict judge_restarted(const Input& input, const std::string& key, const MirrorState& mirror,
+                            ServerId server) {
   const Configuration& configuration = input.configuration;
   for (const auto& [member, incarnation] : mirror.in_sync) {
     const MirrorReport* report = report_of(input, key, member);
@@ -84,9 +89,12 @@ CopyVerdict judge_restarted(const Input& input, const std::string& key, const Mi
     return verdict;
   }
   if (server != mirror.holder) {
-    return refuse(fmt::format("has a copy of mirror {} that restarted uncleanly like all others, and {}, the last primary, "
-                              "goes first", key, configuration.server_name(mirror.holder)),
-                  fmt::format("start {}", configuration.server_name(mirror.holder)));
+    return refuse(
+        fmt::format(
+            "has a copy of mirror {} that restarted uncleanly like all others, and {}, the last primary, "
+            "goes first",
+            key, configuration.server_name(mirror.holder)),
+        fmt::format("start {}", configuration.server_name(mirror.holder)));
   }
   CopyVerdict verdict;
   verdict.possible = true;
@@ -95,7 +103,8 @@ CopyVerdict judge_restarted(const Input& input, const std::string& key, const Mi
   return verdict;
 }
 
-CopyVerdict judge_copy(const Input& input, const GroupConfiguration& group, const std::string& key, ServerId server) {
+CopyVerdict judge_copy(const Input& input, const GroupConfiguration& group, const std::string& key,
+                       ServerId server) {
   auto found = input.state.mirrors.find(key);
   if (found == input.state.mirrors.end()) return refuse(fmt::format("finds no record of mirror {}", key), "");
   const MirrorState& mirror = found->second;
@@ -118,8 +127,10 @@ CopyVerdict judge_copy(const Input& input, const GroupConfiguration& group, cons
                   mirror.in_sync.empty() ? "" : from_there);
   }
   if (!in_set) {
-    return refuse(fmt::format("has a copy of mirror {} that is not in the in-sync set and lacks acknowledged writes", key),
-                  from_there);
+    return refuse(
+        fmt::format("has a copy of mirror {} that is not in the in-sync set and lacks acknowledged writes",
+                    key),
+        from_there);
   }
   if (mirror.in_sync.empty()) return judge_never_promoted(input, group, key, server);
   if (member->second != report->incarnation) return judge_restarted(input, key, mirror, server);

@@ -12,14 +12,14 @@ namespace baton::planner {
 struct Candidate {
   ServerId server;
   std::string name;
-  bool possible = false;    // present, and its copies may be promoted; failures there are not considered
-  bool could_come = false;  // not possible yet, but something under way may change that within moments
-  bool alone = false;       // if promoted, some other in-sync copy is not there to go on with it
-  std::string why_not;      // "is down: power lost", "has a copy of mirror data that ..."
-  std::string help;         // what would make it possible; empty: nothing a person can do
+  bool possible = false;           // present, and its copies may be promoted; failures there are not considered
+  bool could_come = false;         // not possible yet, but something under way may change that within moments
+  bool alone = false;              // if promoted, some other in-sync copy is not there to go on with it
+  std::string why_not;             // "is down: power lost", "has a copy of mirror data that ..."
+  std::string help;                // what would make it possible; empty: nothing a person can do
   std::vector<std::string> notes;  // what is remarkable about promoting it
-  uint32_t attempts = 0;    // failures there
-  std::string failure;      // the last of them
+  uint32_t attempts = 0;           // failures there
+  std::string failure;             // the last of them
 
   bool refused() const { return attempts > 0; }
   bool given_up() const { return attempts >= kMaximumAttempts; }

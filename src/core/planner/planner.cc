@@ -19,8 +19,8 @@ const Candidate* find_candidate(const std::vector<Candidate>& candidates, Server
   return found == candidates.end() ? nullptr : &*found;
 }
 
-/// The operator's target, else the first of the policy on which it has not failed, else (if no such server could come
-/// within moments) the one on which it failed least often.
+/// The operator's target, else the first of the policy on which it has not failed, else (if no such server
+/// could come within moments) the one on which it failed least often.
 const Candidate* choose(const std::vector<Candidate>& candidates, ServerId target) {
   const Candidate* wished = find_candidate(candidates, target);
   if (wished && wished->possible && !wished->refused()) return wished;
@@ -40,7 +40,8 @@ const Candidate* choose(const std::vector<Candidate>& candidates, ServerId targe
 }
 
 std::string describe_failures(const Candidate& candidate) {
-  return fmt::format("failed there {} ({})", candidate.attempts == 1 ? "once" : fmt::format("{} times", candidate.attempts),
+  return fmt::format("failed there {} ({})",
+                     candidate.attempts == 1 ? "once" : fmt::format("{} times", candidate.attempts),
                      candidate.failure);
 }
 
@@ -51,8 +52,8 @@ std::string explain_choice(const std::vector<Candidate>& candidates, const Candi
   if (chosen.server == target) {
     text = fmt::format("{} is where an operator wants it", chosen.name);
   } else if (chosen.refused()) {
-    text = fmt::format("{} is tried again (attempt {} of {}), it {}", chosen.name, chosen.attempts + 1, kMaximumAttempts,
-                       describe_failures(chosen));
+    text = fmt::format("{} is tried again (attempt {} of {}), it {}", chosen.name, chosen.attempts + 1,
+                       kMaximumAttempts, describe_failures(chosen));
   } else if (chosen.server == candidates.front().server) {
     text = fmt::format("{} is the first of its policy", chosen.name);
   } else {
@@ -96,7 +97,8 @@ std::string explain_waiting(const GroupConfiguration& group, const std::vector<C
       add_help(helps, candidate.help);
     } else {
       obstacles.push_back(fmt::format("{}: it {}", candidate.name, describe_failures(candidate)));
-      if (candidate.given_up()) add_help(helps, fmt::format("remove the cause, then: baton group start {}", group.name));
+      if (candidate.given_up())
+        add_help(helps, fmt::format("remove the cause, then: baton group start {}", group.name));
     }
   }
   std::string text = fmt::format("no server can run it now: {}", fmt::join(obstacles, "; "));
@@ -174,7 +176,8 @@ class GroupPlanner {
       list.push_back(fmt::format("group {} was {}: {}", group_.name, to_string(state_.phase), state_.reason));
     }
     for (const Candidate& candidate : candidates) {
-      if (candidate.refused()) list.push_back(fmt::format("{}: it {}", candidate.name, describe_failures(candidate)));
+      if (candidate.refused())
+        list.push_back(fmt::format("{}: it {}", candidate.name, describe_failures(candidate)));
     }
     if (!lost.empty()) {
       list.push_back(lost);

@@ -1,5 +1,6 @@
-// The planner: configuration + state + what is seen of the servers -> what to do next, with reasons. A pure function;
-// the epoch's leader carries the steps out, `baton plan` shows them. docs/protocol.md, "Promotion" and "Leases".
+// The planner: configuration + state + what is seen of the servers -> what to do next, with reasons. A pure
+// function; the epoch's leader carries the steps out, `baton plan` shows them. docs/protocol.md, "Promotion"
+// and "Leases".
 #pragma once
 
 #include <map>
@@ -42,8 +43,9 @@ struct PlannedStep {
 };
 
 struct Plan {
-  std::vector<PlannedStep> steps;              // at most one for each group
-  std::map<std::string, std::string> waiting;  // why a group that is wanted is not being started, and what helps
+  std::vector<PlannedStep> steps;  // at most one for each group
+  std::map<std::string, std::string>
+      waiting;  // why a group that is wanted is not being started, and what helps
 };
 
 /// What to do now. Deterministic; groups are judged independently of one another.

@@ -1,5 +1,5 @@
-// Golden plans: every tests/planner/NAME.case has its NAME.plan beside it; a missing one fails. The format of both is
-// in tests/planner/README. BATON_UPDATE_EXPECTED=1 writes the plans anew, for review with git diff.
+// Golden plans: every tests/planner/NAME.case has its NAME.plan beside it; a missing one fails. The format of
+// both is in tests/planner/README. BATON_UPDATE_EXPECTED=1 writes the plans anew, for review with git diff.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -64,12 +64,14 @@ std::map<std::string, std::string> read_values(const std::vector<std::string>& w
   std::map<std::string, std::string> values;
   for (size_t place = first; place < words.size(); ++place) {
     size_t equals = words[place].find('=');
-    values[words[place].substr(0, equals)] = equals == std::string::npos ? "yes" : words[place].substr(equals + 1);
+    values[words[place].substr(0, equals)] =
+        equals == std::string::npos ? "yes" : words[place].substr(equals + 1);
   }
   return values;
 }
 
-uint64_t number_of(const std::map<std::string, std::string>& values, const std::string& key, uint64_t otherwise) {
+uint64_t number_of(const std::map<std::string, std::string>& values, const std::string& key,
+                   uint64_t otherwise) {
   auto found = values.find(key);
   return found == values.end() ? otherwise : std::stoull(found->second);
 }
@@ -136,16 +138,18 @@ Case read_case(const std::filesystem::path& path) {
     std::vector<std::string> words = split_words(line);
     if (words.empty() || words[0][0] == '#') continue;
     if (words[0] == "cluster") {
-      auto parsed = parse_configuration(read_file(path.parent_path() / "clusters" / (words[1] + ".toml")), words[1]);
+      auto parsed =
+          parse_configuration(read_file(path.parent_path() / "clusters" / (words[1] + ".toml")), words[1]);
       if (!parsed) throw std::runtime_error(parsed.error().message);
       one.configuration = *parsed;
     } else if (words[0] == "server") {
       auto values = read_values(words, 2);
-      one.servers[one.id(words[1])] = {values.contains("present"), values.contains("lease-over"), text_of(values, "why")};
+      one.servers[one.id(words[1])] = {values.contains("present"), values.contains("lease-over"),
+                                       text_of(values, "why")};
     } else if (words[0] == "refused") {
       auto values = read_values(words, 3);
-      one.state.groups[words[1]].refused[one.id(words[2])] = {text_of(values, "reason"),
-                                                              static_cast<uint32_t>(number_of(values, "attempts", 1))};
+      one.state.groups[words[1]].refused[one.id(words[2])] = {
+          text_of(values, "reason"), static_cast<uint32_t>(number_of(values, "attempts", 1))};
     } else if (words[0] == "group") {
       read_group_line(one, words);
     } else if (words[0] == "mirror") {

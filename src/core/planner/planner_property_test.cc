@@ -1,4 +1,5 @@
-// Properties of any plan, over random states, views and reports: never a group to a server that must not have it.
+// Properties of any plan, over random states, views and reports: never a group to a server that must not have
+// it.
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
@@ -64,7 +65,8 @@ GroupState any_group() {
 
 World any_world() {
   World world;
-  for (const GroupConfiguration& group : world.configuration.groups) world.state.groups[group.name] = any_group();
+  for (const GroupConfiguration& group : world.configuration.groups)
+    world.state.groups[group.name] = any_group();
   MirrorState& mirror = world.state.mirrors["db.data"];
   mirror.version = below(100);
   mirror.holder = ServerId(1 + below(kServers));
@@ -86,7 +88,8 @@ bool may_be_promoted(const World& world, ServerId server) {
   const MirrorState& mirror = world.state.mirrors.at("db.data");
   auto reported = [&](ServerId id) -> const MirrorReport* {
     auto found = world.reports.find("db.data");
-    if (found == world.reports.end() || !found->second.contains(id) || !world.servers.at(id).present) return nullptr;
+    if (found == world.reports.end() || !found->second.contains(id) || !world.servers.at(id).present)
+      return nullptr;
     return &found->second.at(id);
   };
   const MirrorReport* own = reported(server);
@@ -125,7 +128,8 @@ TEST(PlannerProperty, NeverGivesAGroupToAServerThatMustNotHaveIt) {
     for (const PlannedStep& step : plan.steps) {
       RC_ASSERT(groups.insert(step.group).second);
       RC_ASSERT(!plan.waiting.contains(step.group));
-      if (const auto* assignment = std::get_if<AssignGroup>(&step.command)) check_assignment(world, *assignment);
+      if (const auto* assignment = std::get_if<AssignGroup>(&step.command))
+        check_assignment(world, *assignment);
     }
   }));
 }
@@ -136,7 +140,8 @@ TEST(PlannerProperty, AWantedGroupWithoutAnOwnerStartsOrSaysWhyNot) {
     Plan plan = make_plan(world.input());
     for (const auto& [name, group] : world.state.groups) {
       bool owned = group.owner.value != 0 && world.servers.at(group.owner).present;
-      bool stepped = std::any_of(plan.steps.begin(), plan.steps.end(), [&](const auto& step) { return step.group == name; });
+      bool stepped = std::any_of(plan.steps.begin(), plan.steps.end(),
+                                 [&](const auto& step) { return step.group == name; });
       if (group.wanted && !owned) RC_ASSERT((stepped || plan.waiting.contains(name)));
       if (owned) RC_ASSERT(!stepped);
     }
@@ -183,9 +188,11 @@ TEST(PlannerProperty, AnAcceptedMoveCouldBeCarriedOut) {
     wish.wanted = true;
     wish.target = ServerId(1 + below(kServers));
     const GroupState& group = world.state.groups.at("db");
-    bool there = group.owner == wish.target && (group.phase == GroupPhase::kStarting || group.phase == GroupPhase::kStarted);
+    bool there = group.owner == wish.target &&
+                 (group.phase == GroupPhase::kStarting || group.phase == GroupPhase::kStarted);
     bool accepted = check_wish(world.input(), wish).has_value();
-    RC_ASSERT(accepted == (there || (world.servers.at(wish.target).present && may_be_promoted(world, wish.target))));
+    RC_ASSERT(accepted ==
+              (there || (world.servers.at(wish.target).present && may_be_promoted(world, wish.target))));
   }));
 }
 

@@ -33,7 +33,8 @@ Status check_wish(const Input& input, const WishGroup& wish) {
   const Configuration& configuration = input.configuration;
   const GroupConfiguration* group = configuration.group(wish.group);
   if (!group) {
-    return fail_as(ErrorCode::kNotFound, "there is no group \"{}\": {}", wish.group, known_groups(configuration));
+    return fail_as(ErrorCode::kNotFound, "there is no group \"{}\": {}", wish.group,
+                   known_groups(configuration));
   }
   if (!wish.wanted || wish.target.value == 0) return {};
   std::string target = configuration.server_name(wish.target);
