@@ -48,8 +48,9 @@ void MirrorPair::cluster_round() {
         if (random_.chance(0.7)) feed(1 - index, mirror::PeerLost{"left the view"});
       });
     }
-    // A server that is back tells its report again.
-    if (there && !member.report && node.copy->report().incarnation.value != 0) member.report = node.copy->report();
+    // Reports may overtake each other, so they are repeated.
+    const bool repeat = !member.report || random_.chance(0.1);
+    if (there && repeat && node.copy->report().incarnation.value != 0) member.report = node.copy->report();
     if (there && random_.chance(0.2)) tell_state(index, 1ms, 60ms);
     if (node.want_link && node.connection == 0 && random_.chance(0.4)) connect(index);
   }

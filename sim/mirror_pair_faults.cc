@@ -26,7 +26,7 @@ void MirrorPair::power_off(int index, bool keep_cache) {
   } else {
     node.disk->power_loss(random_);
   }
-  database_.member(index).report.reset();
+  // The database goes on believing the last report until it hears another one.
   const mirror::ConnectionId connection = node.connection;
   node.connection = 0;
   const int peer = 1 - index;

@@ -40,12 +40,15 @@ int http_status(ErrorCode code) {
   return 500;
 }
 
-void answer(const HttpRespond& respond, const json& body) { respond(HttpResponse{200, body.dump()}); }
+/// Texts of programs may be no UTF-8: shown as far as they are.
+std::string to_text(const json& body) { return body.dump(-1, ' ', false, json::error_handler_t::replace); }
+
+void answer(const HttpRespond& respond, const json& body) { respond(HttpResponse{200, to_text(body)}); }
 
 void refuse(const HttpRespond& respond, const Error& error, const json& problems = nullptr) {
   json body{{"error", {{"code", code_name(error.code)}, {"message", error.message}}}};
   if (!problems.is_null()) body["error"]["problems"] = problems;
-  respond(HttpResponse{http_status(error.code), body.dump()});
+  respond(HttpResponse{http_status(error.code), to_text(body)});
 }
 
 std::string query_text(const HttpRequest& request, const std::string& name) {
@@ -78,23 +81,31 @@ void get_status(Daemon& daemon, const HttpRequest& request, const HttpRespond& r
   daemon.when_changed(after, wait_limit(request), [&daemon, respond] { answer(respond, daemon.status()); });
 }
 
+/// A reader of the event log that looks again at each change until there is something or its time is over.
+struct EventQuery {
+  Daemon& daemon;
+  int64_t after;
+  uint32_t limit;
+  std::string group;
+  Instant until;
+  HttpRespond respond;
+};
+
+void look_for_events(const std::shared_ptr<EventQuery>& query) {
+  const std::string cursor = query->daemon.cursor();
+  query->daemon.events().list(query->after, query->limit, query->group, [query, cursor](const Result<json>& found) {
+    if (!found) return refuse(query->respond, found.error());
+    const auto left = query->until - EventLoop::now();
+    if (!(*found)["events"].empty() || left <= Duration{0}) return answer(query->respond, *found);
+    query->daemon.when_changed(cursor, left, [query] { look_for_events(query); });
+  });
+}
+
 void get_events(Daemon& daemon, const HttpRequest& request, const HttpRespond& respond) {
-  const int64_t after = query_number(request, "after", -1);
   const auto limit = static_cast<uint32_t>(std::clamp<int64_t>(query_number(request, "limit", 1000), 1, 10000));
-  const auto group = query_text(request, "group");
-  const Instant until = EventLoop::now() + wait_limit(request);
-  // Reads again at each change until there is something newer or the time is over.
-  auto look = std::make_shared<std::function<void()>>();
-  *look = [&daemon, after, limit, group, until, respond, look] {
-    const std::string cursor = daemon.cursor();
-    daemon.events().list(after, limit, group, [&daemon, until, respond, look, cursor](const Result<json>& found) {
-      if (!found) return refuse(respond, found.error());
-      const auto left = until - EventLoop::now();
-      if (!(*found)["events"].empty() || left <= Duration{0}) return answer(respond, *found);
-      daemon.when_changed(cursor, left, [look] { (*look)(); });
-    });
-  };
-  (*look)();
+  look_for_events(std::make_shared<EventQuery>(EventQuery{daemon, query_number(request, "after", -1), limit,
+                                                          query_text(request, "group"),
+                                                          EventLoop::now() + wait_limit(request), respond}));
 }
 
 void get_explain(Daemon& daemon, const HttpRequest& request, const HttpRespond& respond) {

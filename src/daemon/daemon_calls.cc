@@ -19,6 +19,7 @@ nlohmann::json Daemon::status() const {
   sources.links = links_;
   for (const auto& [key, client] : mirrors_) sources.mirror_problems[key] = client->problem();
   sources.problems = problems_;
+  if (const auto problem = events_->problem(); !problem.empty()) sources.problems.push_back(problem);
   return status_json(sources);
 }
 

@@ -52,6 +52,8 @@ class FileDevice : public BlockDevice {
   OwnedFd fd_;
   uint64_t size_blocks_ = 0;
   bool direct_ = true;
+  uint64_t ended_writes_ = 1;    // the writes of an earlier process are one that has ended
+  uint64_t flushed_writes_ = 0;  // of them, those that a flush has covered
   std::vector<std::unique_ptr<Transfer>> transfers_;
   std::vector<Transfer*> free_transfers_;
 };

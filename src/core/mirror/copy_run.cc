@@ -259,7 +259,7 @@ void CopyRun::flush_ended() {
 }
 
 void CopyRun::end_if_done() {
-  if (active_ > 0 || flush_round_ != 0 || !compare_.empty()) return;
+  if (active_ > 0 || flush_round_ != 0 || !compare_.empty() || !drained()) return;
   if (verify_) {
     running_ = false;
     core_.operations.emit(Verified{done_, different_, {}});

@@ -10,6 +10,8 @@
 namespace baton::mirror {
 
 namespace {
+constexpr uint64_t kIncarnationsApart = 1'000'000;  // starts after unclean stops until two origins could meet
+constexpr uint64_t kIncarnationOrigins = 1'000'000'000;
 constexpr int kMostRounds = 1000;  // of advance() in a step: more would be an endless loop
 }
 
@@ -49,8 +51,13 @@ struct MirrorCopy::Implementation {
 
 void MirrorCopy::Implementation::start() {
   Superblock& superblock = core.journal.superblock();
-  // SAFETY: S4 after an unclean stop acknowledged writes may be missing: another incarnation, on disk first.
-  if (superblock.incarnation.value == 0 || !superblock.clean) ++superblock.incarnation.value;
+  // SAFETY: S4 after an unclean stop acknowledged writes may be missing: another incarnation, on disk first. A new copy
+  // begins at a random one: what the set says of a disk that was replaced must not be taken for it.
+  if (superblock.incarnation.value == 0) {
+    superblock.incarnation.value = kIncarnationsApart * (1 + core.random() % kIncarnationOrigins) + 1;
+  } else if (!superblock.clean) {
+    ++superblock.incarnation.value;
+  }
   superblock.clean = false;
   superblock.was_primary = false;
   start_saved = core.journal.save();

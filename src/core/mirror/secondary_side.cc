@@ -86,7 +86,7 @@ bool SecondarySide::range_ok(BlockRange range) {
 void SecondarySide::write(const WriteData& write, BufferId buffer) {
   if (!range_ok(write.range)) return core_.operations.release(buffer);
   const uint64_t task = take_task(write.sequence, write.range, buffer);
-  ++writes_under_way_;
+  ++under_way_;
   core_.operations.emit(LocalWrite{core_.operations.begin(Purpose::kPeerWrite, task), write.range, buffer});
 }
 
@@ -99,6 +99,7 @@ void SecondarySide::flush(const FlushPeer& flush) {
 void SecondarySide::hash(const HashRequest& request) {
   if (!range_ok(request.range)) return;
   const uint64_t task = take_task(request.sequence, request.range, core_.operations.new_buffer());
+  ++under_way_;
   core_.operations.emit(LocalRead{core_.operations.begin(Purpose::kPeerHash, task), request.range, 0,
                                   tasks_[task].buffer, true});
 }
@@ -111,7 +112,6 @@ void SecondarySide::copy_begin(const CopyBegin& begin) {
   begin_pending_ = true;
   copying_ = true;
   copy_kind_ = begin.kind;
-  received_ = 0;
 }
 
 void SecondarySide::copy_end(const CopyEnd& end) {
@@ -143,9 +143,8 @@ void SecondarySide::operation_done(Purpose purpose, uint64_t subject, bool ok, s
   free_.push_back(subject);
   core_.operations.release(task.buffer);
   if (!ok) problem_ = "this copy's disk reports errors: the mirror cannot stay in sync. Replace the disk";
-  if (purpose == Purpose::kPeerWrite) {
-    --writes_under_way_;
-    received_ += task.range.count;
+  if (purpose != Purpose::kPeerFlush) {
+    --under_way_;
     core_.again = true;
   }
   if (!accepted_ || !core_.link.is(task.connection)) return;

@@ -28,12 +28,11 @@ class SecondarySide {
   void link_lost();
   void advance();
 
-  /// No write for a primary is under way (O2).
-  bool drained() const { return writes_under_way_ == 0; }
+  /// No write or read for a primary is under way (O2).
+  bool drained() const { return under_way_ == 0; }
   bool serving() const { return accepted_; }
   bool copying() const { return copying_; }
   CopyKind copy_kind() const { return copy_kind_; }
-  uint64_t received_blocks() const { return received_; }
   const std::string& problem() const { return problem_; }
 
  private:
@@ -56,7 +55,7 @@ class SecondarySide {
   CopyCore& core_;
   std::vector<Task> tasks_;
   std::vector<uint64_t> free_;
-  uint64_t writes_under_way_ = 0;
+  uint64_t under_way_ = 0;
   bool accepted_ = false;              // the present connection's hello has been answered
   std::optional<Hello> hello_;         // not answered yet
   uint64_t hello_saved_ = 0;
@@ -68,7 +67,6 @@ class SecondarySide {
   uint64_t end_token_ = 0;             // names the flush that belongs to it
   bool copying_ = false;
   CopyKind copy_kind_ = CopyKind::kNone;
-  uint64_t received_ = 0;
   std::string problem_;
 };
 
