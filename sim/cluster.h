@@ -22,6 +22,7 @@ struct Weather {
   double crash_chance = 0;       // after each action
   bool eager_rings = false;
   Duration persist_at_most = 4ms;
+  bool figure_eight = false;     // with flutter: leaders that alternate before their entries get around
   bool flutter = false;          // the network changes as fast as epochs are opened
   uint32_t voters = 3;
   std::string name;
@@ -59,6 +60,8 @@ class Cluster : public Server::Observer {
   void pause_fault(Server& server);
   void network_fault();
   void flutter();
+  void figure_eight();
+  void isolate(ServerId server);
   void disk_fault(Server& server);
   void wish();
   void heal_everything();

@@ -33,7 +33,8 @@ Weather make_weather(Random& random) {
     case 4:
       weather.name = "flutter";
       weather.flutter = true;
-      weather.persist_at_most = random.chance(0.3) ? 4ms : 25ms;
+      weather.figure_eight = random.chance(0.5);
+      weather.persist_at_most = random.chance(0.6) ? 4ms : 25ms;
       weather.quiet_at_most = 30ms;
       weather.crash_chance = random.chance(0.5) ? 0.01 : 0;
       weather.lasts = 4s;
@@ -141,14 +142,36 @@ void Cluster::flutter() {
     });
     return;
   }
+  if (weather_.figure_eight && random_.chance(0.4)) return figure_eight();
   bus_->heal();
-  if (random_.chance(0.2)) return;
-  for (const ServerId each : ids_) {
-    if (each == server.id()) continue;
-    bus_->set_reachable(each, server.id(), false);
-    bus_->set_reachable(server.id(), each, false);
+  if (random_.chance(0.8)) isolate(server.id());
+}
+
+/// Raft's figure 8: two leaders by turns with the same follower, each cut off before its entry is everywhere.
+void Cluster::figure_eight() {
+  const bool first_begins = random_.chance(0.5);
+  const ServerId last = ids_.back();
+  Duration when{};
+  for (int turn = 0; turn < 4; ++turn) {
+    const ServerId leads = (turn % 2 == 0) == first_begins ? ids_[0] : ids_[1];
+    world_.after(when, [this, leads, last] {
+      if (faults_over_) return;
+      bus_->heal();
+      for (const ServerId id : ids_)
+        if (id != leads && id != last) isolate(id);
+    });
+    when += random_.between(4ms, 18ms);
   }
-  world_.mark('n', server.id());
+  run_until(world_.now() + when + random_.between(10ms, 200ms));
+}
+
+void Cluster::isolate(ServerId server) {
+  for (const ServerId each : ids_) {
+    if (each == server) continue;
+    bus_->set_reachable(each, server, false);
+    bus_->set_reachable(server, each, false);
+  }
+  world_.mark('n', server);
 }
 
 void Cluster::disk_fault(Server& server) {

@@ -90,7 +90,7 @@ bool MirrorPair::holds_every_write(int member) const {
   const Node& node = nodes_[member];
   const auto& set = database_.committed().in_sync;
   const auto listed = set.find(node.id);
-  return node.copy && listed != set.end() && listed->second == node.disk->stored().superblock.incarnation;
+  return node.copy && listed != set.end() && listed->second == node.copy->report().incarnation;
 }
 
 void MirrorPair::check_write(int index, const PendingRequest& pending) {

@@ -82,7 +82,8 @@ class Demo:
     def start_client(self):
         self.say("3. the client commits numbered rows through 10.88.0.50")
         self.ledger = self.cluster.start_ledger()
-        self.ledger.wait_rows(300, 60)
+        self.cluster.wait_normal(120)  # the first full copy has ended
+        self.ledger.wait_rows(2000, 120)
 
     def cut_power(self, server, cut):
         survivor = OTHER[server]

@@ -462,16 +462,19 @@ def outage_division(events, gap, lost_server, resources):
     lost = moment(lambda event: event["kind"] == "membership" and event["text"].startswith(f"{lost_server} lost"))
     assigned = moment(lambda event: event["kind"] == "transition" and event["group"] == GROUP
                       and "assign to server" in event["text"] and "(refused" not in event["text"])
-    steps = [event for event in window if event["kind"] == "step" and event["group"] == GROUP
-             and event["action"] == "start" and event["outcome"] == "ok"]
+    # The last step's end is told by a probe, which may come after the client's first commit.
+    steps = [event for event in events if event["kind"] == "step" and event["group"] == GROUP
+             and event["action"] == "start" and event["outcome"] == "ok"
+             and start <= (event["monotonic_us"] - event["took_us"]) / 1e3 <= end]
     division = {"detection_ms": lost - start if lost else None,
                 "database_commit_ms": assigned - lost if lost and assigned else None}
     for kind, name in (("mirror", "mirror_ms"), ("filesystem", "mount_ms"), ("address", "address_ms"),
                        ("service", "postgresql_ms")):
-        times = [event["took_us"] / 1e3 for event in steps if resources.get(event["resource"]) == kind]
+        times = [event["took_us"] / 1e3 - max(0, event["monotonic_us"] / 1e3 - end)
+                 for event in steps if resources.get(event["resource"]) == kind]
         division[name] = sum(times) if times else None
     ready = max((event["monotonic_us"] / 1e3 for event in steps), default=None)
-    division["first_commit_ms"] = end - ready if ready else None
+    division["first_commit_ms"] = max(0, end - ready) if ready else None
     return {name: None if value is None else round(value, 1) for name, value in division.items()}
 
 

@@ -16,7 +16,7 @@ enum class LinkSide : uint8_t { kConnector = 'C', kAcceptor = 'A' };
 constexpr size_t kGreetingBytes = 48;  // what each side sends first
 constexpr size_t kProofBytes = 32;     // then
 
-/// The cluster's secret, read from its file of 64 hexadecimal digits.
+/// The cluster's secret, read from its file of 128 hexadecimal digits.
 struct ClusterKey {
   std::array<uint8_t, 64> bytes{};
 };

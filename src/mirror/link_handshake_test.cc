@@ -48,8 +48,8 @@ TEST(LinkHandshake, ReflectionsAreRefused) {
 
 TEST(LinkHandshake, KeysAreRead) {
   EXPECT_TRUE(parse_cluster_key(std::string(128, 'a') + "\n"));
-  EXPECT_EQ(parse_cluster_key(std::string(62, '0') + "fE")->bytes[31], 0xFE);
-  EXPECT_FALSE(parse_cluster_key(std::string(63, 'a')));
+  EXPECT_EQ(parse_cluster_key(std::string(126, '0') + "fE")->bytes[63], 0xFE);
+  EXPECT_FALSE(parse_cluster_key(std::string(127, 'a')));
   EXPECT_FALSE(parse_cluster_key(std::string(128, 'g')));
   EXPECT_FALSE(parse_cluster_key(""));
   auto missing = read_cluster_key("/nonexistent/key");

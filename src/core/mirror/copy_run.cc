@@ -24,6 +24,7 @@ void CopyRun::reset() {
   unflushed_blocks_ = flush_round_ = 0;
   flushed_at_end_ = false;
   different_ = total_ = done_ = sent_ = read_ = 0;
+  verify_failure_.clear();
 }
 
 void CopyRun::start(BlockSet suspects) {
@@ -147,8 +148,7 @@ void CopyRun::read_done(uint64_t number, bool ok, const std::vector<BlockHash>& 
     core_.again = true;
     return release(step);
   }
-  if (!ok && verify_) return stop("this copy's disk could not be read everywhere: look at this server's disk");
-  if (!ok) {
+  if (!ok && !verify_) {
     core_.primary.pause_link("this copy's disk cannot be read everywhere: the other copy cannot be brought up to date "
                              "from it. Look at this server's disk");
     return;
@@ -183,10 +183,14 @@ void CopyRun::compare_if_ready(uint64_t number) {
       step.to_send.push_back({block, 1});
     }
   }
-  different_ += different;
+  if (comparable) different_ += different;
   if (verify_) {
     step.to_send.clear();
-    if (!comparable) return stop("the other copy could not read all of its blocks: look at that server's disk");
+    if (!comparable) {  // what is under way ends, nothing more begins
+      verify_failure_ = step.here.empty() ? "this copy could not read all of its blocks: look at this server's disk"
+                                          : "the other copy could not read all of its blocks: look at that server's disk";
+      compare_.clear();
+    }
   }
   if (!verify_ && different == step.range.count) {  // the data at hand is what is to be sent
     step.to_send.clear();
@@ -262,7 +266,7 @@ void CopyRun::end_if_done() {
   if (active_ > 0 || flush_round_ != 0 || !compare_.empty() || !drained()) return;
   if (verify_) {
     running_ = false;
-    core_.operations.emit(Verified{done_, different_, {}});
+    core_.operations.emit(Verified{done_, different_, verify_failure_});
     return;
   }
   if (!flushed_at_end_) {

@@ -91,6 +91,7 @@ class CopyRun {
   uint64_t flush_round_ = 0;      // 0: none awaited
   bool flushed_at_end_ = false;   // nothing was done since the last flush
   uint64_t different_ = 0;
+  std::string verify_failure_;
   uint64_t total_ = 0, done_ = 0, sent_ = 0, read_ = 0;
 };
 

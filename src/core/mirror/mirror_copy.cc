@@ -27,7 +27,7 @@ struct MirrorCopy::Implementation {
       : core(settings, stored), watch(core), journal_unreliable(stored.journal_unreliable) {}
 
   void start();
-  bool ready() const;
+  bool ready();
   void handle(const Event& event);
   void advance();
   void on_state(const MirrorState& state);
@@ -44,6 +44,7 @@ struct MirrorCopy::Implementation {
   const bool journal_unreliable;
   uint64_t start_saved = 0;
   bool started = false;
+  bool log_rewritten = false;
   std::deque<Event> early;  // until the start is on disk
 };
 
@@ -64,13 +65,20 @@ void MirrorCopy::Implementation::start() {
   if (journal_unreliable) {
     core.journal.dirty().mark_all();
     core.journal.dirty().want_all();
-    core.journal.activity().rewrite();
     core.note("the bitmap or the activity log was unreadable: every block counts as different");
   }
 }
 
-bool MirrorCopy::Implementation::ready() const {
-  return core.journal.saved(start_saved) && (!journal_unreliable || core.journal.log_and_bitmap_durable());
+bool MirrorCopy::Implementation::ready() {
+  // SAFETY: C5 the bitmap that covers everything first, then a readable log: as long as one of them cannot be read the
+  // next start knows that it knows nothing.
+  if (journal_unreliable && !log_rewritten && core.journal.dirty().all_durable()) {
+    core.journal.activity().rewrite();
+    core.journal.advance();
+    log_rewritten = true;
+  }
+  if (journal_unreliable && !(log_rewritten && core.journal.log_and_bitmap_durable())) return false;
+  return core.journal.saved(start_saved);
 }
 
 // ---- Events ----
@@ -118,9 +126,10 @@ void MirrorCopy::Implementation::on_state(const MirrorState& state) {
 }
 
 void MirrorCopy::Implementation::on_link_up(ConnectionId connection) {
-  if (core.link.stale(connection)) return;
-  if (core.roles.stopping()) {
-    core.operations.emit(CloseLink{connection, "the mirror's daemon is ending"});
+  if (core.link.is(connection)) return;
+  if (core.roles.stopping() || core.link.stale(connection)) {
+    core.operations.emit(CloseLink{connection, core.roles.stopping() ? "the mirror's daemon is ending"
+                                                                     : "there has been a newer connection"});
     return;
   }
   core.drop_link("replaced by a newer connection");

@@ -71,7 +71,7 @@ void NodeCore::Implementation::handle(const ViewChanged& event) {
       const auto departed = event.departed.find(voter);
       peer.departure = departed == event.departed.end() ? Departure::kServerDown : departed->second;
       peer.absent_since = now;
-      reports.erase(voter);
+      if (voter != settings.self) reports.erase(voter);  // its own come from its own mirror daemons
       if (voter != settings.self && !event.members.empty()) {
         const std::string text = fmt::format("{} lost: {}", configuration.server_name(voter), describe(peer.departure));
         note({.kind = "membership", .text = text});
@@ -84,7 +84,6 @@ void NodeCore::Implementation::handle(const ViewChanged& event) {
     peer.silent = false;
   }
   if (event.members.empty()) {
-    reports.clear();
     note({.kind = "membership", .text = "the connection to corosync is lost: this server is alone until it is back"});
   }
   members = event.members;
@@ -110,7 +109,7 @@ void NodeCore::Implementation::handle(const MessageReceived& event) {
     note({.kind = "membership", .text = fmt::format("{} answers again", configuration.server_name(event.from))});
     tell_database_who_answers();
   }
-  reports[event.from] = beat->mirrors;
+  if (event.from != settings.self) reports[event.from] = beat->mirrors;
   if (first) beat_at = now;  // it needs our grant soon
 }
 
