@@ -73,7 +73,7 @@ void Bus::sequence_later(ServerId server) {
   Engine& engine = engines_.at(server);
   if (engine.sequencing || engine.outgoing.empty() || !engine.up) return;
   engine.sequencing = true;
-  world_.after(random_.between(20us, 400us), [this, server, boot = engine.boot] {
+  world_.after(random_.between(20us, settings_.wait_at_most), [this, server, boot = engine.boot] {
     Engine& later = engines_.at(server);
     if (later.boot != boot) return;
     later.sequencing = false;

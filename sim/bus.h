@@ -21,6 +21,7 @@ struct BusSettings {
   // Now and then a ring forms much sooner than by time-outs, also before leases have ended.
   double quick_chance = 0.25;
   Duration quick_at_most = 1100ms;
+  Duration wait_at_most = 400us;  // for the token
 };
 
 /// What a server's engine gives its batond.

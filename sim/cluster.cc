@@ -51,6 +51,7 @@ Cluster::Cluster(World& world, const Weather& weather) : world_(world), random_(
   BusSettings bus{timing.token, timing.consensus};
   if (weather.eager_rings || weather.flutter) bus.quick_chance = 1;
   if (weather.flutter) bus.quick_at_most = weather.figure_eight ? 3ms : 12ms;
+  if (weather.figure_eight) bus.wait_at_most = 5ms;
   bus_ = std::make_unique<Bus>(world, bus, ids_,
                                [this](ServerId to, const node::Event& event) { servers_.at(to)->feed(event); });
   for (const ServerId id : ids_) servers_[id] = std::make_unique<Server>(world, *bus_, settings_, id, *this);

@@ -34,10 +34,10 @@ Weather make_weather(Random& random) {
       weather.name = "flutter";
       weather.flutter = true;
       weather.figure_eight = random.chance(0.5);
-      weather.persist_at_most = random.chance(0.6) ? 4ms : 25ms;
+      weather.persist_at_most = weather.figure_eight || random.chance(0.3) ? 4ms : 25ms;
       weather.quiet_at_most = 30ms;
-      weather.crash_chance = random.chance(0.5) ? 0.01 : 0;
       weather.lasts = 4s;
+      if (!weather.figure_eight && random.chance(0.5)) weather.crash_chance = 0.01;
       break;
     default:
       weather.name = "changing weather";
@@ -142,13 +142,17 @@ void Cluster::flutter() {
     });
     return;
   }
-  if (weather_.figure_eight && random_.chance(0.4)) return figure_eight();
+  if (weather_.figure_eight && random_.chance(0.8)) return figure_eight();
   bus_->heal();
   if (random_.chance(0.8)) isolate(server.id());
 }
 
 /// Raft's figure 8: two leaders by turns with the same follower, each cut off before its entry is everywhere.
 void Cluster::figure_eight() {
+  for (auto& [id, server] : servers_) {
+    server->power_on();
+    server->start_batond();
+  }
   const bool first_begins = random_.chance(0.5);
   const ServerId last = ids_.back();
   Duration when{};
@@ -160,9 +164,9 @@ void Cluster::figure_eight() {
       for (const ServerId id : ids_)
         if (id != leads && id != last) isolate(id);
     });
-    when += random_.between(4ms, 18ms);
+    when += random_.between(6ms, 26ms);
   }
-  run_until(world_.now() + when + random_.between(10ms, 200ms));
+  run_until(world_.now() + when + random_.between(10ms, 80ms));
 }
 
 void Cluster::isolate(ServerId server) {

@@ -136,6 +136,7 @@ void MirrorPair::schedule_tick(int index) {
     Node& self = nodes_[index];
     if (!self.copy || self.boot != boot || self.tick_at > std::max(tick, now_)) return;
     self.tick_at = kNever;
+    ++self.ticks;
     feed(index, mirror::Tick{});
   });
 }

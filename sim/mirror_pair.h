@@ -69,6 +69,7 @@ class MirrorPair {
     mirror::ConnectionId connection = 0;       // as this end sees it
     Instant tick_at = kNever;
     int crash_after_actions = -1;
+    int ticks = 0;
     std::map<mirror::BufferId, std::vector<uint64_t>> buffers;
     std::map<mirror::RequestId, PendingRequest> requests;
     std::map<OperationId, BlockRange> reads;   // under way

@@ -109,7 +109,9 @@ void MirrorPair::fault() {
     note(fmt::format("node {} gets no lease", index));
   } else if (dice < 90) {
     begin_move();
-  } else if (dice < 95) {
+  } else if (dice < 92) {
+    if (node.exported) feed(index, mirror::Abort{"by chance"});
+  } else if (dice < 96) {
     if (node.copy && !node.exported && !node.stopping && database_.holder_index() != index) {
       node.stopping = true;
       feed(index, mirror::Stop{});
@@ -145,6 +147,11 @@ void MirrorPair::check_healed() {
   check_equal("connected at the end");
   client_stopped_ = true;
   run_until(now_ + kRest);
+  for (Node& node : nodes_) node.ticks = 0;
+  run_until(now_ + 2s);
+  for (const Node& node : nodes_) {
+    if (node.ticks > 16) violated(fmt::format("{} ticks in 2 s at rest: more than pings need", node.ticks));
+  }
   if (!at_rest()) violated("the copies do not stay connected at rest");
   check_equal("connected at the end, at rest");
   for (int index = 0; index < 2; ++index) {

@@ -155,6 +155,20 @@ void Server::feed(const node::Event& event) {
 
 void Server::request(const Command& command) { feed(node::Requested{++next_request_, command, 0}); }
 
+/// In the middle of something, and back after a while.
+void Server::crash() {
+  if (random_.chance(0.5)) {
+    power_off();
+  } else {
+    kill_batond();
+  }
+  const Duration away = random_.chance(0.5) ? random_.between(1ms, 50ms) : random_.between(50ms, 3s);
+  world_.after(away, [this] {
+    power_on();
+    start_batond();
+  });
+}
+
 /// One event after the other, each a little later.
 void Server::pump() {
   if (pumping_ || inbox_.empty() || node_ == nullptr || paused()) return;
@@ -177,13 +191,7 @@ void Server::handle(const node::Event& event) {
   const uint64_t start = start_;
   for (const auto& action : actions) {
     carry_out(action);
-    if (crashing_ && random_.chance(settings_.crash_chance)) {
-      if (random_.chance(0.5)) {
-        power_off();
-      } else {
-        kill_batond();
-      }
-    }
+    if (crashing_ && random_.chance(settings_.crash_chance)) crash();
     if (start_ != start) break;  // ended in the middle
   }
   observer_.stepped(*this);

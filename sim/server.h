@@ -82,6 +82,7 @@ class Server {
   Instant local_now() const;
 
  private:
+  void crash();
   void pump();
   void handle(const node::Event& event);
   void carry_out(const node::Action& action);

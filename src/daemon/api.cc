@@ -143,6 +143,11 @@ void post_plan(Daemon& daemon, const HttpRequest& request, const HttpRespond& re
   if (!acceptable(request.body, respond)) return;
   daemon.check_stores_everywhere(request.body, [&daemon, respond, text = request.body](const auto& problems) {
     if (!problems.empty()) return refuse(respond, {ErrorCode::kInvalid, fmt::format("{}", fmt::join(problems, "\n"))});
+    // What applying it would do is found by applying it, to a copy.
+    ClusterState trial = daemon.node().state();
+    const auto outcome = apply_command(trial, ApplyConfiguration{trial.configuration_version, text, "plan"},
+                                       daemon.node().standing().committed + 1);
+    if (!outcome.applied) return refuse(respond, {ErrorCode::kConflict, outcome.refusal});
     const auto wanted = parse_configuration(text);
     const auto& present = daemon.node().configuration();
     answer(respond, {{"changes", wanted ? describe_changes(present, *wanted) : std::vector<std::string>{}},

@@ -409,6 +409,10 @@ std::unique_ptr<MirrorClient> Daemon::make_mirror(const GroupConfiguration& grou
     const auto& [group_name, resource_name] = mirror_owners_.at(key);
     runner_->mirror_export_lost(group_name, resource_name, reason);
   };
+  callbacks.on_gone = [this, key] {
+    feed(node::MirrorGone{key});
+    changed();
+  };
   callbacks.on_note = [this, key](const std::string& text) {
     write_note({.kind = "mirror", .group = mirror_owners_.at(key).first, .text = key + ": " + text,
                 .resource = mirror_owners_.at(key).second});

@@ -102,6 +102,8 @@ void MirrorClient::lost(const std::string& reason) {
   finish(promoting_, fail("{}", problem_));
   finish(demoting_, std::string());  // without its daemon a mirror is not exported
   answer_adoption();
+  callbacks_.on_verified(fail_as(ErrorCode::kUnavailable, "{}", problem_));  // to whoever waits for one
+  callbacks_.on_gone();
   callbacks_.on_export_lost(problem_);
   retry_ = loop_.after(kConnectRetry, [this] { connect_or_spawn(); });
 }

@@ -21,6 +21,8 @@ class MirrorClient {
     std::function<void(const SetInSync&)> on_propose;
     /// The export is gone (daemon ended, or it aborted the export itself): nothing can use the device any more.
     std::function<void(const std::string& reason)> on_export_lost;
+    /// The daemon has ended: what it reported last is no longer so.
+    std::function<void()> on_gone;
     std::function<void(const std::string& text)> on_note;
     std::function<void(Result<mirror_control::Verified>)> on_verified;
   };

@@ -85,7 +85,12 @@ void ResourceRunner::run_filesystem(const StepPointer& step) {
   switch (step->step.action) {
     case StepAction::kAdopt: {
       const auto device = mounted_device(mount_point);
-      return finish(step, device && device->has_value(), device ? device->value_or("not mounted") : device.error().message);
+      if (!device) return finish(step, false, device.error().message);
+      const std::string mounted = device->value_or("");
+      const std::string wanted = device_of(*step);
+      // Something else there is not this group's: a start will refuse it by name.
+      const bool up = !mounted.empty() && (wanted.empty() || wanted == mounted);
+      return finish(step, up, up ? mounted : mounted.empty() ? "not mounted" : mounted + " is mounted there");
     }
     case StepAction::kStart: return start_filesystem(step);
     case StepAction::kStop:
@@ -118,13 +123,25 @@ void ResourceRunner::mount_device(const StepPointer& step, const std::string& de
   const auto& wanted = step->resource.filesystem;
   MountRequest request{.device = device, .mount_point = wanted.mount_point, .type = wanted.type,
                        .options = wanted.options, .deadline = step->left(), .check_deadline = step->left()};
+  mounting_.insert(step->key());
   mount_filesystem(loop_, request, [this, step, otherwise](const Result<MountReport>& report) {
+    mounting_.erase(step->key());
+    if (present_step_[step->key()] != step->step.token) {
+      // A kill came meanwhile: it has waited for this end, so that nothing is mounted after it.
+      auto waiting = after_mount_.extract(step->key());
+      if (!waiting.empty()) waiting.mapped()();
+      return;
+    }
     if (!report) return otherwise(report.error().message);
     finish(step, true, report->repaired ? "repaired: " + report->repair_output : "");
   });
 }
 
 void ResourceRunner::kill_filesystem(const StepPointer& step) {
+  if (mounting_.contains(step->key())) {
+    after_mount_[step->key()] = [this, step] { kill_filesystem(step); };
+    return;
+  }
   const std::string mount_point = step->resource.filesystem.mount_point;
   const auto detached = [this, step](const Status& status) {
     finish(step, status.has_value(), status ? "detached" : status.error().message);

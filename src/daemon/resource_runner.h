@@ -90,6 +90,8 @@ class ResourceRunner {
   std::map<std::string, std::unique_ptr<SupervisedService>> services_;
   std::map<std::string, uint64_t> present_step_;  // newest token of each resource: older ends do not count
   std::set<std::string> up_mirrors_;
+  std::set<std::string> mounting_;                             // filesystems whose mount is under way
+  std::map<std::string, std::function<void()>> after_mount_;   // kills that wait for its end
   std::unique_ptr<NetworkMonitor> monitor_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

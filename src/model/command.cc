@@ -3,7 +3,9 @@
 #include "src/model/command.h"
 
 #include <algorithm>
+#include <array>
 #include <set>
+#include <tuple>
 
 #include <fmt/format.h>
 
@@ -43,6 +45,7 @@ struct MirrorDefinition {
   std::string group;
   std::string store;
   uint64_t size_bytes = 0;
+  uint16_t port = 0;
 };
 
 std::map<std::string, MirrorDefinition> mirrors_of(const Configuration& configuration) {
@@ -51,17 +54,43 @@ std::map<std::string, MirrorDefinition> mirrors_of(const Configuration& configur
     for (const auto& resource : group.resources)
       if (resource.kind == ResourceKind::kMirror)
         mirrors[mirror_key(group.name, resource.name)] = {group.name, resource.mirror.store,
-                                                          resource.mirror.size_bytes};
+                                                          resource.mirror.size_bytes, resource.mirror.port};
   return mirrors;
 }
 
-bool same_servers(const Configuration& left, const Configuration& right) {
-  const auto list = [](const Configuration& configuration) {
-    std::map<ServerId, std::pair<std::string, ServerRole>> servers;
-    for (const auto& server : configuration.servers) servers[server.id] = {server.name, server.role};
-    return servers;
+/// What corosync, the lease and the voters were started with: it cannot change yet. Empty: nothing of it differs.
+std::string changed_foundation(const Configuration& before, const Configuration& after) {
+  using Facts = std::tuple<std::string, ServerRole, std::vector<std::string>>;
+  const auto servers = [](const Configuration& configuration) {
+    std::map<ServerId, Facts> list;
+    for (const auto& server : configuration.servers) list[server.id] = {server.name, server.role, server.interconnects};
+    return list;
   };
-  return list(left) == list(right);
+  const auto timing = [](const TimingProfile& profile) {
+    return std::array{profile.token, profile.consensus, profile.link_ping_interval, profile.link_ping_timeout,
+                      profile.lease, profile.beat, profile.restart_grace};
+  };
+  if (servers(before) != servers(after)) return "the servers, the witness and their interconnects";
+  if (timing(before.timing) != timing(after.timing)) return "the timing";
+  if (before.cluster_name != after.cluster_name) return "the cluster's name";
+  return "";
+}
+
+/// A mirror's store holds its data: another store, size or port under the same name would be another mirror.
+Applied check_mirror_definitions(const ClusterState& state, const Configuration& before, const Configuration& after) {
+  const auto new_mirrors = mirrors_of(after);
+  for (const auto& [key, mirror] : mirrors_of(before)) {
+    const auto found = new_mirrors.find(key);
+    const auto record = state.mirrors.find(key);
+    const bool used = record != state.mirrors.end() && record->second.permit != Permit{};
+    if (found == new_mirrors.end() || !used) continue;
+    if (found->second.store != mirror.store || found->second.size_bytes != mirror.size_bytes ||
+        found->second.port != mirror.port)
+      return refuse("store, size and port of mirror {} cannot change once it has been used: make a mirror of another "
+                    "name, copy the data over, then remove this one (a port that came with the order of the file is "
+                    "kept by writing `port = {}`)", key, mirror.port);
+  }
+  return Applied{true, {}};
 }
 
 /// Everything that a new configuration may not change under a group that is up.
@@ -84,9 +113,6 @@ Applied check_running_group(const ClusterState& state, const std::string& name, 
     if (found == new_mirrors.end())
       return refuse("mirror {} belongs to the group {}, which is {}: stop the group first (baton group stop {})", key,
                     name, to_string(group.phase), name);
-    if (found->second.store != mirror.store || found->second.size_bytes != mirror.size_bytes)
-      return refuse("store and size of mirror {} cannot change while the group {} is {}: stop the group first "
-                    "(baton group stop {})", key, name, to_string(group.phase), name);
   }
   for (const auto& [key, mirror] : new_mirrors)
     if (mirror.group == name && !old_mirrors.contains(key))
@@ -111,17 +137,11 @@ void adopt_configuration(ClusterState& state, const Configuration& after, uint64
     fresh.reason = "configured";
     fresh.since_index = index;
   }
-  std::map<std::string, MirrorState> mirrors;
-  for (const auto& [key, definition] : mirrors_of(after)) {
-    const auto found = state.mirrors.find(key);
-    if (found != state.mirrors.end()) {
-      mirrors[key] = found->second;
-    } else {
-      mirrors[key].version = index;
-    }
-  }
+  // SAFETY: I3, P1. The record of a mirror outlives its place in the configuration: if it comes back, its copies know
+  // the old permits, and only those that were in sync may be used.
+  for (const auto& [key, definition] : mirrors_of(after))
+    if (!state.mirrors.contains(key)) state.mirrors[key].version = index;
   state.groups = std::move(groups);
-  state.mirrors = std::move(mirrors);
 }
 
 Applied apply(ClusterState& state, const ApplyConfiguration& command, uint64_t index) {
@@ -133,8 +153,9 @@ Applied apply(ClusterState& state, const ApplyConfiguration& command, uint64_t i
   if (state.configuration_version != 0) {
     const auto before = parse_configuration(state.configuration_text);
     if (!before) return refuse("the present configuration cannot be read: {}", before.error().message);
-    if (!same_servers(*before, *after))
-      return refuse("the servers and the witness of a cluster cannot be changed yet (names, ids and roles)");
+    if (const auto changed = changed_foundation(*before, *after); !changed.empty())
+      return refuse("{} cannot be changed yet once the cluster is founded", changed);
+    if (const Applied mirrors = check_mirror_definitions(state, *before, *after); !mirrors.applied) return mirrors;
     for (const auto& [name, group] : state.groups) {
       const Applied checked = check_running_group(state, name, *before, *after);
       if (!checked.applied) return checked;

@@ -96,6 +96,7 @@ void GroupRun::set_suspended(Instant now, bool suspended) {
     if (resource.kind == ResourceKind::kAddress && state(resource.name) == ResourceState::kUp)
       begin(now, resource, suspended ? StepAction::kSuspend : StepAction::kResume);
   }
+  advance(now);  // an address that was down meanwhile starts now
 }
 
 void GroupRun::begin(Instant now, const ResourceConfiguration& resource, StepAction action) {
@@ -132,11 +133,13 @@ void GroupRun::step_ended(Instant now, const Running& running, bool ok, const st
       set_state(resource->name, ok ? ResourceState::kUp : ResourceState::kDown, detail);
       break;
     case StepAction::kStart:
-      if (ok) {
-        set_state(resource->name, ResourceState::kUp, detail);
-      } else {
+      if (!ok) {
         start_failed(now, *resource, detail);
+        break;
       }
+      set_state(resource->name, ResourceState::kUp, detail);
+      // The lease lapsed while it was being taken.
+      if (suspended_ && resource->kind == ResourceKind::kAddress) begin(now, *resource, StepAction::kSuspend);
       break;
     case StepAction::kStop:
       if (ok) {

@@ -27,6 +27,11 @@ void CopyCore::link_lost(const std::string& reason) {
   again = true;
 }
 
+void CopyCore::disk_failed(const std::string& what) {
+  disk_problem = "this copy's disk failed to " + what + ": what it holds is no longer certain. Replace the disk";
+  step_down(disk_problem);
+}
+
 void CopyCore::step_down(const std::string& reason) {
   if (role != MirrorRole::kPrimary) return;
   note("no longer primary: " + reason);

@@ -32,6 +32,7 @@ struct CopyCore {
   bool committed_known = false;
   MirrorRole role = MirrorRole::kSecondary;
   bool exported = false;        // from Promoted to Demoted or AbortExport
+  std::string disk_problem;     // an error of this copy's disk, until the daemon is started anew
   uint64_t next_sequence = 1;   // of messages to the peer
   bool again = false;           // a part changed something another part waits for: one more round of advance()
 
@@ -56,6 +57,8 @@ struct CopyCore {
   /// Closes the connection from here and lets both sides know.
   void drop_link(const std::string& reason);
   void link_lost(const std::string& reason);
+  /// The disk under the copy is broken: what it holds is not certain.
+  void disk_failed(const std::string& what);
   /// The end of being primary without a hand-over: the export is aborted, the log's extents are suspect.
   void step_down(const std::string& reason);
 

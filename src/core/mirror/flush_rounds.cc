@@ -45,7 +45,7 @@ void FlushRounds::operation_done(uint64_t round, bool ok) {
   if (!running_ || round != round_) return;
   local_pending_ = false;
   if (!ok) {
-    core_.step_down("this copy's disk failed to flush: what it holds is no longer certain. Replace the disk");
+    core_.disk_failed("flush");
     return;
   }
   finish_if_done();

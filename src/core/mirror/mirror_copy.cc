@@ -119,7 +119,7 @@ void MirrorCopy::Implementation::on_state(const MirrorState& state) {
   if (state.permit > core.permit()) {
     // SAFETY: P3 a newer permit: this primary never completes another request. P2: its connection is not served.
     core.step_down("the cluster gave the group's mirror a newer permit");
-    core.drop_link("a newer permit is known");
+    if (core.secondary.serving()) core.drop_link("a newer permit is known");
   }
   core.roles.state_changed();
   core.primary.state_changed();

@@ -50,6 +50,7 @@ std::string ReportWatch::waiting() const {
 
 std::string ReportWatch::problem() const {
   if (!core_.journal.problem().empty()) return core_.journal.problem();
+  if (!core_.disk_problem.empty()) return core_.disk_problem;
   if (!core_.primary.problem().empty()) return core_.primary.problem();
   return core_.secondary.problem();
 }

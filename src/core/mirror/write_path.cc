@@ -41,8 +41,9 @@ void WritePath::request(const ClientRequest& request) {
   const uint64_t number = take_slot(request);
   const uint64_t size = core_.journal.superblock().size_blocks;
   const BlockRange range = request.range;
-  const bool in_device = range.count > 0 && range.count <= size && range.first <= size - range.count;
-  if (!core_.exported || (request.kind != RequestKind::kFlush && !in_device)) return answer(number, false);
+  const bool fits = range.count > 0 && range.count <= size && range.first <= size - range.count &&
+                    last_extent(range) - first_extent(range) < core_.settings.activity_capacity;
+  if (!core_.exported || (request.kind != RequestKind::kFlush && !fits)) return answer(number, false);
   if (request.kind == RequestKind::kFlush) return flushes_.join(number);
   // SAFETY: O1 overlapping requests take turns.
   bool granted = false;
@@ -98,7 +99,7 @@ void WritePath::operation_done(Purpose purpose, uint64_t number, bool ok) {
   }
   if (purpose == Purpose::kClientRead) return finish(number, ok);
   if (!ok) {
-    core_.step_down("this copy's disk failed to write: what it holds is no longer certain. Replace the disk");
+    core_.disk_failed("write");
   } else if (!slot.peer_pending) {
     write_done_on_all(number);
   }

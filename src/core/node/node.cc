@@ -89,7 +89,6 @@ void NodeCore::Implementation::handle(const ViewChanged& event) {
   members = event.members;
   view_since = now;
   lease.view_changed(now, members);
-  answering = members;
   feed_database(database::ViewChanged{members});
   beat_at = now;
 }
@@ -107,7 +106,7 @@ void NodeCore::Implementation::handle(const MessageReceived& event) {
   if (peer.silent) {
     peer.silent = false;
     note({.kind = "membership", .text = fmt::format("{} answers again", configuration.server_name(event.from))});
-    tell_database_who_answers();
+    tell_database_who_is_silent();
   }
   if (event.from != settings.self) reports[event.from] = beat->mirrors;
   if (first) beat_at = now;  // it needs our grant soon
@@ -124,6 +123,10 @@ void NodeCore::Implementation::handle(const MirrorReported& event) {
       known.link != event.report.link || known.role != event.report.role)
     report_changed = true;
   known = event.report;
+}
+
+void NodeCore::Implementation::handle(const MirrorGone& event) {
+  if (reports[settings.self].erase(event.mirror) > 0) report_changed = true;
 }
 
 void NodeCore::Implementation::handle(const MirrorProposed& event) {
@@ -267,8 +270,7 @@ void NodeCore::Implementation::send_beat_if_due() {
   last_beat = now;
   beat_at = now + interval;
   BeatMessage beat;
-  beat.beat = lease.make_beat(now, database.withheld())  // SAFETY: L2
-     ;
+  beat.beat = lease.make_beat(now, database.withheld());  // SAFETY: L2
   beat.mirrors = reports[settings.self];
   out().push_back(Send{std::move(beat)});
 }
@@ -284,17 +286,15 @@ void NodeCore::Implementation::watch_silence() {
     note({.kind = "membership", .text = fmt::format("{} is silent: a member, but its batond does not answer",
                                                     configuration.server_name(voter))});
   }
-  if (fell_silent) tell_database_who_answers();
+  if (fell_silent) tell_database_who_is_silent();
 }
 
-/// A voter whose batond is stopped cannot lead: the others go on as if it had left (epochs make that safe).
-void NodeCore::Implementation::tell_database_who_answers() {
-  std::set<ServerId> present = members;
+/// A voter whose batond is stopped cannot lead: the others go on without it (epochs make that safe).
+void NodeCore::Implementation::tell_database_who_is_silent() {
+  std::set<ServerId> silent;
   for (const auto& [voter, peer] : peers)
-    if (peer.silent) present.erase(voter);
-  if (present == answering) return;
-  answering = present;
-  feed_database(database::ViewChanged{answering});
+    if (peer.silent) silent.insert(voter);
+  feed_database(database::SilenceChanged{silent});
 }
 
 Instant NodeCore::Implementation::next_tick() const {

@@ -4,6 +4,15 @@
 
 namespace baton::node {
 
+bool NodeCore::Implementation::runs_what_it_does_not_own() const {
+  for (const auto& [name, run] : runs) {
+    const auto group = database.state().groups.find(name);
+    const bool owned = group != database.state().groups.end() && group->second.owner == settings.self;
+    if (!owned && (run->adopting() || !run->all_down())) return true;
+  }
+  return false;
+}
+
 void NodeCore::Implementation::publish_lease() {
   // SAFETY: L1. Only a server that knows the present epoch's committed state uses its lease.
   if (database.losing().contains(settings.self)) {
@@ -15,7 +24,8 @@ void NodeCore::Implementation::publish_lease() {
     }
     return;
   }
-  if (!database.standing().serving) return;
+  // SAFETY: L1. Nor before what belongs to another server by now is down here: it would come to life again with it.
+  if (!database.standing().serving || runs_what_it_does_not_own()) return;
   withdrawn = false;
   const Instant until = lease.lease_until();
   if (until <= published_until || until <= now) return;

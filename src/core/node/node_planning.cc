@@ -32,7 +32,6 @@ planner::ServerView NodeCore::Implementation::view_of(ServerId server, Instant w
   }
   if (found == peers.end()) {
     view.why_absent = "it has not been seen yet";
-    view.lease_over = when - view_since > configuration.timing.lease + configuration.timing.restart_grace;
     return view;
   }
   const Peer& peer = found->second;
@@ -47,8 +46,8 @@ planner::ServerView NodeCore::Implementation::view_of(ServerId server, Instant w
   const auto own_account = left.find(server);
   const auto& accounts = database.standing().lease_over;
   const auto account = accounts.find(server);
-  const bool lease_over = (own_account == left.end() || own_account->second <= Duration{0}) &&
-                          (account == accounts.end() || when >= account->second);
+  const bool lease_over = own_account != left.end() && own_account->second <= Duration{0} &&
+                          account != accounts.end() && when >= account->second;
   const bool grace_over = server_lost || when - peer.absent_since >= configuration.timing.restart_grace;
   view.lease_over = lease_over && grace_over;
   return view;

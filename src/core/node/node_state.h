@@ -17,6 +17,7 @@ struct NodeCore::Implementation {
   void handle(const MessageReceived& event);
   void handle(const Persisted& event);
   void handle(const MirrorReported& event);
+  void handle(const MirrorGone& event);
   void handle(const MirrorProposed& event);
   void handle(const StepDone& event);
   void handle(const ResourceFailed& event);
@@ -29,13 +30,14 @@ struct NodeCore::Implementation {
   void load_configuration(const Configuration& configuration);
   void send_beat_if_due();
   void watch_silence();
-  void tell_database_who_answers();
+  void tell_database_who_is_silent();
   Instant next_tick() const;
   void note(Note what) { out().push_back(std::move(what)); }
   std::vector<Action>& out() { return *actions; }
 
   // node_lease.cc
   void publish_lease();
+  bool runs_what_it_does_not_own() const;
   void suspend_or_kill();
   bool lease_lapsed() const { return now >= published_until; }
 
@@ -70,8 +72,7 @@ struct NodeCore::Implementation {
 
   Instant now{};
   std::vector<Action>* actions = nullptr;
-  std::set<ServerId> members;          // the engine's view
-  std::set<ServerId> answering;        // those of it that are not silent: what the database counts on
+  std::set<ServerId> members;  // the engine's view
   std::map<ServerId, Peer> peers;
   Instant view_since{};
   std::map<ServerId, std::map<std::string, MirrorReport>> reports;

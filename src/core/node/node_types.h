@@ -63,6 +63,10 @@ struct MirrorReported {
   std::string mirror;
   MirrorReport report;
 };
+/// The mirror daemon has ended: its report no longer holds.
+struct MirrorGone {
+  std::string mirror;
+};
 struct MirrorProposed {
   SetInSync change;
 };
@@ -85,7 +89,7 @@ struct Requested {
   int64_t wall_ms = 0;
 };
 struct Tick {};
-using Event = std::variant<ViewChanged, MessageReceived, Persisted, MirrorReported, MirrorProposed, StepDone,
+using Event = std::variant<ViewChanged, MessageReceived, Persisted, MirrorReported, MirrorGone, MirrorProposed, StepDone,
                            ResourceFailed, Requested, Tick>;
 
 // ---- Actions ----
