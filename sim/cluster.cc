@@ -116,11 +116,12 @@ std::string Cluster::why_not_well() const {
   return {};
 }
 
-Outcome run_seed(uint64_t seed, bool verbose) {
+Outcome run_seed(uint64_t seed, bool verbose, const std::string& weather_name) {
   World world{seed, verbose};
   Outcome outcome;
-  const Weather weather = make_weather(world.random());
-  world.say("sim", "seed {}: {}", seed, weather.name);
+  const Weather weather = make_weather(world.random(), weather_name);
+  world.say("sim", "seed {}: {}, {} voters{}", seed, weather.name, weather.voters,
+            weather.eager_rings ? ", eager rings" : "");
   Cluster cluster{world, weather};
   try {
     cluster.run();

@@ -17,17 +17,18 @@ namespace baton::sim {
 
 /// What kind of trouble a run sees.
 struct Weather {
-  Duration lasts = 20s;          // then everything is healed
-  Duration quiet_at_most = 2s;   // between two faults
-  double crash_chance = 0;       // after each action
-  bool eager_rings = false;
-  Duration persist_at_most = 4ms;
-  bool figure_eight = false;     // with flutter: leaders that alternate before their entries get around
-  bool flutter = false;          // the network changes as fast as epochs are opened
-  uint32_t voters = 3;
   std::string name;
+  Duration lasts = 20s;            // then everything is healed
+  Duration quiet_at_most = 2s;     // between two faults
+  double crash_chance = 0;         // after each action
+  Duration persist_at_most = 4ms;  // mostly
+  bool flutter = false;
+  bool figure_eight = false;
+  bool eager_rings = false;        // they form anew sooner than by time-outs
+  uint32_t voters = 3;
 };
-Weather make_weather(Random& random);
+/// `name` empty: any.
+Weather make_weather(Random& random, const std::string& name);
 
 struct Outcome {
   bool ok = true;
@@ -38,7 +39,7 @@ struct Outcome {
 };
 
 /// Runs a seed to its end.
-Outcome run_seed(uint64_t seed, bool verbose);
+Outcome run_seed(uint64_t seed, bool verbose, const std::string& weather = "");
 
 class Cluster : public Server::Observer {
  public:

@@ -5,45 +5,38 @@
 
 namespace baton::sim {
 
-Weather make_weather(Random& random) {
-  Weather weather;
+namespace {
+
+Weather single_faults() {
+  return {.name = "single-faults", .lasts = 30s, .quiet_at_most = 8s};
+}
+Weather changing() { return {.name = "changing"}; }
+Weather crashes() { return {.name = "crashes", .crash_chance = 0.004}; }
+Weather storm() { return {.name = "storm", .lasts = 12s, .quiet_at_most = 400ms}; }
+Weather crash_storm() {
+  return {.name = "crash-storm", .lasts = 12s, .quiet_at_most = 600ms, .crash_chance = 0.02};
+}
+/// The network changes as fast as epochs are opened.
+Weather flutter() {
+  return {.name = "flutter", .lasts = 4s, .quiet_at_most = 30ms, .crash_chance = 0.005, .persist_at_most = 25ms,
+          .flutter = true};
+}
+/// And by turns, so that leaders alternate before their entries get around.
+Weather figure_eight() {
+  return {.name = "figure-eight", .lasts = 4s, .quiet_at_most = 30ms, .flutter = true, .figure_eight = true};
+}
+
+using MakeWeather = Weather (*)();
+constexpr MakeWeather kWeathers[] = {single_faults, changing, crashes, storm, crash_storm, flutter, figure_eight};
+
+}  // namespace
+
+Weather make_weather(Random& random, const std::string& name) {
+  Weather weather = kWeathers[random.below(std::size(kWeathers))]();
+  for (const MakeWeather make : kWeathers)
+    if (make().name == name) weather = make();
   weather.voters = random.chance(0.2) ? 5 : 3;
   weather.eager_rings = random.chance(0.35);
-  switch (random.below(6)) {
-    case 0:
-      weather.name = "single faults";
-      weather.quiet_at_most = 8s;
-      weather.lasts = 30s;
-      break;
-    case 1:
-      weather.name = "crashes between actions";
-      weather.crash_chance = 0.004;
-      break;
-    case 2:
-      weather.name = "storm";
-      weather.quiet_at_most = 400ms;
-      weather.lasts = 12s;
-      break;
-    case 3:
-      weather.name = "storm of crashes";
-      weather.quiet_at_most = 600ms;
-      weather.crash_chance = 0.02;
-      weather.lasts = 12s;
-      break;
-    case 4:
-      weather.name = "flutter";
-      weather.flutter = true;
-      weather.figure_eight = random.chance(0.5);
-      weather.persist_at_most = weather.figure_eight || random.chance(0.3) ? 4ms : 25ms;
-      weather.quiet_at_most = 30ms;
-      weather.lasts = 4s;
-      if (!weather.figure_eight && random.chance(0.5)) weather.crash_chance = 0.01;
-      break;
-    default:
-      weather.name = "changing weather";
-      break;
-  }
-  weather.name += fmt::format(", {} voters{}", weather.voters, weather.eager_rings ? ", eager rings" : "");
   return weather;
 }
 

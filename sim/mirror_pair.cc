@@ -156,8 +156,9 @@ void MirrorPair::feed(int index, const mirror::Event& event) {
 
 void MirrorPair::operation_later(int index, OperationId operation, Duration low, Duration high,
                                  std::function<mirror::OperationDone(Node&)> finish) {
-  // Now and then something takes much longer.
-  const Duration delay = random_.chance(0.03) ? random_.between(high, high * 20) : random_.between(low, high);
+  // Now and then something takes longer, and seldom very much longer.
+  Duration delay = random_.chance(0.03) ? random_.between(high, high * 20) : random_.between(low, high);
+  if (chaos_ && random_.chance(0.001)) delay = random_.between(Duration(100ms), Duration(900ms));
   after(delay, [this, index, operation, boot = nodes_[index].boot, finish = std::move(finish)] {
     Node& node = nodes_[index];
     if (!node.copy || node.boot != boot) return;

@@ -1,5 +1,5 @@
 // baton-sim: runs seeds of the simulated world. `--seed N [-v]` replays one; `--count N [--start S]` many, on all
-// processors; exit status 1 if anything was violated.
+// processors; exit status 1 if anything was violated. `--weather NAME` (sim/faults.cc) narrows a search.
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,6 +21,7 @@ struct Options {
   uint64_t count = 0;  // 0: one seed
   uint64_t start = 1;
   bool verbose = false;
+  std::string weather;  // empty: by the seed
 };
 
 std::string last_line(uint64_t seed, const Outcome& outcome) {
@@ -29,7 +30,7 @@ std::string last_line(uint64_t seed, const Outcome& outcome) {
 }
 
 int run_one(const Options& options) {
-  const Outcome outcome = run_seed(options.seed, options.verbose);
+  const Outcome outcome = run_seed(options.seed, options.verbose, options.weather);
   if (options.verbose)
     std::printf("%lu events, %lu entries committed\n", static_cast<unsigned long>(outcome.events),
                 static_cast<unsigned long>(outcome.committed));
@@ -41,7 +42,7 @@ int run_one(const Options& options) {
 void work(const Options& options, uint64_t worker, uint64_t workers, FILE* out) {
   for (uint64_t offset = worker; offset < options.count; offset += workers) {
     const uint64_t seed = options.start + offset;
-    const Outcome outcome = run_seed(seed, false);
+    const Outcome outcome = run_seed(seed, false, options.weather);
     std::fprintf(out, "%c %s\n", outcome.ok ? 'o' : 'v', last_line(seed, outcome).c_str());
     std::fflush(out);
   }
@@ -93,7 +94,8 @@ int run_many(const Options& options) {
 }
 
 int usage() {
-  std::fputs("usage: baton-sim --seed N [-v] | --count N [--start S]   (--plant NAME in the planted build)\n", stderr);
+  std::fputs("usage: baton-sim --seed N [-v] | --count N [--start S]   [--weather NAME]   (planted build: [--plant NAME])\n",
+             stderr);
   return 2;
 }
 
@@ -115,6 +117,8 @@ int main(int count, char** words) {
       any = true;
     } else if (word == "--start") {
       options.start = number();
+    } else if (word == "--weather" && place + 1 < count) {
+      options.weather = words[++place];
     } else if (word == "-v") {
       options.verbose = true;
     } else if (word == "--plant" && place + 1 < count) {

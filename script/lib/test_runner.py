@@ -53,7 +53,8 @@ def test_jobs(fast):
     simulation = os.path.join(ROOT, "script", "sim")
     jobs.append(Job("simulation", [simulation, "--count", "30" if fast else "300"], 15))
     if not fast:
-        jobs += [Job("planted bugs", [program, "--gtest_brief=1"], 15) for program in planted]
+        jobs += [Job("planted " + os.path.basename(program)[:-len("_planted_test")], [program, "--gtest_brief=1"], 15)
+                 for program in planted]
         for path in sorted(glob.glob(os.path.join(ROOT, "tests", "system", "*_test.py"))):
             name = os.path.basename(path)[:-len("_test.py")]
             jobs.append(Job("system " + name, [sys.executable, "-B", path], 11, system=True))

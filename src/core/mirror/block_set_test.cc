@@ -55,28 +55,32 @@ TEST(BlockSet, RunsCrossPages) {
 }
 
 TEST(DirtyMap, APageIsDurableOnlyAfterItsBatch) {
+  constexpr uint64_t kExtent = kBitmapPageBlocks / kExtentBlocks;  // the first of page 1
   DirtyMap dirty(4 * kBitmapPageBlocks, {});
-  EXPECT_TRUE(dirty.page_durable(1));
+  EXPECT_TRUE(dirty.extent_durable(kExtent));
   dirty.mark({kBitmapPageBlocks + 5, 3});
-  EXPECT_FALSE(dirty.page_durable(1));
+  EXPECT_FALSE(dirty.extent_durable(kExtent));
   EXPECT_FALSE(dirty.batch_wanted()) << "nobody waits";
   dirty.want_page(1);
   ASSERT_TRUE(dirty.batch_wanted());
   const auto batch = dirty.begin_batch();
   ASSERT_EQ(batch.size(), 1u);
   EXPECT_EQ(batch.at(1), (std::vector<BlockRange>{{kBitmapPageBlocks + 5, 3}}));
-  EXPECT_FALSE(dirty.page_durable(1));
+  EXPECT_FALSE(dirty.extent_durable(kExtent));
   dirty.mark({kBitmapPageBlocks + 9, 1});  // while it is being written
+  dirty.mark({kBitmapPageBlocks + 3 * kExtentBlocks, 1});
   dirty.end_batch(true);
-  EXPECT_FALSE(dirty.page_durable(1));
+  EXPECT_TRUE(dirty.extent_durable(kExtent + 1));
+  EXPECT_FALSE(dirty.extent_durable(kExtent + 3));
+  EXPECT_FALSE(dirty.extent_durable(kExtent));
   dirty.want_page(1);
   dirty.begin_batch();
   dirty.end_batch(false);
-  EXPECT_FALSE(dirty.page_durable(1));
+  EXPECT_FALSE(dirty.extent_durable(kExtent));
   EXPECT_TRUE(dirty.batch_wanted()) << "a failed batch is tried again";
   dirty.begin_batch();
   dirty.end_batch(true);
-  EXPECT_TRUE(dirty.page_durable(1));
+  EXPECT_TRUE(dirty.extent_durable(kExtent));
 }
 
 TEST(DirtyMap, APageThatIsClearAgainNeedsNoWrite) {

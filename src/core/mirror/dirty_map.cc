@@ -9,7 +9,10 @@ namespace baton::mirror {
 
 namespace {
 constexpr size_t kPagesPerBatch = 256;
-}
+constexpr uint64_t kPageExtents = kBitmapPageBlocks / kExtentBlocks;
+
+BlockRange extents_of_page(uint64_t page) { return {page * kPageExtents, kPageExtents}; }
+}  // namespace
 
 DirtyMap::DirtyMap(uint64_t size_blocks, const std::vector<BlockRange>& stored) : size_blocks_(size_blocks) {
   for (BlockRange range : stored) {
@@ -29,6 +32,7 @@ void DirtyMap::changed(BlockRange range) {
     if (clear_on_disk && blocks_.page_empty(page)) {
       stale_.erase(page);
       wanted_.erase(page);
+      fresh_.remove(extents_of_page(page));
     } else {
       stale_.insert(page);
     }
@@ -36,7 +40,10 @@ void DirtyMap::changed(BlockRange range) {
 }
 
 void DirtyMap::mark(BlockRange range) {
-  if (range.count > 0 && blocks_.add(range)) changed(range);
+  if (range.count == 0 || !blocks_.add(range)) return;
+  const uint64_t first = range.first / kExtentBlocks;
+  fresh_.add({first, (range.end() - 1) / kExtentBlocks - first + 1});
+  changed(range);
 }
 
 void DirtyMap::unmark(BlockRange range) {
@@ -65,6 +72,8 @@ std::map<uint64_t, std::vector<BlockRange>> DirtyMap::begin_batch() {
     const uint64_t first = page * kBitmapPageBlocks;
     auto runs = blocks_.runs({first, std::min(kBitmapPageBlocks, size_blocks_ - first)});
     in_flight_[page] = !runs.empty();
+    for (const BlockRange& extents : fresh_.runs(extents_of_page(page))) flying_.add(extents);
+    fresh_.remove(extents_of_page(page));
     batch.emplace(page, std::move(runs));
   }
   return batch;
@@ -82,7 +91,11 @@ void DirtyMap::end_batch(bool ok) {
       bits_on_disk_.erase(page);
     }
   }
+  if (!ok) {
+    for (const BlockRange& extents : flying_.runs({0, pages() * kPageExtents})) fresh_.add(extents);
+  }
   in_flight_.clear();
+  flying_.clear();
 }
 
 }  // namespace baton::mirror

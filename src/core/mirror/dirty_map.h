@@ -22,8 +22,8 @@ class DirtyMap {
   void unmark(BlockRange range);
   void unmark_all();
 
-  /// True when the page on disk is what is in memory.
-  bool page_durable(uint64_t page) const { return !stale_.contains(page) && !in_flight_.contains(page); }
+  /// True when every bit that was set in this extent is on disk (bits that were cleared since may be there still).
+  bool extent_durable(uint64_t extent) const { return !fresh_.contains(extent) && !flying_.contains(extent); }
   void want_page(uint64_t page);
   void want_all();
   bool all_durable() const { return stale_.empty() && in_flight_.empty(); }
@@ -39,6 +39,8 @@ class DirtyMap {
 
   const uint64_t size_blocks_;
   BlockSet blocks_;
+  BlockSet fresh_;                        // extents with bits that no batch has taken along yet
+  BlockSet flying_;                       // extents with bits in the batch under way
   std::set<uint64_t> stale_;              // differ from the page on disk
   std::set<uint64_t> wanted_;             // stale pages that somebody waits for
   std::map<uint64_t, bool> in_flight_;    // page -> whether it has bits

@@ -81,7 +81,7 @@ void Journal::leave(BlockRange range, uint64_t completion) { activity_.unuse(ran
 bool Journal::may_leave(uint64_t number, const ActivityLog::Extent& extent) const {
   if (extent.users > 0) return false;
   // SAFETY: C2 bitmap first: the extent's dirty bits are on disk before the log goes without it.
-  if (!dirty_.page_durable(page_of(number))) return false;
+  if (!dirty_.extent_durable(number)) return false;
   // SAFETY: C3 while linked, only when both copies have completed and flushed every write in it.
   if (!core_.primary.linked() || planted(Plant::kActivityReleasedEarly)) return true;
   return extent.last_completion <= core_.writes.flushes().covered();
