@@ -86,7 +86,6 @@ Status Daemon::start() {
     for (const auto& interface : *interfaces)
       if (interface.speaks_arp) own_macs_.push_back(interface.mac.text());
   }
-  sync_mirrors();
   if (auto engine = start_engine(); !engine) return pass(engine);
   messaging_ = std::make_unique<GroupMessaging>(
       loop_, kProcessGroup,
@@ -96,6 +95,7 @@ Status Daemon::start() {
           [this](const std::string& reason) {
             spdlog::warn("corosync: {}", reason);
             feed(node::ViewChanged{});
+            changed();
           }});
   messaging_->open();
   auto http = HttpServer::start(paths_.run_directory + "/api.sock",
@@ -367,17 +367,26 @@ void Daemon::sync_mirrors() {
       if (resource.kind != ResourceKind::kMirror) continue;
       const auto key = mirror_key(group.name, resource.name);
       wanted.insert(key);
-      if (mirrors_.contains(key)) continue;
+      auto client = make_mirror(group, resource);
+      const auto present = mirrors_.find(key);
+      if (present != mirrors_.end() && present->second->same_settings(client->settings())) continue;
+      if (present != mirrors_.end()) retire(key);
       mirror_owners_[key] = {group.name, resource.name};
-      mirrors_[key] = make_mirror(group, resource);
+      mirrors_[key] = std::move(client);
       mirrors_[key]->start();
     }
   }
-  std::erase_if(mirrors_, [&](const auto& entry) {
-    if (wanted.contains(entry.first)) return false;
-    entry.second->stop();
-    return true;
-  });
+  std::vector<std::string> unwanted;
+  for (const auto& [key, client] : mirrors_)
+    if (!wanted.contains(key)) unwanted.push_back(key);
+  for (const auto& key : unwanted) retire(key);
+}
+
+/// Its daemon is told to end; the client stays, since calls of it may still be on their way.
+void Daemon::retire(const std::string& key) {
+  auto client = mirrors_.extract(key);
+  client.mapped()->stop();
+  retired_.push_back(std::move(client.mapped()));
 }
 
 std::unique_ptr<MirrorClient> Daemon::make_mirror(const GroupConfiguration& group,

@@ -77,6 +77,7 @@ class Daemon {
   void write_note(const node::Note& note);
   void sync_mirrors();
   std::unique_ptr<MirrorClient> make_mirror(const GroupConfiguration& group, const ResourceConfiguration& resource);
+  void retire(const std::string& key);
   void push_mirror_states();
   void answer_store_check(const node::StoreCheck& check);
   void take_store_answer(ServerId from, const node::StoreChecked& answer);
@@ -101,6 +102,7 @@ class Daemon {
   std::unique_ptr<HttpServer> http_;
   std::unique_ptr<ResourceRunner> runner_;
   std::map<std::string, std::unique_ptr<MirrorClient>> mirrors_;
+  std::vector<std::unique_ptr<MirrorClient>> retired_;
   std::map<std::string, std::pair<std::string, std::string>> mirror_owners_;  // key -> group, resource
   std::map<ServerId, std::vector<MacAddress>> macs_;
   std::map<ServerId, std::vector<std::string>> known_macs_;

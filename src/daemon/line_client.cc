@@ -44,6 +44,13 @@ void LineClient::send(const std::string& line) {
   write_some();
 }
 
+int LineClient::peer_process() const {
+  ucred credentials{};
+  socklen_t size = sizeof credentials;
+  if (::getsockopt(fd_, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) return 0;
+  return credentials.pid;
+}
+
 void LineClient::read_some() {
   char chunk[16384];
   const ssize_t got = ::recv(fd_, chunk, sizeof chunk, 0);

@@ -23,6 +23,8 @@ class LineClient {
 
   /// Queues a line; written as the other side takes it. Beyond 4 MiB the other side counts as lost.
   void send(const std::string& line);
+  /// The process that listens there; 0 if the kernel does not say.
+  int peer_process() const;
 
  private:
   LineClient(EventLoop& loop, int fd, std::string path, Callbacks callbacks);

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdio>
 #include <fstream>
 
@@ -14,6 +15,7 @@ namespace {
 constexpr Duration kConnectRetry = 20ms;
 constexpr Duration kSpawnRetry = 200ms;
 constexpr Duration kLongestSpawnRetry = 5s;
+constexpr Duration kAbortLimit = 2s;
 
 template <class... Handlers>
 struct Overloaded : Handlers... {
@@ -46,11 +48,16 @@ void MirrorClient::stop() {
   send(mirror_control::Stop{});
 }
 
+bool MirrorClient::same_settings(const mirror_control::DaemonSettings& other) const {
+  return mirror_control::encode(settings_) == mirror_control::encode(other);
+}
+
 void MirrorClient::connect_or_spawn() {
   auto client = LineClient::connect(loop_, settings_.socket,
                                     {[this](const std::string& line) { on_line(line); },
                                      [this](const std::string& reason) { lost(reason); }});
   if (client) return connected(std::move(*client));
+  if (stopping_ && !spawned_) return;
   if (!spawned_) spawn();
   retry_ = loop_.after(spawned_ ? kConnectRetry : kSpawnRetry, [this] { connect_or_spawn(); });
 }
@@ -91,6 +98,7 @@ void MirrorClient::connected(std::unique_ptr<LineClient> client) {
   failed_starts_ = 0;
   problem_.clear();
   if (state_) send(mirror_control::State{*state_});
+  if (stopping_) send(mirror_control::Stop{});
 }
 
 void MirrorClient::lost(const std::string& reason) {
@@ -133,6 +141,13 @@ void MirrorClient::abort(const std::string& reason, Done done) {
   demoting_ = std::move(done);
   if (client_ == nullptr) return finish(demoting_, std::string());
   send(mirror_control::Abort{reason});
+  // One that hangs cannot abort its export; its death can.
+  escalation_ = loop_.after(kAbortLimit, [this] {
+    if (!demoting_ || client_ == nullptr) return;
+    const int process = client_->peer_process();
+    callbacks_.on_note(fmt::format("the mirror daemon does not answer: process {} is killed", process));
+    if (process > 1) ::kill(process, SIGKILL);
+  });
 }
 
 void MirrorClient::verify() {

@@ -36,6 +36,7 @@ class MirrorClient {
   void start();
   /// Ends the daemon in order (its mirror is no longer configured).
   void stop();
+  bool same_settings(const mirror_control::DaemonSettings& other) const;
 
   void set_state(const MirrorState& state);
   void peer_lost(const std::string& reason);
@@ -78,6 +79,7 @@ class MirrorClient {
   bool stopping_ = false;
   std::string spawn_error_;
   EventLoop::Handle retry_;
+  EventLoop::Handle escalation_;
   std::optional<MirrorState> state_;
   std::optional<MirrorReport> report_;
   std::string device_;

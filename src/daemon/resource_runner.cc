@@ -48,9 +48,16 @@ void ResourceRunner::finish(const StepPointer& step, bool ok, const std::string&
 void ResourceRunner::run_mirror(const StepPointer& step) {
   const std::string key = mirror_key(step->step.group, step->step.resource);
   MirrorClient* mirror = find_mirror_(key);
-  if (mirror == nullptr) return finish(step, step->step.action != StepAction::kStart, "no mirror daemon is configured");
+  if (mirror == nullptr) {
+    const bool ends = step->step.action == StepAction::kStop || step->step.action == StepAction::kKill;
+    return finish(step, ends, "no mirror daemon is configured");
+  }
   const auto answer = [this, step, key](bool up) {
     return [this, step, key, up](const Result<std::string>& result) {
+      // It may have been lost between its promotion and this answer.
+      const MirrorClient* present = find_mirror_(key);
+      if (result && up && (present == nullptr || present->device().empty()))
+        return finish(step, false, "its export was lost at once");
       if (result && up) up_mirrors_.insert(key);
       finish(step, result.has_value(), result ? *result : result.error().message);
     };
@@ -89,7 +96,7 @@ void ResourceRunner::run_filesystem(const StepPointer& step) {
       const std::string mounted = device->value_or("");
       const std::string wanted = device_of(*step);
       // Something else there is not this group's: a start will refuse it by name.
-      const bool up = !mounted.empty() && (wanted.empty() || wanted == mounted);
+      const bool up = wanted.empty() ? mounted.starts_with("/dev/loop") : wanted == mounted;
       return finish(step, up, up ? mounted : mounted.empty() ? "not mounted" : mounted + " is mounted there");
     }
     case StepAction::kStart: return start_filesystem(step);
@@ -143,6 +150,9 @@ void ResourceRunner::kill_filesystem(const StepPointer& step) {
     return;
   }
   const std::string mount_point = step->resource.filesystem.mount_point;
+  const auto source = mounted_device(mount_point);
+  // Somebody else's filesystem on the mount point is left alone.
+  if (source && !source->value_or("").starts_with("/dev/loop")) return finish(step, true, "");
   const auto detached = [this, step](const Status& status) {
     finish(step, status.has_value(), status ? "detached" : status.error().message);
   };

@@ -65,6 +65,7 @@ class ResourceRunner {
   void run_address(const StepPointer& step);
   void start_address(const StepPointer& step);
   void run_service(const StepPointer& step);
+  void kill_service(const StepPointer& step);
   void start_service(const StepPointer& step);
   void launch_service(const StepPointer& step, SupervisedService& service);
   SupervisedService& service_of(const StepPointer& step);

@@ -133,9 +133,22 @@ void ResourceRunner::run_service(const StepPointer& step) {
     }
     case StepAction::kStart: return start_service(step);
     case StepAction::kStop: return service.stop(ended);
-    case StepAction::kKill: return service.kill(ended);
+    case StepAction::kKill: return kill_service(step);
     default: return finish(step, true, "");
   }
+}
+
+void ResourceRunner::kill_service(const StepPointer& step) {
+  const auto path = service_group_path(step->key());
+  if (!path) return finish(step, false, path.error().message);
+  // Not by the shim's leave: it may hang itself.
+  (void)kill_control_group(*path).has_value();
+  service_of(step).kill([this, step, path = *path](const Status& status) {
+    if (status) return finish(step, true, "");
+    clear_control_group(loop_, path, seconds(2), [this, step](const Status& cleared) {
+      finish(step, cleared.has_value(), cleared ? "" : cleared.error().message);
+    });
+  });
 }
 
 void ResourceRunner::start_service(const StepPointer& step) {

@@ -30,10 +30,6 @@ void record(GroupState& group, const std::string& reason, uint64_t index) {
   group.since_index = index;
 }
 
-bool is_mirror_of(const std::string& mirror, const std::string& group) {
-  return mirror.size() > group.size() + 1 && mirror.starts_with(group) && mirror[group.size()] == '.';
-}
-
 Applied check_version(const char* what, const std::string& name, uint64_t expected, uint64_t present) {
   if (expected == present) return Applied{true, {}};
   return refuse("{} {} has changed meanwhile (version {}, decided from {})", what, name, present, expected);
@@ -78,14 +74,16 @@ std::string changed_foundation(const Configuration& before, const Configuration&
 
 /// A mirror's store holds its data: another store, size or port under the same name would be another mirror.
 Applied check_mirror_definitions(const ClusterState& state, const Configuration& before, const Configuration& after) {
-  const auto new_mirrors = mirrors_of(after);
-  for (const auto& [key, mirror] : mirrors_of(before)) {
-    const auto found = new_mirrors.find(key);
+  const auto old_mirrors = mirrors_of(before);
+  for (const auto& [key, wanted] : mirrors_of(after)) {
     const auto record = state.mirrors.find(key);
-    const bool used = record != state.mirrors.end() && record->second.permit != Permit{};
-    if (found == new_mirrors.end() || !used) continue;
-    if (found->second.store != mirror.store || found->second.size_bytes != mirror.size_bytes ||
-        found->second.port != mirror.port)
+    if (record == state.mirrors.end() || record->second.permit == Permit{}) continue;
+    // SAFETY: I3. Its metadata on the servers would vouch for whatever store it is given now.
+    const auto found = old_mirrors.find(key);
+    if (found == old_mirrors.end())
+      return refuse("there was a mirror {} before, and its metadata is still on the servers: choose another name", key);
+    const MirrorDefinition& mirror = found->second;
+    if (wanted.store != mirror.store || wanted.size_bytes != mirror.size_bytes || wanted.port != mirror.port)
       return refuse("store, size and port of mirror {} cannot change once it has been used: make a mirror of another "
                     "name, copy the data over, then remove this one (a port that came with the order of the file is "
                     "kept by writing `port = {}`)", key, mirror.port);
@@ -105,19 +103,10 @@ Applied check_running_group(const ClusterState& state, const std::string& name, 
   if (std::find(wanted->servers.begin(), wanted->servers.end(), group.owner) == wanted->servers.end())
     return refuse("group {} runs on {}, which would no longer be among its servers: move it first (baton group move)",
                   name, before.server_name(group.owner));
-  const auto old_mirrors = mirrors_of(before);
-  const auto new_mirrors = mirrors_of(after);
-  for (const auto& [key, mirror] : old_mirrors) {
-    if (mirror.group != name) continue;
-    const auto found = new_mirrors.find(key);
-    if (found == new_mirrors.end())
-      return refuse("mirror {} belongs to the group {}, which is {}: stop the group first (baton group stop {})", key,
-                    name, to_string(group.phase), name);
-  }
-  for (const auto& [key, mirror] : new_mirrors)
-    if (mirror.group == name && !old_mirrors.contains(key))
-      return refuse("mirror {} cannot join the group {} while that is {}: stop the group first (baton group stop {})",
-                    key, name, to_string(group.phase), name);
+  const auto* present = before.group(name);
+  if (present != nullptr && present->resources != wanted->resources)
+    return refuse("the resources of group {} cannot change while it is {}: stop it first (baton group stop {}), apply, "
+                  "then start it again", name, to_string(group.phase), name);
   return Applied{true, {}};
 }
 
@@ -222,12 +211,18 @@ Applied check_assignment(const ClusterState& state, const AssignGroup& command) 
   if (!version.applied) return version;
   if (!is_down(group.phase) && group.owner == command.server)
     return refuse("group {} belongs to server {} already", command.group, command.server);
-  std::map<std::string, uint64_t> versions;
-  for (const auto& [key, mirror] : state.mirrors)
-    if (is_mirror_of(key, command.group)) versions[key] = mirror.version;
-  if (versions != command.mirror_versions)
-    return refuse("a mirror of the group {} has changed meanwhile", command.group);
   return Applied{true, {}};
+}
+
+/// The mirrors that the group has by the present configuration (records of removed ones stay, but do not count).
+bool same_mirror_versions(const ClusterState& state, const GroupConfiguration& group, const AssignGroup& command) {
+  std::map<std::string, uint64_t> versions;
+  for (const auto& resource : group.resources) {
+    if (resource.kind != ResourceKind::kMirror) continue;
+    const auto key = mirror_key(group.name, resource.name);
+    versions[key] = state.mirrors.at(key).version;
+  }
+  return versions == command.mirror_versions;
 }
 
 Applied apply(ClusterState& state, const AssignGroup& command, uint64_t index) {
@@ -239,6 +234,8 @@ Applied apply(ClusterState& state, const AssignGroup& command, uint64_t index) {
   if (policy == nullptr) return refuse("there is no group {}", command.group);
   if (std::find(policy->servers.begin(), policy->servers.end(), command.server) == policy->servers.end())
     return refuse("server {} is not among the servers of the group {}", command.server, command.group);
+  if (!same_mirror_versions(state, *policy, command))
+    return refuse("a mirror of the group {} has changed meanwhile", command.group);
   std::map<std::string, Promotion> promotions;
   for (const auto& [key, version] : command.mirror_versions) {
     promotions[key] = judge_promotion(key, state.mirrors.at(key), command, policy->servers.front());

@@ -16,6 +16,8 @@ namespace baton {
 struct SourcePosition {
   uint32_t line = 0;
   uint32_t column = 0;
+  /// Where a thing stands is no part of what it is.
+  bool operator==(const SourcePosition&) const { return true; }
 };
 
 /// Timing of failure detection and lease (docs/protocol.md, "Timing"). All of one cluster use the same.
@@ -50,6 +52,7 @@ struct MirrorConfiguration {
   std::string store;       // file or block device, absolute, the same path on both servers
   uint64_t size_bytes = 0; // what the service sees; a multiple of 4096
   uint16_t port = 7800;    // TCP port of the mirror connect
+  bool operator==(const MirrorConfiguration&) const = default;
 };
 
 struct FilesystemConfiguration {
@@ -57,11 +60,13 @@ struct FilesystemConfiguration {
   std::string type = "ext4";
   std::string mount_point;  // absolute
   std::string options;      // mount options, may be empty
+  bool operator==(const FilesystemConfiguration&) const = default;
 };
 
 struct AddressConfiguration {
   std::string address;         // dotted IPv4
   uint8_t prefix_length = 24;  // of the public LAN
+  bool operator==(const AddressConfiguration&) const = default;
 };
 
 struct ServiceConfiguration {
@@ -74,6 +79,7 @@ struct ServiceConfiguration {
   std::string stop_signal = "TERM";
   uint32_t restarts = 1;             // restarts on the same server within restart_window before failing over
   seconds restart_window{600};
+  bool operator==(const ServiceConfiguration&) const = default;
 };
 
 /// One thing that a group consists of. Exactly the member that belongs to `kind` is meaningful.
@@ -88,6 +94,7 @@ struct ResourceConfiguration {
   AddressConfiguration address;
   ServiceConfiguration service;
   SourcePosition position;
+  bool operator==(const ResourceConfiguration&) const = default;
 };
 
 enum class Startup { kAutomatic, kManual };

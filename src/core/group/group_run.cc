@@ -10,7 +10,7 @@ namespace baton::group {
 
 namespace {
 constexpr Duration kKillRetry = 1s;
-constexpr Duration kAdoptLimit = 5s;
+constexpr Duration kAdoptLimit = 12s;
 constexpr Duration kKillLimit = 10s;
 constexpr Duration kRestartWindowOfOthers = 600s;
 constexpr uint32_t kRestartsOfAddresses = 3;
@@ -93,8 +93,9 @@ void GroupRun::set_suspended(Instant now, bool suspended) {
   suspended_ = suspended;
   if (goal_ == Goal::kStop || goal_ == Goal::kKill) return;
   for (const auto& resource : configuration_.resources) {
-    if (resource.kind == ResourceKind::kAddress && state(resource.name) == ResourceState::kUp)
-      begin(now, resource, suspended ? StepAction::kSuspend : StepAction::kResume);
+    if (resource.kind != ResourceKind::kAddress || state(resource.name) != ResourceState::kUp) continue;
+    forget_steps_of(resource.name);  // the opposite one, overtaken
+    begin(now, resource, suspended ? StepAction::kSuspend : StepAction::kResume);
   }
   advance(now);  // an address that was down meanwhile starts now
 }
@@ -225,9 +226,13 @@ void GroupRun::tick(Instant now) {
       ++it;
     }
   }
-  for (const auto& running : late)
-    if (running.action != StepAction::kAdopt) kill_needed_.insert(running.resource);
+  for (const auto& running : late) kill_needed_.insert(running.resource);
   for (const auto& running : late) {
+    if (running.action == StepAction::kAdopt) {
+      // Not known is not down: it counts as up and broken until a kill has made sure.
+      set_state(running.resource, ResourceState::kFailed, "it could not be found out whether it is up");
+      continue;
+    }
     step_ended(now, running, false,
                fmt::format("{} was not done within {} ms", to_string(running.action),
                            to_ms(running.deadline - running.started)));

@@ -43,6 +43,7 @@ const char* describe(Departure departure) {
 NodeCore::Implementation::Implementation(const Settings& given, database::StoredVoter stored, Instant start)
     : settings(given), configuration(given.founding), database(database_settings(given), std::move(stored)),
       lease(lease_settings(given), given.start, start), now(start), published_until(given.published_lease),
+      lapsed_since(given.published_lease > start ? kNever : start),
       next_request((given.start % (uint64_t{1} << 39)) * kRequestsOfAStart) {
   database.set_lease_account(
       [](void* account, Instant when) { return static_cast<lease::Lease*>(account)->left(when); }, &lease);
@@ -181,6 +182,10 @@ void NodeCore::Implementation::on_applied(const database::EntryApplied& applied)
     if (const auto* assign = std::get_if<AssignGroup>(&command)) {
       previous_owner[assign->group] = last_owner[assign->group];
       last_owner[assign->group] = assign->server;
+      stale_runs.erase(assign->group);
+      const auto run = runs.find(assign->group);
+      if (assign->server == settings.self && run != runs.end() && !run->second->adopting() && !run->second->all_down())
+        stale_runs.insert(assign->group);
       renew_run(assign->group);
     } else if (const auto* phase = std::get_if<SetGroupPhase>(&command)) {
       if (phase->phase == GroupPhase::kStopped) renew_run(phase->group);
@@ -306,8 +311,8 @@ Instant NodeCore::Implementation::next_tick() const {
     if (at > now) next = std::min(next, at);
   if (published_until > now) {
     next = std::min(next, published_until);
-  } else if (published_until + settings.freeze_limit > now) {
-    next = std::min(next, published_until + settings.freeze_limit);
+  } else if (lapsed_since != kNever && lapsed_since + settings.freeze_limit > now) {
+    next = std::min(next, lapsed_since + settings.freeze_limit);
   }
   return next;
 }

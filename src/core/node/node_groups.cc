@@ -10,16 +10,28 @@ void NodeCore::Implementation::tick_runs() {
 }
 
 void NodeCore::Implementation::manage_groups() {
-  for (auto& [name, run] : runs) {
+  for (auto& [name, held] : runs) {
+    group::GroupRun* run = held.get();
     const auto group = database.state().groups.find(name);
     // Before the present epoch serves, the state may be an old one: leave everything as it is.
-    if (database.standing().serving && group != database.state().groups.end() && !run->adopting())
-      manage_group(group->second, name, *run);
-    collect_steps(name, *run);
+    if (database.standing().serving && !run->adopting()) {
+      if (group != database.state().groups.end()) {
+        manage_group(group->second, name, *run);
+      } else if (configuration_version != 0 && !run->all_down()) {
+        run->kill(now, fmt::format("{} is no longer configured", name));
+      }
+    }
+    collect_steps(name, *held);  // perhaps renewed
   }
 }
 
 void NodeCore::Implementation::manage_group(const GroupState& group, const std::string& name, group::GroupRun& run) {
+  if (stale_runs.contains(name)) {
+    // Still ending what it had from an earlier assignment: that first, and it is no failure of this one.
+    if (!run.all_down()) return run.kill(now, fmt::format("{} was given to this server anew", name));
+    stale_runs.erase(name);
+    return renew_run(name);
+  }
   if (group.owner == settings.self) return manage_owned(group, name, run);
   if (run.all_down()) return;
   run.kill(now, group.owner == ServerId{}

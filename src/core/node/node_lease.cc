@@ -8,14 +8,22 @@ bool NodeCore::Implementation::runs_what_it_does_not_own() const {
   for (const auto& [name, run] : runs) {
     const auto group = database.state().groups.find(name);
     const bool owned = group != database.state().groups.end() && group->second.owner == settings.self;
-    if (!owned && (run->adopting() || !run->all_down())) return true;
+    if (owned) continue;
+    // Mirrors and addresses are what a lease brings to life; processes and mounts are dead without them.
+    for (const auto& resource : run->configuration().resources) {
+      const bool lives_by_lease = resource.kind == ResourceKind::kMirror || resource.kind == ResourceKind::kAddress;
+      if (lives_by_lease && run->resources().at(resource.name).state != group::ResourceState::kDown) return true;
+    }
   }
   return false;
 }
 
 void NodeCore::Implementation::publish_lease() {
   // SAFETY: L1. Only a server that knows the present epoch's committed state uses its lease.
-  if (database.losing().contains(settings.self)) {
+  has_served = has_served || database.standing().serving;
+  // What an earlier life had on its disk withdrew that life's lease; what comes before this one serves cannot be met
+  // by a new lease, and L3 waits for the old one's end.
+  if (has_served && database.losing().contains(settings.self)) {
     if (!withdrawn) {
       withdrawn = true;
       published_until = Instant{};
@@ -37,11 +45,13 @@ void NodeCore::Implementation::suspend_or_kill() {
   bool holds_any = false;
   for (const auto& [name, run] : runs) holds_any = holds_any || !(run->all_down() || run->adopting());
   if (!lease_lapsed()) {
+    lapsed_since = kNever;
     if (lapse_noted) note({.kind = "database", .text = "the lease is back: what was frozen goes on"});
     lapse_noted = false;
     for (auto& [name, run] : runs) run->set_suspended(now, false);
     return;
   }
+  if (lapsed_since == kNever) lapsed_since = now;
   if (!holds_any) return;
   if (!lapse_noted) {
     lapse_noted = true;
@@ -49,7 +59,7 @@ void NodeCore::Implementation::suspend_or_kill() {
                                      "are dropped and storage is frozen until it is back"});
   }
   for (auto& [name, run] : runs) run->set_suspended(now, true);
-  if (now < published_until + settings.freeze_limit) return;
+  if (now < lapsed_since + settings.freeze_limit) return;
   for (auto& [name, run] : runs) {
     if (run->all_down() || run->goal() == group::Goal::kKill || run->adopting()) continue;
     run->kill(now, fmt::format("the lease has been lost for {} s", to_ms(settings.freeze_limit) / 1000));

@@ -82,11 +82,14 @@ struct NodeCore::Implementation {
 
   Instant published_until{};
   bool withdrawn = false;
+  bool has_served = false;     // in this life of the process
+  Instant lapsed_since{};      // when the lease was found to be over; kNever: it is not
   bool lapse_noted = false;
   database::Standing known_standing;
 
   uint64_t next_token = 1;
   std::map<std::string, std::unique_ptr<group::GroupRun>> runs;
+  std::set<std::string> stale_runs;  // given to this server again before their end from an earlier assignment was reached
   std::map<std::string, ServerId> previous_owner;   // before the present assignment
   std::map<std::string, ServerId> last_owner;
 
