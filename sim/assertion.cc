@@ -1,4 +1,5 @@
-// In the simulation a failed BATON_ASSERT is a finding like any other: it takes the place of the one of src/base.
+// In the simulation a failed BATON_ASSERT is a finding like any other: it takes the place of the one of
+// src/base.
 #include <fmt/format.h>
 
 #include "sim/world.h"

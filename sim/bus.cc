@@ -6,7 +6,10 @@
 namespace baton::sim {
 
 Bus::Bus(World& world, const BusSettings& settings, const std::vector<ServerId>& servers, Deliver deliver)
-    : world_(world), settings_(settings), random_(world.random().fork()), servers_(servers),
+    : world_(world),
+      settings_(settings),
+      random_(world.random().fork()),
+      servers_(servers),
       deliver_(std::move(deliver)) {
   for (const ServerId server : servers_) engines_[server];
 }

@@ -1,6 +1,7 @@
-// A model of corosync's closed process group with extended virtual synchrony: rings of servers that reach one another,
-// messages in one order per ring, delivery agreed but not safe (when a ring breaks, those who move on together have
-// received the same, others perhaps less or more), views late and different. Deterministic, one thread.
+// A model of corosync's closed process group with extended virtual synchrony: rings of servers that reach one
+// another, messages in one order per ring, delivery agreed but not safe (when a ring breaks, those who move on
+// together have received the same, others perhaps less or more), views late and different. Deterministic, one
+// thread.
 #pragma once
 
 #include <deque>
@@ -67,12 +68,12 @@ class Bus {
     bool paused = false;
     uint64_t boot = 0;
     std::shared_ptr<Ring> ring;
-    size_t delivered = 0;           // items of the ring's log
+    size_t delivered = 0;  // items of the ring's log
     bool delivering = false;
-    std::deque<Item> outgoing;      // not in the ring's order yet
+    std::deque<Item> outgoing;  // not in the ring's order yet
     bool sequencing = false;
-    uint64_t process = 0;           // of this server's batond; 0: none
-    bool joined = false;            // its own join was delivered
+    uint64_t process = 0;                    // of this server's batond; 0: none
+    bool joined = false;                     // its own join was delivered
     std::map<ServerId, uint64_t> processes;  // the group as this engine knows it
   };
 

@@ -1,5 +1,5 @@
-// Rings: how they break and form again. What survivors of a ring deliver before the new one follows extended virtual
-// synchrony: the same for those who move together, and their own messages always.
+// Rings: how they break and form again. What survivors of a ring deliver before the new one follows extended
+// virtual synchrony: the same for those who move together, and their own messages always.
 #include <algorithm>
 
 #include "sim/bus.h"
@@ -49,8 +49,8 @@ void Bus::reform_later() {
   world_.after(delay, [this] { reform(); });
 }
 
-/// Groups of engines that all reach one another. Where reachability is not transitive there are several ways to form
-/// them, and each time another one may come out.
+/// Groups of engines that all reach one another. Where reachability is not transitive there are several ways to
+/// form them, and each time another one may come out.
 std::vector<std::set<ServerId>> Bus::partition() {
   std::vector<ServerId> order;
   for (const ServerId server : servers_)

@@ -12,8 +12,8 @@ Checkers::Checkers(World& world, const ClusterSettings& settings,
 void Checkers::applied(const Server& server, const node::EntryApplied& applied) {
   const database::Entry& entry = applied.entry;
   if (entry.index > committed_.size() + 1)
-    throw Violation("committed", fmt::format("server {} applied entry {} before anybody applied {}", server.id(),
-                                             entry.index, committed_.size() + 1));
+    throw Violation("committed", fmt::format("server {} applied entry {} before anybody applied {}",
+                                             server.id(), entry.index, committed_.size() + 1));
   if (entry.index == committed_.size() + 1) {
     check_majority(entry);
     if (entry.request != 0 && !requests_.insert({entry.origin, entry.request}).second)
@@ -24,10 +24,11 @@ void Checkers::applied(const Server& server, const node::EntryApplied& applied) 
   }
   const Committed& known = committed_[entry.index - 1];
   if (!(known.entry == entry))
-    throw Violation("committed", fmt::format("entry {} is \"{}\" of epoch {} at server {}, but server {} applied \"{}\" "
-                                             "of epoch {}", entry.index, describe(entry.command), entry.epoch,
-                                             server.id(), known.first, describe(known.entry.command),
-                                             known.entry.epoch));
+    throw Violation("committed",
+                    fmt::format("entry {} is \"{}\" of epoch {} at server {}, but server {} applied \"{}\" "
+                                "of epoch {}",
+                                entry.index, describe(entry.command), entry.epoch, server.id(), known.first,
+                                describe(known.entry.command), known.entry.epoch));
   if (known.outcome.applied != applied.outcome.applied || known.outcome.refusal != applied.outcome.refusal)
     throw Violation("state", fmt::format("entry {} was judged differently at servers {} and {}", entry.index,
                                          known.first, server.id()));
@@ -43,14 +44,15 @@ void Checkers::check_majority(const database::Entry& entry) const {
     if (holds(voter->disk().stored().entries) || holds(voter->disk().lost())) ++holders;
   }
   if (holders < servers_.size() / 2 + 1)
-    throw Violation("durable", fmt::format("entry {} ({}, epoch {}) counts as committed with {} of {} disks holding it",
-                                           entry.index, describe(entry.command), entry.epoch, holders,
-                                           servers_.size()));
+    throw Violation("durable",
+                    fmt::format("entry {} ({}, epoch {}) counts as committed with {} of {} disks holding it",
+                                entry.index, describe(entry.command), entry.epoch, holders, servers_.size()));
 }
 
 void Checkers::decided(const Server& server, const node::Decided& decided) {
   if (!answered_.insert({server.id(), decided.request}).second)
-    throw Violation("once", fmt::format("request {} of server {} was answered twice", decided.request, server.id()));
+    throw Violation("once",
+                    fmt::format("request {} of server {} was answered twice", decided.request, server.id()));
   world_.mark('q', server.id(), decided.request, decided.decided, decided.outcome.applied);
 }
 
@@ -63,11 +65,12 @@ void Checkers::stepped(const Server& server) {
   if (standing.committed == 0 || standing.committed > committed_.size()) return;
   auto [known, fresh] = states_.try_emplace(standing.committed, server.node().state());
   if (!fresh && !(known->second == server.node().state()))
-    throw Violation("state", fmt::format("the states after entry {} differ: server {}", standing.committed, server.id()));
+    throw Violation(
+        "state", fmt::format("the states after entry {} differ: server {}", standing.committed, server.id()));
 }
 
-/// I1: at most one server has, by its own knowledge and clock, the group with something of it up, and the right to
-/// hold it. And, whatever they believe, a resource serves at one server at most.
+/// I1: at most one server has, by its own knowledge and clock, the group with something of it up, and the right
+/// to hold it. And, whatever they believe, a resource serves at one server at most.
 void Checkers::check_one_owner() const {
   for (const auto& group : settings_.configuration.groups) {
     const Server* owner = nullptr;
@@ -75,8 +78,8 @@ void Checkers::check_one_owner() const {
       if (!server->lease_page_valid() || !server->believes_to_own(group.name)) continue;
       if (!server->anything_up(group.name)) continue;  // released, and not told yet that this is committed
       if (owner != nullptr)
-        throw Violation("one owner", fmt::format("servers {} and {} both own the group {} and have a lease", owner->id(),
-                                                 id, group.name));
+        throw Violation("one owner", fmt::format("servers {} and {} both own the group {} and have a lease",
+                                                 owner->id(), id, group.name));
       owner = server.get();
     }
     for (const auto& resource : group.resources) {
@@ -97,16 +100,19 @@ void Checkers::check_leader(const Server& server) {
   if (standing.leader != server.id() || !standing.serving) return;
   const auto [known, fresh] = leaders_.try_emplace(standing.epoch, server.id());
   if (known->second != server.id())
-    throw Violation("one leader", fmt::format("servers {} and {} both lead epoch {}", known->second, server.id(),
-                                              standing.epoch));
+    throw Violation("one leader", fmt::format("servers {} and {} both lead epoch {}", known->second,
+                                              server.id(), standing.epoch));
   if (!fresh) return;
-  // All that was committed in earlier epochs is in a serving leader's log. (A later epoch may have begun elsewhere.)
+  // All that was committed in earlier epochs is in a serving leader's log. (A later epoch may have begun
+  // elsewhere.)
   const auto later = std::find_if(committed_.begin(), committed_.end(),
                                   [&](const Committed& each) { return each.entry.epoch >= standing.epoch; });
   const auto earlier = static_cast<uint64_t>(later - committed_.begin());
   if (standing.committed < earlier)
-    throw Violation("committed", fmt::format("server {} serves in epoch {} with {} entries; {} of earlier epochs were "
-                                             "committed", server.id(), standing.epoch, standing.committed, earlier));
+    throw Violation("committed",
+                    fmt::format("server {} serves in epoch {} with {} entries; {} of earlier epochs were "
+                                "committed",
+                                server.id(), standing.epoch, standing.committed, earlier));
 }
 
 void Checkers::at_the_end() {

@@ -1,5 +1,5 @@
-// What must hold at every moment of a run; a checker throws the Violation. docs/protocol.md; the invariants are those
-// of docs/architecture.md. Deterministic, one thread.
+// What must hold at every moment of a run; a checker throws the Violation. docs/protocol.md; the invariants are
+// those of docs/architecture.md. Deterministic, one thread.
 #pragma once
 
 #include <functional>
@@ -14,7 +14,8 @@ namespace baton::sim {
 
 class Checkers {
  public:
-  Checkers(World& world, const ClusterSettings& settings, const std::map<ServerId, std::unique_ptr<Server>>& servers);
+  Checkers(World& world, const ClusterSettings& settings,
+           const std::map<ServerId, std::unique_ptr<Server>>& servers);
 
   /// An entry was applied somewhere: it is committed.
   void applied(const Server& server, const node::EntryApplied& applied);
@@ -40,8 +41,8 @@ class Checkers {
   World& world_;
   const ClusterSettings& settings_;
   const std::map<ServerId, std::unique_ptr<Server>>& servers_;
-  std::vector<Committed> committed_;             // by index - 1
-  std::map<uint64_t, ClusterState> states_;      // by index
+  std::vector<Committed> committed_;         // by index - 1
+  std::map<uint64_t, ClusterState> states_;  // by index
   std::set<std::pair<ServerId, uint64_t>> requests_;
   std::set<std::pair<ServerId, uint64_t>> answered_;
   std::map<Epoch, ServerId> leaders_;

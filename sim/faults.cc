@@ -1,4 +1,5 @@
-// What goes wrong in a run, when, and how it is healed; and the operator's wishes meanwhile. Deterministic, one thread.
+// What goes wrong in a run, when, and how it is healed; and the operator's wishes meanwhile. Deterministic, one
+// thread.
 #include <algorithm>
 
 #include "sim/cluster.h"
@@ -7,9 +8,7 @@ namespace baton::sim {
 
 namespace {
 
-Weather single_faults() {
-  return {.name = "single-faults", .lasts = 30s, .quiet_at_most = 8s};
-}
+Weather single_faults() { return {.name = "single-faults", .lasts = 30s, .quiet_at_most = 8s}; }
 Weather changing() { return {.name = "changing"}; }
 Weather crashes() { return {.name = "crashes", .crash_chance = 0.004}; }
 Weather storm() { return {.name = "storm", .lasts = 12s, .quiet_at_most = 400ms}; }
@@ -18,7 +17,11 @@ Weather crash_storm() {
 }
 /// The network changes as fast as epochs are opened.
 Weather flutter() {
-  return {.name = "flutter", .lasts = 4s, .quiet_at_most = 30ms, .crash_chance = 0.005, .persist_at_most = 25ms,
+  return {.name = "flutter",
+          .lasts = 4s,
+          .quiet_at_most = 30ms,
+          .crash_chance = 0.005,
+          .persist_at_most = 25ms,
           .flutter = true};
 }
 /// And by turns, so that leaders alternate before their entries get around.
@@ -27,7 +30,8 @@ Weather figure_eight() {
 }
 
 using MakeWeather = Weather (*)();
-constexpr MakeWeather kWeathers[] = {single_faults, changing, crashes, storm, crash_storm, flutter, figure_eight};
+constexpr MakeWeather kWeathers[] = {single_faults, changing, crashes,     storm,
+                                     crash_storm,   flutter,  figure_eight};
 
 }  // namespace
 
@@ -47,17 +51,22 @@ void Cluster::fault() {
   switch (random_.below(12)) {
     case 0:
     case 1:
-    case 2: return power_fault(server);
+    case 2:
+      return power_fault(server);
     case 3:
-    case 4: return pause_fault(server);
+    case 4:
+      return pause_fault(server);
     case 5:
     case 6:
-    case 7: return network_fault();
-    case 8: return disk_fault(server);
+    case 7:
+      return network_fault();
+    case 8:
+      return disk_fault(server);
     case 9:
       world_.say("sim", "the network is healed");
       return bus_->heal();
-    default: return wish();
+    default:
+      return wish();
   }
 }
 
@@ -140,8 +149,9 @@ void Cluster::flutter() {
   if (random_.chance(0.8)) isolate(server.id());
 }
 
-/// Raft's figure 8: two leaders by turns with the same follower, each cut off before its entry is everywhere. In
-/// every other case that follower is slow to write at first, and ends before it has written what it may have said.
+/// Raft's figure 8: two leaders by turns with the same follower, each cut off before its entry is everywhere.
+/// In every other case that follower is slow to write at first, and ends before it has written what it may have
+/// said.
 void Cluster::figure_eight() {
   for (auto& [id, server] : servers_) {
     server->power_on();

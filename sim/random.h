@@ -1,4 +1,5 @@
-// The simulation's own random numbers (xoshiro256**, seeded by splitmix64): the same on every machine and library.
+// The simulation's own random numbers (xoshiro256**, seeded by splitmix64): the same on every machine and
+// library.
 #pragma once
 
 #include <array>
@@ -37,9 +38,13 @@ class Random {
     BATON_ASSERT(bound > 0);
     return next() % bound;
   }
-  int64_t between(int64_t low, int64_t high) { return low + static_cast<int64_t>(below(uint64_t(high - low) + 1)); }
+  int64_t between(int64_t low, int64_t high) {
+    return low + static_cast<int64_t>(below(uint64_t(high - low) + 1));
+  }
   Duration between(Duration low, Duration high) { return Duration{between(low.count(), high.count())}; }
-  bool chance(double probability) { return static_cast<double>(next() >> 11) < probability * 9007199254740992.0; }
+  bool chance(double probability) {
+    return static_cast<double>(next() >> 11) < probability * 9007199254740992.0;
+  }
   /// A stream of its own, so that one part's use of numbers does not shift another's.
   Random fork() { return Random{next()}; }
 

@@ -13,8 +13,14 @@ constexpr int64_t kMostDriftPpm = 4500;
 }  // namespace
 
 Server::Server(World& world, Bus& bus, const ClusterSettings& settings, ServerId id, Observer& observer)
-    : world_(world), bus_(bus), settings_(settings), id_(id), observer_(observer), random_(world.random().fork()),
-      clock_offset_(random_.between(1000s, 100000s)), clock_drift_ppm_(random_.between(-kMostDriftPpm, kMostDriftPpm)) {
+    : world_(world),
+      bus_(bus),
+      settings_(settings),
+      id_(id),
+      observer_(observer),
+      random_(world.random().fork()),
+      clock_offset_(random_.between(1000s, 100000s)),
+      clock_drift_ppm_(random_.between(-kMostDriftPpm, kMostDriftPpm)) {
   witness_ = settings.configuration.server(id)->role == ServerRole::kWitness;
   if (witness_) return;
   for (const auto& group : settings.configuration.groups) {
@@ -174,19 +180,20 @@ void Server::pump() {
   if (pumping_ || inbox_.empty() || node_ == nullptr || paused()) return;
   pumping_ = true;
   world_.after(random_.between(5us, 60us), while_batond([this] {
-    pumping_ = false;
-    if (inbox_.empty() || paused()) return;
-    const node::Event event = std::move(inbox_.front());
-    inbox_.pop_front();
-    handle(event);
-    pump();
-  }));
+                 pumping_ = false;
+                 if (inbox_.empty() || paused()) return;
+                 const node::Event event = std::move(inbox_.front());
+                 inbox_.pop_front();
+                 handle(event);
+                 pump();
+               }));
 }
 
 void Server::handle(const node::Event& event) {
   std::vector<node::Action> actions;
   node_->step(local_now(), event, actions);
-  world_.mark('s', id_, event.index(), actions.size(), node_->standing().committed, node_->standing().epoch.value);
+  world_.mark('s', id_, event.index(), actions.size(), node_->standing().committed,
+              node_->standing().epoch.value);
   learn_state();
   const uint64_t start = start_;
   for (const auto& action : actions) {
@@ -206,10 +213,10 @@ void Server::arm_tick() {
   // A little late, as timers are; the clock may run slow.
   const Duration wait = std::max(Duration{0}, next - local_now());
   world_.after(wait + wait / 100 + random_.between(1us, 50us), while_batond([this, next] {
-    if (tick_at_ != next || paused()) return;
-    tick_at_ = kNever;
-    feed(node::Tick{});
-  }));
+                 if (tick_at_ != next || paused()) return;
+                 tick_at_ = kNever;
+                 feed(node::Tick{});
+               }));
 }
 
 void Server::persist(const database::Persist& persist) {
@@ -218,10 +225,10 @@ void Server::persist(const database::Persist& persist) {
   if (random_.chance(0.03)) takes = random_.between(4ms, 80ms);
   if (disk_.slow) takes = random_.between(50ms, 600ms);
   world_.after(takes, while_batond([this, token = persist.token] {
-    const bool ok = disk_.finish();
-    world_.mark('d', id_, token, ok);
-    feed(node::Persisted{token, ok});
-  }));
+                 const bool ok = disk_.finish();
+                 world_.mark('d', id_, token, ok);
+                 feed(node::Persisted{token, ok});
+               }));
 }
 
 bool Server::believes_to_own(const std::string& group) const {
@@ -248,7 +255,8 @@ void Server::carry_out(const node::Action& action) {
     run_step(*step);
   } else if (const auto* applied = std::get_if<node::EntryApplied>(&action)) {
     observer_.applied(*this, *applied);
-    world_.say(fmt::format("server {}", id_), "applied {}: {}{}", applied->entry.index, describe(applied->entry.command),
+    world_.say(fmt::format("server {}", id_), "applied {}: {}{}", applied->entry.index,
+               describe(applied->entry.command),
                applied->outcome.applied ? "" : " (refused: " + applied->outcome.refusal + ")");
     tell_mirrors();
   } else if (const auto* decided = std::get_if<node::Decided>(&action)) {

@@ -1,5 +1,5 @@
-// One simulated server: its clock, the real NodeCore, its disk, lease page and daemons' stand-ins. What survives a
-// killed batond and what survives lost power are told apart. Deterministic, one thread.
+// One simulated server: its clock, the real NodeCore, its disk, lease page and daemons' stand-ins. What
+// survives a killed batond and what survives lost power are told apart. Deterministic, one thread.
 #pragma once
 
 #include <deque>
@@ -18,7 +18,7 @@ namespace baton::sim {
 struct ClusterSettings {
   std::string text;  // the cluster's TOML
   Configuration configuration;
-  double crash_chance = 0;      // after an action, per action
+  double crash_chance = 0;  // after an action, per action
   Duration persist_at_most = 4ms;
   Duration freeze_limit = 10s;
 };
@@ -26,9 +26,9 @@ struct ClusterSettings {
 /// A mirror daemon's stand-in: what batond and the other side see of it.
 struct MirrorStandIn {
   Incarnation incarnation;
-  bool up = false;                // exported: it serves while the lease page says so
-  Permit permit;                  // under which it is up
-  Permit newest;                  // that it knows of (P3)
+  bool up = false;  // exported: it serves while the lease page says so
+  Permit permit;    // under which it is up
+  Permit newest;    // that it knows of (P3)
   Instant peer_back_since = kNever;
 };
 

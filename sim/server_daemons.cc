@@ -1,5 +1,6 @@
-// Stand-ins for what batond steers on a server: steps of groups that take time, and mirror daemons as far as promotion,
-// permits and in-sync sets are concerned (no data: that is sim/mirror_*). docs/protocol.md, "Permits", "In-sync set".
+// Stand-ins for what batond steers on a server: steps of groups that take time, and mirror daemons as far as
+// promotion, permits and in-sync sets are concerned (no data: that is sim/mirror_*). docs/protocol.md,
+// "Permits", "In-sync set".
 #include <algorithm>
 
 #include "sim/server.h"
@@ -25,7 +26,8 @@ bool Server::anything_up(const std::string& group) const {
 }
 
 void Server::run_step(const node::RunStep& step) {
-  world_.say(fmt::format("server {}", id_), "{} {}.{}", group::to_string(step.action), step.group, step.resource);
+  world_.say(fmt::format("server {}", id_), "{} {}.{}", group::to_string(step.action), step.group,
+             step.resource);
   Duration takes = random_.between(2ms, 40ms);
   if (random_.chance(0.05)) takes = random_.between(40ms, 900ms);
   // A kill makes an end of what is under way with the resource: nothing of that has an effect later.
@@ -63,7 +65,8 @@ void Server::finish_step(const node::RunStep& step, uint64_t start, uint64_t kil
 
 bool Server::step_mirror(const node::RunStep& step, MirrorStandIn& mirror) {
   switch (step.action) {
-    case group::StepAction::kAdopt: return mirror.up;
+    case group::StepAction::kAdopt:
+      return mirror.up;
     case group::StepAction::kStart:
       // SAFETY: P2, P3. A daemon that knows of a newer permit does not open.
       if (step.permit < mirror.newest) return false;
@@ -75,7 +78,8 @@ bool Server::step_mirror(const node::RunStep& step, MirrorStandIn& mirror) {
       mirror.up = false;
       return true;
     case group::StepAction::kSuspend:
-    case group::StepAction::kResume: return true;
+    case group::StepAction::kResume:
+      return true;
   }
   return false;
 }
@@ -93,7 +97,8 @@ void Server::tell_mirrors() {
       here.up = false;  // P3
       world_.say(fmt::format("server {}", id_), "mirror {}: fenced by permit {}", key, here.newest);
       const size_t dot = key.find('.');
-      feed(node::ResourceFailed{key.substr(0, dot), key.substr(dot + 1), "the export was aborted: newer permit"});
+      feed(node::ResourceFailed{key.substr(0, dot), key.substr(dot + 1),
+                                "the export was aborted: newer permit"});
       report_mirror(key);
     });
   }

@@ -12,6 +12,7 @@
 
 #include "sim/cluster.h"
 #include "sim/plants.h"
+#include "sim/whole_seed.h"
 
 namespace baton::sim {
 namespace {
@@ -30,7 +31,7 @@ std::string last_line(uint64_t seed, const Outcome& outcome) {
 }
 
 int run_one(const Options& options) {
-  const Outcome outcome = run_seed(options.seed, options.verbose, options.weather);
+  const Outcome outcome = run_whole_seed(options.seed, options.verbose, options.weather);
   if (options.verbose)
     std::printf("%lu events, %lu entries committed\n", static_cast<unsigned long>(outcome.events),
                 static_cast<unsigned long>(outcome.committed));
@@ -42,7 +43,7 @@ int run_one(const Options& options) {
 void work(const Options& options, uint64_t worker, uint64_t workers, FILE* out) {
   for (uint64_t offset = worker; offset < options.count; offset += workers) {
     const uint64_t seed = options.start + offset;
-    const Outcome outcome = run_seed(seed, false, options.weather);
+    const Outcome outcome = run_whole_seed(seed, false, options.weather);
     std::fprintf(out, "%c %s\n", outcome.ok ? 'o' : 'v', last_line(seed, outcome).c_str());
     std::fflush(out);
   }

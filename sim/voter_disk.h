@@ -1,5 +1,5 @@
-// A voter's disk under the cluster database: atomic Persists that take time, may or may not have happened when the
-// power goes, or fail while the disk is full. Deterministic, one thread.
+// A voter's disk under the cluster database: atomic Persists that take time, may or may not have happened when
+// the power goes, or fail while the disk is full. Deterministic, one thread.
 #pragma once
 
 #include <optional>

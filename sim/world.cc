@@ -27,7 +27,8 @@ void World::mix(uint64_t number) {
 }
 
 void World::print(const std::string& who, const std::string& text) const {
-  std::fputs(fmt::format("[{:10.6f}] {}: {}\n", static_cast<double>(to_ns(now_)) / 1e9, who, text).c_str(), stdout);
+  std::fputs(fmt::format("[{:10.6f}] {}: {}\n", static_cast<double>(to_ns(now_)) / 1e9, who, text).c_str(),
+             stdout);
 }
 
 }  // namespace baton::sim

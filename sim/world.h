@@ -1,5 +1,6 @@
-// The simulated world's time: one queue of events, a trace of what happened with its hash, and the first violation.
-// Deterministic, one thread. Time here is the world's; servers have clocks of their own (sim/server.h).
+// The simulated world's time: one queue of events, a trace of what happened with its hash, and the first
+// violation. Deterministic, one thread. Time here is the world's; servers have clocks of their own
+// (sim/server.h).
 #pragma once
 
 #include <functional>

@@ -1,4 +1,5 @@
-// A voter's events, its view and timers, its disk, and its standing. Pure. docs/protocol.md, "Cluster database".
+// A voter's events, its view and timers, its disk, and its standing. Pure. docs/protocol.md, "Cluster
+// database".
 #include "src/core/database/database.h"
 
 #include <algorithm>
@@ -30,8 +31,8 @@ void Database::Implementation::handle(const ViewChanged& event) {
     if (event.members.contains(voter)) members.insert(voter);
   std::erase_if(not_counting, [&](ServerId voter) { return !members.contains(voter); });
   silent.clear();
-  // SAFETY: an epoch belongs to one view. Leading, acknowledging and serving end here; grants, acknowledgements and
-  // promises of two views are never added up.
+  // SAFETY: an epoch belongs to one view. Leading, acknowledging and serving end here; grants, acknowledgements
+  // and promises of two views are never added up.
   role = Role::kNone;
   epoch = Epoch{};
   prepared_here = Epoch{};
@@ -135,7 +136,8 @@ Instant Database::Implementation::next_tick() const {
 
 size_t Database::Implementation::counting_members() const {
   size_t count = members.size() - not_counting.size();
-  if (!log.durable_counting() && members.contains(settings.self) && !not_counting.contains(settings.self)) --count;
+  if (!log.durable_counting() && members.contains(settings.self) && !not_counting.contains(settings.self))
+    --count;
   return count;
 }
 
@@ -155,8 +157,8 @@ std::map<ServerId, Duration> Database::Implementation::lease_account() const {
 }
 
 bool Database::Implementation::serves() const {
-  // SAFETY: L1. Only an epoch that was opened in this view and whose StartEpoch is committed; and no newer one is
-  // being opened.
+  // SAFETY: L1. Only an epoch that was opened in this view and whose StartEpoch is committed; and no newer one
+  // is being opened.
   return (role == Role::kLeading || role == Role::kFollowing) && epoch == prepared_here &&
          epoch == log.promised() && committed > 0 && log.position(committed).epoch == epoch;
 }
@@ -194,21 +196,27 @@ std::string Database::Implementation::why_waiting() const {
   }
   if (!log.durable_counting()) return "this voter's database was lost: catching up with the others";
   switch (role) {
-    case Role::kNone: return "a new epoch has not been opened yet";
-    case Role::kPreparing: return "opening an epoch: writing the promise";
-    case Role::kCollecting: return "opening an epoch: waiting for the other voters' promises";
-    case Role::kFetching: return fmt::format("opening an epoch: fetching entries from voter {}", fetch_from);
+    case Role::kNone:
+      return "a new epoch has not been opened yet";
+    case Role::kPreparing:
+      return "opening an epoch: writing the promise";
+    case Role::kCollecting:
+      return "opening an epoch: waiting for the other voters' promises";
+    case Role::kFetching:
+      return fmt::format("opening an epoch: fetching entries from voter {}", fetch_from);
     case Role::kLeading:
       return lease_wait_until == kNever ? "opening an epoch: waiting for a majority's disks"
                                         : "opening an epoch: waiting for a former owner's lease to end";
-    case Role::kFollowing: return fmt::format("voter {} is opening an epoch", leader_of(epoch));
+    case Role::kFollowing:
+      return fmt::format("voter {} is opening an epoch", leader_of(epoch));
   }
   return {};
 }
 
 Database::Database(const Settings& settings, StoredVoter stored)
     : implementation_(std::make_unique<Implementation>(settings, std::move(stored))) {
-  BATON_ASSERT(std::find(settings.voters.begin(), settings.voters.end(), settings.self) != settings.voters.end());
+  BATON_ASSERT(std::find(settings.voters.begin(), settings.voters.end(), settings.self) !=
+               settings.voters.end());
   auto& standing = implementation_->standing;
   standing.counting = implementation_->log.durable_counting();
   standing.epoch = implementation_->log.promised();

@@ -14,13 +14,13 @@ namespace baton::database {
 
 struct Settings {
   ServerId self;
-  std::vector<ServerId> voters;            // all configured, self included
-  Duration step_timeout = 300ms;           // without progress towards an epoch the next candidate tries
-  Duration resend_interval = 200ms;        // unacknowledged appends and proposals are sent again
-  Duration proposal_limit = 5s;            // a proposal that is not decided by then is answered "not known"
-  Duration persist_retry = 500ms;          // after a Persist that failed
-  size_t append_entries = 64;              // at most in one Append or Fetched
-  size_t append_bytes = 256 * 1024;        // about
+  std::vector<ServerId> voters;      // all configured, self included
+  Duration step_timeout = 300ms;     // without progress towards an epoch the next candidate tries
+  Duration resend_interval = 200ms;  // unacknowledged appends and proposals are sent again
+  Duration proposal_limit = 5s;      // a proposal that is not decided by then is answered "not known"
+  Duration persist_retry = 500ms;    // after a Persist that failed
+  size_t append_entries = 64;        // at most in one Append or Fetched
+  size_t append_bytes = 256 * 1024;  // about
 };
 
 // ---- Events ----
@@ -32,20 +32,21 @@ struct MessageReceived {
   ServerId from;
   Message message;
 };
-/// A Persist is durable (ok) or could not be done (disk full ...: nothing of it happened; it is given out again later).
+/// A Persist is durable (ok) or could not be done (disk full ...: nothing of it happened; it is given out again
+/// later).
 struct Persisted {
   uint64_t token = 0;
   bool ok = true;
 };
-/// Wants a command committed; answered by exactly one ProposalDecided. An AssignGroup is the serving leader's own
-/// decision: it is not forwarded, and with the end of the epoch it is answered "not known".
+/// Wants a command committed; answered by exactly one ProposalDecided. An AssignGroup is the serving leader's
+/// own decision: it is not forwarded, and with the end of the epoch it is answered "not known".
 struct ProposeCommand {
   uint64_t request = 0;  // unique on this voter, across restarts too
   Command command;
   int64_t wall_ms = 0;
 };
-/// Voters of the view whose beats have ceased although this one's own come back: their programs hang. Given again
-/// when it changes; a new view begins with none. A hint: decides only who tries to lead.
+/// Voters of the view whose beats have ceased although this one's own come back: their programs hang. Given
+/// again when it changes; a new view begins with none. A hint: decides only who tries to lead.
 struct SilenceChanged {
   std::set<ServerId> silent;
 };
@@ -83,17 +84,17 @@ using Action = std::variant<Send, Persist, EntryApplied, ProposalDecided, Standi
 
 /// What status displays and the planner need to know.
 struct Standing {
-  Epoch epoch;                 // promised
-  ServerId leader;             // of the epoch in which this voter works; 0: none
-  /// Its StartEpoch is committed and known to be, here, and the epoch was opened in the present view. False from the
-  /// moment a new view or a newer epoch's Prepare arrives.
+  Epoch epoch;      // promised
+  ServerId leader;  // of the epoch in which this voter works; 0: none
+  /// Its StartEpoch is committed and known to be, here, and the epoch was opened in the present view. False
+  /// from the moment a new view or a newer epoch's Prepare arrives.
   bool serving = false;
   bool counting = true;
   uint64_t committed = 0;
   uint64_t last_index = 0;
-  std::string waiting;         // why it does not serve, for people; empty when it does
-  /// Leader only: when each server's lease has ended at the latest, by a majority's accounts at the epoch's start,
-  /// unless it was granted anew since. A server that is missing here: not known, take nothing from it.
+  std::string waiting;  // why it does not serve, for people; empty when it does
+  /// Leader only: when each server's lease has ended at the latest, by a majority's accounts at the epoch's
+  /// start, unless it was granted anew since. A server that is missing here: not known, take nothing from it.
   std::map<ServerId, Instant> lease_over;
   bool operator==(const Standing&) const = default;
 };
@@ -110,7 +111,8 @@ class Database {
   void step(Instant now, const Event& event, std::vector<Action>& actions);
   Instant next_tick() const;
 
-  /// Entries on this voter's disk or on their way there that are not known to be committed (docs/protocol.md, L1, L2).
+  /// Entries on this voter's disk or on their way there that are not known to be committed (docs/protocol.md,
+  /// L1, L2).
   std::span<const Entry> uncommitted() const;
   /// Servers from which an uncommitted entry of this log takes, or may take, a group (L1: self; L3).
   std::set<ServerId> losing() const;

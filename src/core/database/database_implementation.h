@@ -19,16 +19,16 @@ enum class Role {
 
 /// The leader's view of another voter's log.
 struct Follower {
-  uint64_t confirmed = 0;   // from where to send again: acknowledged, or a guess before the first answer
-  uint64_t next = 0;        // sent up to here
-  uint64_t matched = 0;     // on its disk
-  bool answered = false;    // in this epoch
+  uint64_t confirmed = 0;  // from where to send again: acknowledged, or a guess before the first answer
+  uint64_t next = 0;       // sent up to here
+  uint64_t matched = 0;    // on its disk
+  bool answered = false;   // in this epoch
   bool counting = false;
-  bool due = false;         // wants an Append even if there is nothing new
-  uint64_t told = 0;        // commit index last sent
-  uint64_t committed = 0;   // commit index that it says it knows
+  bool due = false;        // wants an Append even if there is nothing new
+  uint64_t told = 0;       // commit index last sent
+  uint64_t committed = 0;  // commit index that it says it knows
   Instant sent_at{};
-  Duration patience{};      // until the next repetition; doubles
+  Duration patience{};                     // until the next repetition; doubles
   std::map<ServerId, Instant> lease_over;  // by its account in its last AppendDone
 };
 
@@ -117,10 +117,10 @@ struct Database::Implementation {
   std::set<ServerId> members;       // voters in it
   std::set<ServerId> not_counting;  // that said so
   std::set<ServerId> silent;
-  Epoch prepared_here;              // newest Prepare received in this view: epochs of older views do not serve
-  Epoch seen;                       // newest epoch heard of
-  uint32_t attempts = 0;            // at an epoch in this view
-  Instant attempt_at = kNever;      // when this voter tries, if there is no progress
+  Epoch prepared_here;          // newest Prepare received in this view: epochs of older views do not serve
+  Epoch seen;                   // newest epoch heard of
+  uint32_t attempts = 0;        // at an epoch in this view
+  Instant attempt_at = kNever;  // when this voter tries, if there is no progress
   Instant catch_up_at = kNever;
   Instant leader_owes_since = kNever;  // a proposal that the leader has not reacted to
 
@@ -139,7 +139,7 @@ struct Database::Implementation {
   // Follower.
   bool promise_owed = false;
   bool acknowledgement_owed = false;
-  uint64_t verified = 0;      // this log is the leader's up to here
+  uint64_t verified = 0;  // this log is the leader's up to here
   uint64_t acknowledged = 0;
 
   // Leader.

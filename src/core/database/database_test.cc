@@ -1,5 +1,5 @@
-// The database's rules on a small bus without faults of its own: tests drop, delay and restart what they want to.
-// docs/protocol.md, "Cluster database".
+// The database's rules on a small bus without faults of its own: tests drop, delay and restart what they want
+// to. docs/protocol.md, "Cluster database".
 #include "src/core/database/database.h"
 
 #include <gtest/gtest.h>
@@ -89,7 +89,8 @@ class TestCluster {
         bus.pop_front();
         ++messages;
         for (const ServerId id : members)
-          if (!voters[id].hangs && (!lose || !lose(from, id, message))) step(id, MessageReceived{from, message});
+          if (!voters[id].hangs && (!lose || !lose(from, id, message)))
+            step(id, MessageReceived{from, message});
         any = true;
       }
       if (!any) return;

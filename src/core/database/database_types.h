@@ -16,11 +16,11 @@ namespace baton::database {
 
 struct Entry {
   Epoch epoch;
-  uint64_t index = 0;   // from 1
+  uint64_t index = 0;  // from 1
   Command command;
-  ServerId origin;      // who proposed it, and
-  uint64_t request = 0; // its number there: (origin, request) is unique; 0 for StartEpoch
-  int64_t wall_ms = 0;  // the proposer's wall clock, for people only
+  ServerId origin;       // who proposed it, and
+  uint64_t request = 0;  // its number there: (origin, request) is unique; 0 for StartEpoch
+  int64_t wall_ms = 0;   // the proposer's wall clock, for people only
   bool operator==(const Entry&) const = default;
 };
 
@@ -93,6 +93,7 @@ struct Propose {  // to the leader
 /// A voter without a counting database asks what it must hold to count.
 struct CatchUpRequest {};
 
-using Message = std::variant<Prepare, Promise, Refuse, Fetch, Fetched, Append, AppendDone, Propose, CatchUpRequest>;
+using Message =
+    std::variant<Prepare, Promise, Refuse, Fetch, Fetched, Append, AppendDone, Propose, CatchUpRequest>;
 
 }  // namespace baton::database

@@ -1,5 +1,5 @@
-// Opening an epoch: candidates, promises, taking over the most advanced log. Pure. docs/protocol.md, "Opening an
-// epoch".
+// Opening an epoch: candidates, promises, taking over the most advanced log. Pure. docs/protocol.md, "Opening
+// an epoch".
 #include <algorithm>
 
 #include "src/base/assert.h"
@@ -206,7 +206,8 @@ void Database::Implementation::begin_leading() {
     if (voter == settings.self) continue;
     Follower& follower = followers[voter];
     const auto promise = promises.find(voter);
-    follower.confirmed = promise == promises.end() ? log.last_index() : log.common_guess(promise->second.last).index;
+    follower.confirmed =
+        promise == promises.end() ? log.last_index() : log.common_guess(promise->second.last).index;
     follower.next = follower.confirmed;
     follower.patience = settings.resend_interval;
     follower.sent_at = now;

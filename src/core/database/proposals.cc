@@ -1,5 +1,5 @@
-// Proposals: forwarded to the leader, repeated through changes of leader, recorded once. Pure. docs/protocol.md,
-// "Commands".
+// Proposals: forwarded to the leader, repeated through changes of leader, recorded once. Pure.
+// docs/protocol.md, "Commands".
 #include <algorithm>
 
 #include "src/base/assert.h"
@@ -28,23 +28,24 @@ void Database::Implementation::send_proposals() {
   }
 }
 
-/// An assignment was decided from what the leader of one epoch saw of the servers. Another leader, or the same one in
-/// another view, decides anew: it is not handed on.
+/// An assignment was decided from what the leader of one epoch saw of the servers. Another leader, or the same
+/// one in another view, decides anew: it is not handed on.
 void Database::Implementation::drop_old_assignments() {
   std::erase_if(pending, [&](const auto& one) {
     const PendingProposal& proposal = one.second;
     if (!std::holds_alternative<AssignGroup>(proposal.command)) return false;
     const bool present = leads() && (proposal.sent_in == epoch || (proposal.sent_in == Epoch{} && serves()));
     if (present) return false;
-    actions->emplace_back(ProposalDecided{one.first, false, Applied{false, "the epoch in which it was decided is over"}});
+    actions->emplace_back(
+        ProposalDecided{one.first, false, Applied{false, "the epoch in which it was decided is over"}});
     return true;
   });
 }
 
 void Database::Implementation::append_proposal(ServerId origin, uint64_t request, const Command& command,
                                                int64_t wall_ms) {
-  // SAFETY: a repeated proposal is recorded once. This log holds everything committed and, with the epoch serving,
-  // nothing of an older epoch can come back.
+  // SAFETY: a repeated proposal is recorded once. This log holds everything committed and, with the epoch
+  // serving, nothing of an older epoch can come back.
   if (log.find(origin, request) != 0) return;
   log.append(Entry{epoch, log.last_index() + 1, command, origin, request, wall_ms});
 }

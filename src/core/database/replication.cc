@@ -1,5 +1,6 @@
-// Replication: Append and its acknowledgement, commit, apply; catching up a voter whose database was lost. Pure.
-// docs/protocol.md, "Commit", "A lost database" and "Taking a group from an owner that has not released it".
+// Replication: Append and its acknowledgement, commit, apply; catching up a voter whose database was lost.
+// Pure. docs/protocol.md, "Commit", "A lost database" and "Taking a group from an owner that has not released
+// it".
 #include <algorithm>
 
 #include "src/base/assert.h"
@@ -18,7 +19,8 @@ constexpr uint64_t kAppendsInFlight = 4;
 void Database::Implementation::receive(ServerId from, const Append& message) {
   seen = std::max(seen, message.epoch);
   if (leader_of(message.epoch) != from || from == settings.self) return;
-  // SAFETY: nothing older than the promise; and no epoch of another view (its Prepare was not received in this one).
+  // SAFETY: nothing older than the promise; and no epoch of another view (its Prepare was not received in this
+  // one).
   if (message.epoch < log.promised() || message.epoch != prepared_here) return;
   if (role != Role::kFollowing || epoch != message.epoch) return;
   leader_owes_since = kNever;
@@ -169,8 +171,8 @@ void Database::Implementation::send_append(ServerId to, uint64_t after) {
   send(std::move(message));
 }
 
-/// Answers that do not come: sent again, ever more seldom. And while the epoch does not serve yet, followers are told
-/// that this leader is at work.
+/// Answers that do not come: sent again, ever more seldom. And while the epoch does not serve yet, followers
+/// are told that this leader is at work.
 void Database::Implementation::repeat_appends() {
   bool prepare_again = false;
   for (auto& [voter, follower] : followers) {
@@ -207,7 +209,8 @@ void Database::Implementation::advance_commit() {
     }
   }
   if (candidate <= committed) return;
-  // SAFETY: figure 8. Copies of an older epoch's entries alone commit nothing: a more advanced log may still win.
+  // SAFETY: figure 8. Copies of an older epoch's entries alone commit nothing: a more advanced log may still
+  // win.
   if (log.position(candidate).epoch != epoch && !planted(Plant::kOldEpochServedBeforeStart)) return;
   committed = candidate;
   if (serves()) attempt_at = kNever;

@@ -16,8 +16,11 @@ size_t size_of(const Entry& entry) {
 }  // namespace
 
 VoterLog::VoterLog(StoredVoter stored)
-    : promised_(stored.promised), counting_(stored.counting), durable_promised_(stored.promised),
-      durable_counting_(stored.counting), durable_length_(stored.entries.size()),
+    : promised_(stored.promised),
+      counting_(stored.counting),
+      durable_promised_(stored.promised),
+      durable_counting_(stored.counting),
+      durable_length_(stored.entries.size()),
       disk_length_(stored.entries.size()) {
   for (auto& entry : stored.entries) append(std::move(entry));
 }

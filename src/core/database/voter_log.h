@@ -1,5 +1,5 @@
-// One voter's promise, log and counting flag in memory, and how much of them is on its disk. Makes one Persist at a
-// time out of all that has changed. Pure. docs/protocol.md, "Cluster database".
+// One voter's promise, log and counting flag in memory, and how much of them is on its disk. Makes one Persist
+// at a time out of all that has changed. Pure. docs/protocol.md, "Cluster database".
 #pragma once
 
 #include <algorithm>
@@ -31,8 +31,8 @@ class VoterLog {
   std::span<const Entry> entries() const { return entries_; }
   /// Entries above `after`, as many as fit in a message.
   std::vector<Entry> slice(uint64_t after, size_t most_entries, size_t most_bytes) const;
-  /// The greatest place at or below `limit`'s index whose epoch is not newer than `limit`'s: where another log that
-  /// ends in `limit` may agree with this one.
+  /// The greatest place at or below `limit`'s index whose epoch is not newer than `limit`'s: where another log
+  /// that ends in `limit` may agree with this one.
   LogPosition common_guess(const LogPosition& limit) const;
   /// Where a proposal stands in this log; 0: nowhere.
   uint64_t find(ServerId origin, uint64_t request) const;

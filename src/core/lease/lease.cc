@@ -1,4 +1,5 @@
-// The lease: granted beats on the holder's side, remembered grants on the grantor's. Pure. docs/protocol.md, "Leases".
+// The lease: granted beats on the holder's side, remembered grants on the grantor's. Pure. docs/protocol.md,
+// "Leases".
 #include "src/core/lease/lease.h"
 
 #include <algorithm>
@@ -81,7 +82,8 @@ std::map<ServerId, Duration> Lease::left(Instant now) const {
     if (!planted(Plant::kLeaseForgottenAtRestart)) over = started_ + with_drift(settings_.lease);
     const auto granted = granted_.find(voter);
     if (granted != granted_.end()) over = std::max(over, granted->second + with_drift(settings_.lease));
-    if (voter == settings_.self) over = std::max(over, lease_until_ + with_drift(settings_.lease) - settings_.lease);
+    if (voter == settings_.self)
+      over = std::max(over, lease_until_ + with_drift(settings_.lease) - settings_.lease);
     remaining[voter] = std::max(Duration{0}, over - now);
   }
   return remaining;

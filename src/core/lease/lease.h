@@ -21,18 +21,19 @@ struct Settings {
 
 /// Sent to all voters of the view each `beat`.
 struct Beat {
-  uint64_t sequence = 0;                  // of the sender; rises, starts anew with each start of it
-  uint64_t start = 0;                     // names the sender's present start: acknowledgements of another one do not count
+  uint64_t sequence = 0;  // of the sender; rises, starts anew with each start of it
+  uint64_t start = 0;     // names the sender's present start: acknowledgements of another one do not count
   struct Heard {
     uint64_t start = 0;
     uint64_t sequence = 0;
   };
-  std::map<ServerId, Heard> heard;        // newest beat of each voter received in this view
+  std::map<ServerId, Heard> heard;  // newest beat of each voter received in this view
 };
 
 class Lease {
  public:
-  /// `start` is unique per start of this voter (random); `now` counts as a grant to every voter, itself included.
+  /// `start` is unique per start of this voter (random); `now` counts as a grant to every voter, itself
+  /// included.
   Lease(const Settings& settings, uint64_t start, Instant now);
 
   /// New view: what was heard in the old one is forgotten. Beats of voters that are not members are ignored.
@@ -50,8 +51,8 @@ class Lease {
   std::map<ServerId, Duration> left(Instant now) const;
   /// When a voter's last beat of this view arrived; Instant{}: none.
   Instant last_heard(ServerId voter) const;
-  /// Members whose beats have ceased for `threshold`. Judged at the sending of this voter's own newest beat that came
-  /// back, up to which everything has been received: a voter that was itself paused suspects nobody.
+  /// Members whose beats have ceased for `threshold`. Judged at the sending of this voter's own newest beat
+  /// that came back, up to which everything has been received: a voter that was itself paused suspects nobody.
   std::set<ServerId> silent(Duration threshold) const;
 
  private:
@@ -64,12 +65,12 @@ class Lease {
   Instant view_since_{};
   uint64_t sequence_ = 0;
   Instant lease_until_{};
-  Instant returned_sent_{};                          // when own newest beat that has come back in this view was sent
-  std::map<uint64_t, Instant> sent_;                 // own beats not yet outlived
-  std::map<ServerId, Instant> granted_;              // receipt of the newest beat granted
-  std::map<ServerId, Beat::Heard> heard_;            // of other members, in this view
+  Instant returned_sent_{};                // when own newest beat that has come back in this view was sent
+  std::map<uint64_t, Instant> sent_;       // own beats not yet outlived
+  std::map<ServerId, Instant> granted_;    // receipt of the newest beat granted
+  std::map<ServerId, Beat::Heard> heard_;  // of other members, in this view
   std::map<ServerId, Instant> heard_at_;
-  std::map<ServerId, uint64_t> acknowledged_;        // own sequence acknowledged by each, in this view
+  std::map<ServerId, uint64_t> acknowledged_;  // own sequence acknowledged by each, in this view
 };
 
 }  // namespace baton::lease

@@ -1,4 +1,5 @@
-// The lease's rules: from the sending, by a majority, what remains by a grantor's account. docs/protocol.md, "Leases".
+// The lease's rules: from the sending, by a majority, what remains by a grantor's account. docs/protocol.md,
+// "Leases".
 #include "src/core/lease/lease.h"
 
 #include <gtest/gtest.h>
