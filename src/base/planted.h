@@ -1,5 +1,5 @@
 // Planted bugs: each checker must be seen to bite. Production builds know no bug; the build of the core for
-// `baton-sim-planted` (BATON_PLANTED) lets a run switch one on by name. Set before the run starts, one thread.
+// `baton-sim-planted` and the *_planted_test programs (BATON_PLANTED) lets a run switch one on by name. Set before the run starts, one thread.
 #pragma once
 
 namespace baton {

@@ -1,5 +1,5 @@
-// batond: Baton's control daemon, one per server and witness. Options: --directory-* for tests; without any it uses
-// the installed product's directories.
+// batond: Baton's control daemon, one per server and witness. Options --etc, --state, --run and --log for tests; without
+// them it uses the installed product's directories.
 #include <fcntl.h>
 #include <spdlog/spdlog.h>
 #include <sys/file.h>
