@@ -49,7 +49,8 @@ std::optional<MirrorDatabase::Assignment> MirrorDatabase::choose(int preferred) 
 std::optional<MirrorDatabase::Assignment> MirrorDatabase::assign(int preferred) {
   const auto chosen = choose(preferred);
   if (!chosen) return std::nullopt;
-  const bool alone = committed_.in_sync.empty() || chosen->whole_set_crashed || !members_[1 - chosen->index].in_view;
+  const bool alone =
+      committed_.in_sync.empty() || chosen->whole_set_crashed || !members_[1 - chosen->index].in_view;
   if (alone) committed_.in_sync = {{servers_[chosen->index], members_[chosen->index].report->incarnation}};
   ++committed_.permit.value;
   ++committed_.version;

@@ -1,5 +1,6 @@
-// MirrorDatabase: plays the committed record of one mirror and the cluster's decisions about it (who holds the permit,
-// by S4-S6): compare-and-set with delays and losses, judged by reports that may be stale. Simulation thread.
+// MirrorDatabase: plays the committed record of one mirror and the cluster's decisions about it (who holds the
+// permit, by S4-S6): compare-and-set with delays and losses, judged by reports that may be stale. Simulation
+// thread.
 #pragma once
 
 #include <array>

@@ -34,7 +34,8 @@ void MirrorDisk::end_flush(OperationId operation, bool ok) {
   const uint64_t end = flushes_.at(operation);
   flushes_.erase(operation);
   if (!ok) return;
-  const auto rest = std::find_if(cache_.begin(), cache_.end(), [&](const Unflushed& entry) { return entry.number >= end; });
+  const auto rest =
+      std::find_if(cache_.begin(), cache_.end(), [&](const Unflushed& entry) { return entry.number >= end; });
   for (auto entry = cache_.begin(); entry != rest; ++entry) durable_[entry->block] = entry->value;
   cache_.erase(cache_.begin(), rest);
 }
@@ -45,7 +46,8 @@ std::vector<uint64_t> MirrorDisk::read(BlockRange range) const {
 }
 
 bool MirrorDisk::busy(BlockRange range) const {
-  return std::any_of(writes_.begin(), writes_.end(), [&](const auto& entry) { return entry.second.range.overlaps(range); });
+  return std::any_of(writes_.begin(), writes_.end(),
+                     [&](const auto& entry) { return entry.second.range.overlaps(range); });
 }
 
 void MirrorDisk::begin_persist(OperationId operation, std::function<void(mirror::StoredCopy&)> apply) {
@@ -75,7 +77,8 @@ void MirrorDisk::land_operations(Random& random) {
 void MirrorDisk::power_loss(Random& random) {
   land_operations(random);
   // Some losses take all of the cache, some nothing, most something.
-  const double kept = random.below(3) == 0 ? static_cast<double>(random.below(2)) : static_cast<double>(random.below(101)) / 100;
+  const double kept = random.below(3) == 0 ? static_cast<double>(random.below(2))
+                                           : static_cast<double>(random.below(101)) / 100;
   for (const Unflushed& entry : cache_) {
     if (random.chance(kept)) durable_[entry.block] = entry.value;
   }

@@ -1,5 +1,6 @@
-// MirrorDisk: a copy's disk in the simulation: a 64-bit value per block, a volatile write cache that loses or keeps
-// each unflushed write at a power loss, and metadata whose writes are atomic but may be lost. Simulation thread.
+// MirrorDisk: a copy's disk in the simulation: a 64-bit value per block, a volatile write cache that loses or
+// keeps each unflushed write at a power loss, and metadata whose writes are atomic but may be lost. Simulation
+// thread.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +21,8 @@ class MirrorDisk {
  public:
   MirrorDisk(const std::string& name, uint64_t size_blocks);
 
-  // Data. A write's blocks may or may not be there until end_write; afterwards they are, unless a power loss comes
-  // before a flush that began later has ended.
+  // Data. A write's blocks may or may not be there until end_write; afterwards they are, unless a power loss
+  // comes before a flush that began later has ended.
   void begin_write(OperationId operation, BlockRange range, std::vector<uint64_t> values);
   void end_write(OperationId operation, bool ok, Random& random);
   void begin_flush(OperationId operation);
@@ -34,7 +35,8 @@ class MirrorDisk {
   void begin_persist(OperationId operation, std::function<void(mirror::StoredCopy&)> apply);
   void end_persist(OperationId operation, bool ok, Random& random);
 
-  /// The power fails: each unflushed block write and each metadata write under way is kept or dropped at random.
+  /// The power fails: each unflushed block write and each metadata write under way is kept or dropped at
+  /// random.
   void power_loss(Random& random);
   /// The daemon dies, the machine lives: what was written stays; what was under way lands or not.
   void daemon_loss(Random& random);

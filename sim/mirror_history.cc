@@ -54,8 +54,8 @@ std::string MirrorHistory::judge(uint64_t block, uint64_t value, size_t floor) c
   const auto at = position(block, value);
   if (!at) return fmt::format("block {} has value {}, which was never written there", block, value);
   if (*at >= floor) return {};
-  return fmt::format("block {} has value {} (write {} there), but must have write {} (value {}) or a later one", block,
-                     value, *at, floor, blocks_[block].values[floor].value);
+  return fmt::format("block {} has value {} (write {} there), but must have write {} (value {}) or a later one",
+                     block, value, *at, floor, blocks_[block].values[floor].value);
 }
 
 void MirrorHistory::whole_set_crashed(const std::vector<uint64_t>& content) {

@@ -1,5 +1,5 @@
-// MirrorHistory: what clients wrote, what was acknowledged and flushed, and from that which values a block may have.
-// The reference of invariant I2. Simulation thread.
+// MirrorHistory: what clients wrote, what was acknowledged and flushed, and from that which values a block may
+// have. The reference of invariant I2. Simulation thread.
 #pragma once
 
 #include <cstdint>

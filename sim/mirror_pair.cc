@@ -17,19 +17,23 @@ std::string describe(const mirror::Event& event) {
     std::string operator()(const mirror::StateCommitted& state) const {
       std::string set;
       for (const auto& [id, incarnation] : state.state.in_sync) set += fmt::format(" {}:{}", id, incarnation);
-      return fmt::format("StateCommitted v{} permit {} holder {} set{}", state.state.version, state.state.permit,
-                         state.state.holder, set);
+      return fmt::format("StateCommitted v{} permit {} holder {} set{}", state.state.version,
+                         state.state.permit, state.state.holder, set);
     }
-    std::string operator()(const mirror::Promote& promote) const { return fmt::format("Promote {}", promote.permit); }
+    std::string operator()(const mirror::Promote& promote) const {
+      return fmt::format("Promote {}", promote.permit);
+    }
     std::string operator()(const mirror::Demote&) const { return "Demote"; }
     std::string operator()(const mirror::Abort&) const { return "Abort"; }
     std::string operator()(const mirror::PeerLost&) const { return "PeerLost"; }
     std::string operator()(const mirror::LinkUp& up) const { return fmt::format("LinkUp {}", up.connection); }
-    std::string operator()(const mirror::LinkDown& down) const { return fmt::format("LinkDown {}", down.connection); }
+    std::string operator()(const mirror::LinkDown& down) const {
+      return fmt::format("LinkDown {}", down.connection);
+    }
     std::string operator()(const mirror::MessageReceived& message) const {
-      static const char* const names[] = {"Hello", "HelloReply", "HelloRefused", "WriteData", "WriteDone", "FlushPeer",
-                                          "FlushPeerDone", "CopyBegin", "CopyBegun", "HashRequest", "HashReply",
-                                          "CopyEnd", "CopyEnded", "Ping"};
+      static const char* const names[] = {
+          "Hello",     "HelloReply", "HelloRefused", "WriteData", "WriteDone", "FlushPeer", "FlushPeerDone",
+          "CopyBegin", "CopyBegun",  "HashRequest",  "HashReply", "CopyEnd",   "CopyEnded", "Ping"};
       std::string text = fmt::format("{} on {}", names[message.message.index()], message.connection);
       if (const auto* write = std::get_if<mirror::WriteData>(&message.message)) {
         text += fmt::format(" {}+{} seq {}", write->range.first, write->range.count, write->sequence);
@@ -56,7 +60,8 @@ std::string describe(const mirror::Event& event) {
 MirrorPair::MirrorPair(uint64_t seed, bool trace)
     : seed_(seed), trace_(trace), random_(seed), database_({ServerId{1}, ServerId{2}}), history_(kSizeBlocks) {
   // Some seeds have few extents in the log, so that it turns over all the time; some have disks that fail.
-  const auto capacity = static_cast<uint32_t>(random_.chance(0.6) ? random_.between(2, 5) : random_.between(6, 20));
+  const auto capacity =
+      static_cast<uint32_t>(random_.chance(0.6) ? random_.between(2, 5) : random_.between(6, 20));
   const Duration cold = random_.chance(0.5) ? random_.between(Duration(50ms), Duration(300ms)) : Duration(2s);
   disk_error_ = random_.chance(0.2) ? 0.0005 : 0;
   busy_blocks_ = random_.chance(0.5) ? 40 : kSizeBlocks;
@@ -228,10 +233,12 @@ struct MirrorPair::ActionHandler {
     });
   }
   void operator()(const mirror::PersistSuperblock& action) const {
-    persist(action.operation, [superblock = action.superblock](mirror::StoredCopy& stored) { stored.superblock = superblock; });
+    persist(action.operation,
+            [superblock = action.superblock](mirror::StoredCopy& stored) { stored.superblock = superblock; });
   }
   void operator()(const mirror::PersistActivity& action) const {
-    if (action.extents.size() > pair.settings_[index].activity_capacity) pair.violated("the activity log overflows");
+    if (action.extents.size() > pair.settings_[index].activity_capacity)
+      pair.violated("the activity log overflows");
     persist(action.operation, [extents = action.extents](mirror::StoredCopy& stored) {
       stored.activity = extents;
       stored.journal_unreliable = false;
@@ -266,19 +273,24 @@ struct MirrorPair::ActionHandler {
   void operator()(const mirror::WantLink& action) const { node.want_link = action.wanted; }
   void operator()(const mirror::Reported& action) const {
     pair.note(fmt::format("    {} reports {} {} inc {} gen {} consistent {} waiting '{}'", index,
-                          to_string(action.report.role), to_string(action.report.link), action.report.incarnation,
-                          action.report.generation.counter, action.report.consistent, action.report.waiting));
-    if (action.report.link == MirrorLink::kRefused) pair.violated("the copies refuse each other: " + action.report.problem);
+                          to_string(action.report.role), to_string(action.report.link),
+                          action.report.incarnation, action.report.generation.counter, action.report.consistent,
+                          action.report.waiting));
+    if (action.report.link == MirrorLink::kRefused)
+      pair.violated("the copies refuse each other: " + action.report.problem);
     if (action.report.link == MirrorLink::kCopying && action.report.role == MirrorRole::kPrimary) {
       ++(action.report.copy == CopyKind::kFull ? pair.outcome_.full_copies : pair.outcome_.fast_copies);
     }
     pair.after(pair.random_.between(Duration(1ms), Duration(40ms)),
                [this_pair = &pair, at = index, boot = node.boot, report = action.report] {
                  const Node& self = this_pair->nodes_[at];
-                 if (self.boot == boot && self.copy && !self.isolated) this_pair->database_.member(at).report = report;
+                 if (self.boot == boot && self.copy && !self.isolated)
+                   this_pair->database_.member(at).report = report;
                });
   }
-  void operator()(const mirror::Noted& action) const { pair.note(fmt::format("    {} notes: {}", index, action.text)); }
+  void operator()(const mirror::Noted& action) const {
+    pair.note(fmt::format("    {} notes: {}", index, action.text));
+  }
   void operator()(const mirror::Verified& action) const {
     if (action.failure.empty() && action.different > 0) pair.violated("a verify finds differences");
   }

@@ -1,5 +1,5 @@
-// MirrorPair: two MirrorCopy cores on simulated disks and a simulated link, a database that decides by the rules, a
-// client and faults; checks I1, I2, S1, P1, G1, O1 and equality after every step. One seed, one run.
+// MirrorPair: two MirrorCopy cores on simulated disks and a simulated link, a database that decides by the
+// rules, a client and faults; checks I1, I2, S1, P1, G1, O1 and equality after every step. One seed, one run.
 #pragma once
 
 #include <array>
@@ -28,7 +28,7 @@ struct PairOutcome {
   uint64_t full_copies = 0;
   uint64_t fast_copies = 0;
   uint64_t power_losses = 0;
-  uint64_t hash = 0;      // of everything that happened
+  uint64_t hash = 0;  // of everything that happened
 };
 
 /// Runs one seed. `trace`: prints everything that happens.
@@ -46,8 +46,8 @@ class MirrorPair {
   };
   struct PendingRequest {
     mirror::ClientRequest request;
-    std::vector<uint64_t> values;    // of a write
-    std::vector<size_t> floors;      // of a read: what was acknowledged when it was issued
+    std::vector<uint64_t> values;  // of a write
+    std::vector<size_t> floors;    // of a read: what was acknowledged when it was issued
     uint64_t flush_mark = 0;
     mirror::BufferId buffer = 0;
   };
@@ -57,22 +57,22 @@ class MirrorPair {
     std::unique_ptr<MirrorDisk> disk;
     uint64_t boot = 0;
     Instant lease_until{Duration::zero()};
-    bool isolated = false;                     // from the cluster, not necessarily from its peer
+    bool isolated = false;  // from the cluster, not necessarily from its peer
     Instant lease_withheld_until{Duration::zero()};
-    Permit known_permit;                       // of the newest record that was delivered
+    Permit known_permit;  // of the newest record that was delivered
     bool want_link = false;
     bool exported = false;
-    bool moving = false;                       // the client is being stopped for a hand-over
+    bool moving = false;  // the client is being stopped for a hand-over
     bool demoting = false;
     bool stopping = false;
-    Permit permit;                             // exported under
-    mirror::ConnectionId connection = 0;       // as this end sees it
+    Permit permit;                        // exported under
+    mirror::ConnectionId connection = 0;  // as this end sees it
     Instant tick_at = kNever;
     int crash_after_actions = -1;
     int ticks = 0;
     std::map<mirror::BufferId, std::vector<uint64_t>> buffers;
     std::map<mirror::RequestId, PendingRequest> requests;
-    std::map<OperationId, BlockRange> reads;   // under way
+    std::map<OperationId, BlockRange> reads;  // under way
     mirror::BufferId next_buffer = 1;
   };
   struct Connection {
@@ -145,13 +145,13 @@ class MirrorPair {
   bool network_up_ = true;
   bool chaos_ = true;
   bool client_paused_ = false;
-  bool client_stopped_ = false;     // at the end
+  bool client_stopped_ = false;  // at the end
   uint64_t next_request_ = 1;
   Permit newest_promoted_;
-  int whole_set_crashed_ = -1;      // the next promotion of this one is by S5
+  int whole_set_crashed_ = -1;  // the next promotion of this one is by S5
   mirror::Settings settings_[2];
   double disk_error_ = 0;
-  uint64_t busy_blocks_ = 0;        // the client's favourite part
+  uint64_t busy_blocks_ = 0;  // the client's favourite part
   PairOutcome outcome_;
 };
 

@@ -33,12 +33,15 @@ void MirrorPair::issue(int index) {
   mirror::ClientRequest& request = pending.request;
   request.id = next_request_++;
   const uint64_t dice = random_.below(100);
-  request.kind = dice < 60 ? mirror::RequestKind::kWrite : dice < 85 ? mirror::RequestKind::kRead : mirror::RequestKind::kFlush;
+  request.kind = dice < 60   ? mirror::RequestKind::kWrite
+                 : dice < 85 ? mirror::RequestKind::kRead
+                             : mirror::RequestKind::kFlush;
   if (request.kind != mirror::RequestKind::kFlush) {
     const uint64_t size = history_.size();
     const uint64_t part = random_.chance(0.7) ? busy_blocks_ : size;
     request.range.first = random_.below(part);
-    request.range.count = std::min<uint64_t>(1 + random_.below(random_.chance(0.1) ? 64 : 6), size - request.range.first);
+    request.range.count =
+        std::min<uint64_t>(1 + random_.below(random_.chance(0.1) ? 64 : 6), size - request.range.first);
     request.buffer = pending.buffer = node.next_buffer++;
     node.buffers[request.buffer].resize(request.range.count);
   }
@@ -67,7 +70,8 @@ void MirrorPair::completed(int index, const mirror::CompleteRequest& done) {
   if (!done.ok) return;
   note(fmt::format("    {} completes {}", index, done.id));
   if (now_ >= node.lease_until) violated("I1: a request was completed without a lease");
-  if (node.permit != newest_promoted_ || !node.exported) violated("I1: a request was completed under an old permit");
+  if (node.permit != newest_promoted_ || !node.exported)
+    violated("I1: a request was completed under an old permit");
   switch (pending.request.kind) {
     case mirror::RequestKind::kWrite:
       ++outcome_.acknowledged_writes;
@@ -99,7 +103,8 @@ void MirrorPair::check_write(int index, const PendingRequest& pending) {
   if (!is_on(index)) violated("S1: an acknowledged write is not on the primary's disk");
   const int peer = 1 - index;
   if (holds_every_write(peer) && !is_on(peer)) {
-    violated(fmt::format("S1: an acknowledged write to {}+{} is not on the in-sync copy {}", range.first, range.count, peer));
+    violated(fmt::format("S1: an acknowledged write to {}+{} is not on the in-sync copy {}", range.first,
+                         range.count, peer));
   }
   const mirror::Superblock& own = nodes_[index].disk->stored().superblock;
   const mirror::Superblock& other = nodes_[peer].disk->stored().superblock;
@@ -110,13 +115,14 @@ void MirrorPair::check_write(int index, const PendingRequest& pending) {
   }
 }
 
-/// S1: what was acknowledged before the flush came is durable on every in-sync copy (a copy that was restarted since is
-/// in the set no more, whether the set says so yet or not).
+/// S1: what was acknowledged before the flush came is durable on every in-sync copy (a copy that was restarted
+/// since is in the set no more, whether the set says so yet or not).
 void MirrorPair::check_flush(int index, const PendingRequest& pending) {
   for (int member = 0; member < 2; ++member) {
     if (member != index && !holds_every_write(member)) continue;
     const std::string wrong = history_.judge_durable(nodes_[member].disk->durable(), pending.flush_mark);
-    if (!wrong.empty()) violated(fmt::format("S1: flush {} acknowledged, but on copy {} {}", pending.request.id, member, wrong));
+    if (!wrong.empty())
+      violated(fmt::format("S1: flush {} acknowledged, but on copy {} {}", pending.request.id, member, wrong));
   }
 }
 
@@ -147,7 +153,8 @@ void MirrorPair::check_equal(const std::string& when) {
   const auto& right = nodes_[1].disk->current();
   for (uint64_t block = 0; block < left.size(); ++block) {
     if (left[block] != right[block]) {
-      violated(fmt::format("the copies differ although {}: block {} is {} and {}", when, block, left[block], right[block]));
+      violated(fmt::format("the copies differ although {}: block {} is {} and {}", when, block, left[block],
+                           right[block]));
     }
   }
 }

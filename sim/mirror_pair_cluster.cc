@@ -1,4 +1,5 @@
-// MirrorPair: the cluster around the copies: who is in view, leases, committed records on their way, promotions.
+// MirrorPair: the cluster around the copies: who is in view, leases, committed records on their way,
+// promotions.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -13,8 +14,8 @@ constexpr Duration kLease = 300ms;
 constexpr Duration kSilentFor = 150ms;  // until the view is without a lost server
 }  // namespace
 
-/// A lease is renewed only for a server whose data plane knows the newest permit, or has no export (L1 and "nothing
-/// runs here that is not ours").
+/// A lease is renewed only for a server whose data plane knows the newest permit, or has no export (L1 and
+/// "nothing runs here that is not ours").
 void MirrorPair::renew_lease(int index) {
   Node& node = nodes_[index];
   if (!node.copy || node.isolated || now_ < node.lease_withheld_until) return;
@@ -66,7 +67,8 @@ void MirrorPair::decide() {
     const bool in_charge = member.in_view && !member.released;
     if (in_charge) return;
     if (!member.released && now_ < node.lease_until) return;
-    if (!member.released && node.copy && !node.isolated) return;  // back again: it goes on, or says that it does not
+    if (!member.released && node.copy && !node.isolated)
+      return;  // back again: it goes on, or says that it does not
   }
   const int preferred = holder < 0 || random_.chance(0.5) ? static_cast<int>(random_.below(2)) : holder;
   const auto assignment = database_.assign(preferred);
@@ -101,7 +103,8 @@ void MirrorPair::propose(int index, const mirror::ProposeInSync& proposal) {
     const Duration high = time == 0 && !random_.chance(0.1) ? Duration(20ms) : Duration(900ms);
     after(random_.between(Duration(1ms), high), [this, proposal, index] {
       if (nodes_[index].isolated || !database_.apply(proposal)) return;
-      note(fmt::format("committed v{}, {} in sync", database_.committed().version, database_.committed().in_sync.size()));
+      note(fmt::format("committed v{}, {} in sync", database_.committed().version,
+                       database_.committed().in_sync.size()));
       for (int told = 0; told < 2; ++told) {
         if (random_.chance(0.8)) tell_state(told, 1ms, 60ms);
       }
@@ -126,7 +129,8 @@ void MirrorPair::promoted(int index, Permit permit) {
   for (uint64_t block = 0; block < content.size(); ++block) {
     const size_t floor = crashed ? history_.flushed_floor(block) : history_.acknowledged_floor(block);
     const std::string wrong = history_.judge(block, content[block], floor);
-    if (!wrong.empty()) violated(fmt::format("I2: promoted {} {}: {}", index, crashed ? "(set crashed)" : "", wrong));
+    if (!wrong.empty())
+      violated(fmt::format("I2: promoted {} {}: {}", index, crashed ? "(set crashed)" : "", wrong));
   }
   if (!crashed) return;
   ++outcome_.set_crashes;
@@ -140,13 +144,14 @@ void MirrorPair::released(int index) {
   node.exported = node.demoting = node.moving = false;
   if (!deliberate) node.requests.clear();
   if (node.stopping) return;
-  after(random_.between(Duration(1ms), Duration(30ms)), [this, index, boot = node.boot, permit = node.known_permit] {
-    const Node& self = nodes_[index];
-    if (self.boot != boot || !self.copy || self.isolated || self.exported) return;
-    if (database_.holder_index() == index && database_.committed().permit == permit) {
-      database_.member(index).released = true;
-    }
-  });
+  after(random_.between(Duration(1ms), Duration(30ms)),
+        [this, index, boot = node.boot, permit = node.known_permit] {
+          const Node& self = nodes_[index];
+          if (self.boot != boot || !self.copy || self.isolated || self.exported) return;
+          if (database_.holder_index() == index && database_.committed().permit == permit) {
+            database_.member(index).released = true;
+          }
+        });
 }
 
 }  // namespace baton::sim

@@ -47,8 +47,8 @@ void MirrorPair::power_on_later(int index) {
     Node& node = nodes_[index];
     if (node.copy) return;
     const int peer = 1 - index;
-    const bool not_needed = database_.committed().in_sync.size() == 1 &&
-                            database_.committed().in_sync.contains(nodes_[peer].id);
+    const bool not_needed =
+        database_.committed().in_sync.size() == 1 && database_.committed().in_sync.contains(nodes_[peer].id);
     if (chaos_ && not_needed && random_.chance(0.08)) {
       note(fmt::format("node {} gets a new disk", index));
       node.disk = std::make_unique<MirrorDisk>("sim", history_.size());
@@ -83,7 +83,8 @@ void MirrorPair::begin_move() {
 
 void MirrorPair::fault() {
   if (!chaos_) return;
-  after(random_.between(Duration(20ms), random_.chance(0.5) ? Duration(300ms) : Duration(1500ms)), [this] { fault(); });
+  after(random_.between(Duration(20ms), random_.chance(0.5) ? Duration(300ms) : Duration(1500ms)),
+        [this] { fault(); });
   const int index = static_cast<int>(random_.below(2));
   Node& node = nodes_[index];
   const uint64_t dice = random_.below(100);
@@ -98,7 +99,8 @@ void MirrorPair::fault() {
   } else if (dice < 52) {
     cut_link(random_.chance(0.3));
     network_up_ = false;
-    after(random_.chance(0.6) ? random_.between(Duration(0ms), Duration(100ms)) : random_.between(Duration(0ms), Duration(2s)),
+    after(random_.chance(0.6) ? random_.between(Duration(0ms), Duration(100ms))
+                              : random_.between(Duration(0ms), Duration(2s)),
           [this] { network_up_ = true; });
   } else if (dice < 64) {
     node.isolated = true;
@@ -156,9 +158,11 @@ void MirrorPair::check_healed() {
   check_equal("connected at the end, at rest");
   for (int index = 0; index < 2; ++index) {
     const Node& node = nodes_[index];
-    if (!node.disk->stored().activity.empty()) violated(fmt::format("the activity log of {} does not come to rest", index));
+    if (!node.disk->stored().activity.empty())
+      violated(fmt::format("the activity log of {} does not come to rest", index));
     if (!node.disk->stored().dirty.empty()) violated(fmt::format("copy {} has dirty blocks at rest", index));
-    if (!node.buffers.empty()) violated(fmt::format("copy {} keeps {} buffers at rest", index, node.buffers.size()));
+    if (!node.buffers.empty())
+      violated(fmt::format("copy {} keeps {} buffers at rest", index, node.buffers.size()));
     const auto& content = node.disk->current();
     for (uint64_t block = 0; block < content.size(); ++block) {
       const std::string wrong = history_.judge(block, content[block], history_.acknowledged_floor(block));

@@ -64,7 +64,8 @@ void MirrorPair::close(int from, mirror::ConnectionId connection) {
   const int to = 1 - from;
   at(arrival(connection, to), [this, to, connection, boot = nodes_[to].boot] {
     Node& peer = nodes_[to];
-    if (!peer.copy || peer.boot != boot || peer.connection != connection || connections_.at(connection).cut) return;
+    if (!peer.copy || peer.boot != boot || peer.connection != connection || connections_.at(connection).cut)
+      return;
     peer.connection = 0;
     feed(to, mirror::LinkDown{connection, "closed by the peer"});
   });

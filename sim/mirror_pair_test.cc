@@ -1,5 +1,5 @@
-// Two mirror cores through a few hundred random histories of faults. BATON_MIRROR_SEED=n runs one seed with its trace;
-// BATON_MIRROR_SEEDS=first-last another range.
+// Two mirror cores through a few hundred random histories of faults. BATON_MIRROR_SEED=n runs one seed with its
+// trace; BATON_MIRROR_SEEDS=first-last another range.
 #include "sim/mirror_pair.h"
 
 #include <gtest/gtest.h>
@@ -38,12 +38,13 @@ TEST(MirrorPair, KeepsItsPromisesUnderFaults) {
     sum.fast_copies += outcome.fast_copies;
     sum.power_losses += outcome.power_losses;
   }
-  std::printf("%llu steps, %llu writes, %llu promotions, %llu set crashes, %llu power losses, reports while copying: "
-              "%llu full, %llu fast\n",
-              static_cast<unsigned long long>(sum.steps), static_cast<unsigned long long>(sum.acknowledged_writes),
-              static_cast<unsigned long long>(sum.promotions), static_cast<unsigned long long>(sum.set_crashes),
-              static_cast<unsigned long long>(sum.power_losses), static_cast<unsigned long long>(sum.full_copies),
-              static_cast<unsigned long long>(sum.fast_copies));
+  std::printf(
+      "%llu steps, %llu writes, %llu promotions, %llu set crashes, %llu power losses, reports while copying: "
+      "%llu full, %llu fast\n",
+      static_cast<unsigned long long>(sum.steps), static_cast<unsigned long long>(sum.acknowledged_writes),
+      static_cast<unsigned long long>(sum.promotions), static_cast<unsigned long long>(sum.set_crashes),
+      static_cast<unsigned long long>(sum.power_losses), static_cast<unsigned long long>(sum.full_copies),
+      static_cast<unsigned long long>(sum.fast_copies));
 }
 
 TEST(MirrorPair, ASeedGivesTheSameHistoryAgain) {

@@ -11,10 +11,12 @@
 #include <fstream>
 #include <sstream>
 
+#include "src/base/overloaded.h"
 #include "src/daemon/api.h"
 #include "src/daemon/message_codec.h"
 #include "src/daemon/status_json.h"
 #include "src/daemon/store_check.h"
+#include "src/daemon/wall_clock.h"
 #include "src/model/configuration_toml.h"
 
 namespace baton {
@@ -24,11 +26,6 @@ namespace {
 constexpr const char* kProcessGroup = "baton";
 constexpr Duration kEngineRestart = 100ms;
 constexpr Duration kLinkInterval = 1s;
-
-template <class... Handlers>
-struct Overloaded : Handlers... {
-  using Handlers::operator()...;
-};
 
 Result<std::string> read_text(const std::string& path, const char* what) {
   std::ifstream file(path);
@@ -41,10 +38,6 @@ Result<std::string> read_text(const std::string& path, const char* what) {
 std::string trimmed(std::string text) {
   while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back()))) text.pop_back();
   return text;
-}
-
-int64_t wall_now_ms() {
-  return std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
 }
 
 uint64_t random_start() {

@@ -2,6 +2,7 @@
 #include "src/daemon/daemon.h"
 #include "src/daemon/status_json.h"
 #include "src/daemon/store_check.h"
+#include "src/daemon/wall_clock.h"
 
 namespace baton {
 
@@ -12,8 +13,7 @@ constexpr Duration kLinkInterval = 1s;
 
 nlohmann::json Daemon::status() const {
   StatusSources sources{*node_, self_, EventLoop::now()};
-  sources.wall_ms =
-      std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+  sources.wall_ms = wall_now_ms();
   sources.cursor = cursor_;
   sources.engine_waiting = messaging_->waiting_for();
   sources.links = links_;
@@ -41,9 +41,7 @@ void Daemon::when_changed(const std::string& cursor, Duration limit, std::functi
 void Daemon::request(const Command& command, RequestDone done) {
   const uint64_t id = ++next_request_;
   requests_[id] = std::move(done);
-  const int64_t wall_ms =
-      std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
-  feed(node::Requested{id, command, wall_ms});
+  feed(node::Requested{id, command, wall_now_ms()});
 }
 
 void Daemon::check_stores_everywhere(const std::string& text, StoresDone done) {

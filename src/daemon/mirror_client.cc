@@ -9,6 +9,8 @@
 #include <cstdio>
 #include <fstream>
 
+#include "src/base/overloaded.h"
+
 namespace baton {
 
 namespace {
@@ -16,11 +18,6 @@ constexpr Duration kConnectRetry = 20ms;
 constexpr Duration kSpawnRetry = 200ms;
 constexpr Duration kLongestSpawnRetry = 5s;
 constexpr Duration kAbortLimit = 2s;
-
-template <class... Handlers>
-struct Overloaded : Handlers... {
-  using Handlers::operator()...;
-};
 
 Status write_private_file(const std::string& path, const std::string& text) {
   const std::string temporary = path + ".new";
@@ -126,12 +123,14 @@ void MirrorClient::peer_lost(const std::string& reason) { send(mirror_control::P
 
 void MirrorClient::promote(Permit permit, Done done) {
   promoting_ = std::move(done);
+  promoting_permit_ = permit;
   if (client_ == nullptr) return finish(promoting_, fail("{}", problem_.empty() ? "its mirror daemon is starting" : problem_));
   send(mirror_control::Promote{permit});
 }
 
 void MirrorClient::demote(Done done) {
   demoting_ = std::move(done);
+  aborting_ = false;
   if (client_ == nullptr) return finish(demoting_, std::string());
   send(mirror_control::Demote{});
 }
@@ -139,6 +138,7 @@ void MirrorClient::demote(Done done) {
 void MirrorClient::abort(const std::string& reason, Done done) {
   finish(promoting_, fail("{}", reason));
   demoting_ = std::move(done);
+  aborting_ = true;
   if (client_ == nullptr) return finish(demoting_, std::string());
   send(mirror_control::Abort{reason});
   // One that hangs cannot abort its export; its death can.
@@ -192,7 +192,7 @@ void MirrorClient::on_line(const std::string& line) {
                  [&](const mirror_control::Propose& propose) { callbacks_.on_propose(propose.change); },
                  [&](const mirror_control::Promoted& promoted) {
                    device_ = promoted.device;
-                   finish(promoting_, promoted.device);
+                   if (promoted.permit == promoting_permit_) finish(promoting_, promoted.device);
                  },
                  [&](const mirror_control::Demoted&) {
                    device_.clear();
@@ -200,7 +200,8 @@ void MirrorClient::on_line(const std::string& line) {
                  },
                  [&](const mirror_control::Failed& failed) {
                    if (failed.request == "promote") finish(promoting_, fail("{}", failed.reason));
-                   if (failed.request == "demote") finish(demoting_, fail("{}", failed.reason));
+                   // An abort overtakes a demotion: that one's failure is not the abort's.
+                   if (failed.request == "demote" && !aborting_) finish(demoting_, fail("{}", failed.reason));
                    if (failed.request == "verify") callbacks_.on_verified(fail("{}", failed.reason));
                  },
                  [&](const mirror_control::Verified& verified) { callbacks_.on_verified(verified); },

@@ -85,6 +85,8 @@ class MirrorClient {
   std::string device_;
   std::string problem_;
   Done promoting_;
+  Permit promoting_permit_;
+  bool aborting_ = false;  // what demoting_ waits for is an abort
   Done demoting_;
   Done adopting_;
   Permit adopting_permit_;

@@ -71,10 +71,11 @@ class SupervisedServiceTest : public ::testing::Test {
     EXPECT_TRUE(loop_.run_until([&] { return state.has_value(); }, 15s));
     return *state;
   }
+  /// The parent of the service's main process. (Not who has the socket open: a child on its way to exec has it, too.)
   pid_t shim_pid() {
-    auto socket =
-        first_line("ss -xlpH src " + paths_.socket("web") + " 2>/dev/null | grep -o 'pid=[0-9]*' | cut -c5-");
-    return socket.empty() ? 0 : std::stoi(socket);
+    const auto parent = first_line(
+        fmt::format("sed -n 's/^PPid:[[:space:]]*//p' /proc/{}/status", client_->last_report()->main_process));
+    return parent.empty() ? 0 : std::stoi(parent);
   }
   static std::string first_line(const std::string& command) {
     std::unique_ptr<FILE, int (*)(FILE*)> pipe(::popen(command.c_str(), "r"), &::pclose);
@@ -191,6 +192,7 @@ TEST_F(SupervisedServiceTest, ALostShimIsAFailureAndNothingIsLeft) {
 TEST_F(SupervisedServiceTest, AShimLostWhileNobodyWatchedIsCleanedUpByAdoption) {
   ASSERT_TRUE(start(shell("exec sleep 1000")).has_value());
   const pid_t shim = shim_pid();
+  ASSERT_GT(shim, 0);
   client_.reset();
   ::kill(shim, SIGKILL);
   ASSERT_TRUE(loop_.run_until([&] { return ::kill(shim, 0) != 0; }, 5s));

@@ -1,5 +1,6 @@
-// ActivityLog: which extents the on-disk activity log holds or is about to hold, who uses them, and in which order
-// they were last used. Decides nothing about leaving: journal.cc asks C2 and C3. Pure. docs/protocol.md, C1.
+// ActivityLog: which extents the on-disk activity log holds or is about to hold, who uses them, and in which
+// order they were last used. Decides nothing about leaving: journal.cc asks C2 and C3. Pure. docs/protocol.md,
+// C1.
 #pragma once
 
 #include <cstdint>
@@ -15,10 +16,11 @@ namespace baton::mirror {
 class ActivityLog {
  public:
   struct Extent {
-    uint32_t users = 0;            // writes under way
-    bool suspect = false;          // from before an unclean stop (or a fall from primary): stays until a copy settles it
-    bool hot = false;              // in recency_
-    uint64_t batch = 0;            // the log write that brings it to disk
+    uint32_t users = 0;  // writes under way
+    bool suspect =
+        false;           // from before an unclean stop (or a fall from primary): stays until a copy settles it
+    bool hot = false;    // in recency_
+    uint64_t batch = 0;  // the log write that brings it to disk
     uint64_t last_completion = 0;  // the number of the newest completed write in it
     Instant last_use;
     std::list<uint64_t>::iterator recency;
@@ -26,7 +28,8 @@ class ActivityLog {
 
   ActivityLog(uint32_t capacity, const std::vector<uint64_t>& stored);
 
-  /// Joins the extents of a write: returns the batch that must be durable first (C1), or nothing if there is no room.
+  /// Joins the extents of a write: returns the batch that must be durable first (C1), or nothing if there is no
+  /// room.
   std::optional<uint64_t> use(BlockRange range, Instant now);
   /// The write is over.
   void unuse(BlockRange range, uint64_t completion, Instant now);
@@ -43,7 +46,8 @@ class ActivityLog {
   uint64_t suspects() const { return suspects_; }
   std::vector<uint64_t> suspect_list() const;
   void clear_suspects();
-  /// Turns up to `limit` suspects into ordinary extents (the caller has marked their blocks dirty) and lists them.
+  /// Turns up to `limit` suspects into ordinary extents (the caller has marked their blocks dirty) and lists
+  /// them.
   std::vector<uint64_t> take_suspects(size_t limit);
   /// No longer primary: whatever is in the log is suspect.
   void become_suspects();

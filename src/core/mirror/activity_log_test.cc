@@ -1,3 +1,4 @@
+// ActivityLog: batches, room for writes over several extents, suspects.
 #include "src/core/mirror/activity_log.h"
 
 #include <gtest/gtest.h>

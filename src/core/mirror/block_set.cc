@@ -80,8 +80,8 @@ std::optional<BlockRange> BlockSet::next(uint64_t from, uint64_t limit) const {
     if (first == kBitmapPageBlocks) continue;
     BlockRange run{page_first + first, find(place->second, first, false) - first};
     // A run may go on in the pages that follow.
-    for (auto more = std::next(place); run.end() % kBitmapPageBlocks == 0 && run.count < limit && more != pages_.end() &&
-                                       more->first == run.end() / kBitmapPageBlocks;
+    for (auto more = std::next(place); run.end() % kBitmapPageBlocks == 0 && run.count < limit &&
+                                       more != pages_.end() && more->first == run.end() / kBitmapPageBlocks;
          ++more) {
       const uint64_t length = find(more->second, 0, false);
       if (length == 0) break;

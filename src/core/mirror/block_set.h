@@ -1,5 +1,5 @@
-// BlockSet: a set of blocks as a bitmap in pages that exist only where something is set: memory is bounded by the
-// device's bitmap however scattered the blocks are. Pure. docs/protocol.md, "Coverage".
+// BlockSet: a set of blocks as a bitmap in pages that exist only where something is set: memory is bounded by
+// the device's bitmap however scattered the blocks are. Pure. docs/protocol.md, "Coverage".
 #pragma once
 
 #include <array>

@@ -1,3 +1,4 @@
+// BlockSet against a plain set of numbers; DirtyMap: which bits are on disk.
 #include "src/core/mirror/block_set.h"
 
 #include <gtest/gtest.h>

@@ -6,7 +6,8 @@ namespace baton::mirror {
 /// splitmix64 from the seed and the incarnation: two starts never give the same numbers.
 uint64_t CopyCore::random() {
   if (random_state_ == 0) {
-    random_state_ = settings.seed * 0x9E3779B97F4A7C15u + journal.superblock().incarnation.value * 0xD1B54A32D192ED03u;
+    random_state_ =
+        settings.seed * 0x9E3779B97F4A7C15u + journal.superblock().incarnation.value * 0xD1B54A32D192ED03u;
   }
   uint64_t mixed = random_state_ += 0x9E3779B97F4A7C15u;
   mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9u;
@@ -28,7 +29,8 @@ void CopyCore::link_lost(const std::string& reason) {
 }
 
 void CopyCore::disk_failed(const std::string& what) {
-  disk_problem = "this copy's disk failed to " + what + ": what it holds is no longer certain. Replace the disk";
+  disk_problem =
+      "this copy's disk failed to " + what + ": what it holds is no longer certain. Replace the disk";
   step_down(disk_problem);
 }
 
@@ -44,7 +46,8 @@ void CopyCore::step_down(const std::string& reason) {
   link.close(reason);
   secondary.link_lost();
   writes.fail_all();
-  // What was under way or not flushed by both is in the log (C1, C3) or dirty (C2, C4): the next primary compares it.
+  // What was under way or not flushed by both is in the log (C1, C3) or dirty (C2, C4): the next primary
+  // compares it.
   journal.become_suspects();
   journal.superblock().was_primary = false;
   journal.save();

@@ -20,21 +20,27 @@ constexpr Duration kRetry = 250ms;  // proposals, and writes of the journal that
 
 struct CopyCore {
   CopyCore(const Settings& the_settings, const StoredCopy& stored)
-      : settings(the_settings), journal(*this, stored), link(*this), writes(*this), copy(*this), secondary(*this),
-        primary(*this), roles(*this) {}
+      : settings(the_settings),
+        journal(*this, stored),
+        link(*this),
+        writes(*this),
+        copy(*this),
+        secondary(*this),
+        primary(*this),
+        roles(*this) {}
   CopyCore(const CopyCore&) = delete;
   CopyCore& operator=(const CopyCore&) = delete;
 
   const Settings settings;
-  Context context;              // of the present step
+  Context context;  // of the present step
   Operations operations;
-  MirrorState committed;        // newest committed record
+  MirrorState committed;  // newest committed record
   bool committed_known = false;
   MirrorRole role = MirrorRole::kSecondary;
-  bool exported = false;        // from Promoted to Demoted or AbortExport
-  std::string disk_problem;     // an error of this copy's disk, until the daemon is started anew
-  uint64_t next_sequence = 1;   // of messages to the peer
-  bool again = false;           // a part changed something another part waits for: one more round of advance()
+  bool exported = false;       // from Promoted to Demoted or AbortExport
+  std::string disk_problem;    // an error of this copy's disk, until the daemon is started anew
+  uint64_t next_sequence = 1;  // of messages to the peer
+  bool again = false;          // a part changed something another part waits for: one more round of advance()
 
   Journal journal;
   Link link;

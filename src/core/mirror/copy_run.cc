@@ -1,4 +1,5 @@
-// See copy_run.h. A step's way: begin_step -> locked -> (hashes of both sides) -> pieces read and sent -> finish.
+// See copy_run.h. A step's way: begin_step -> locked -> (hashes of both sides) -> pieces read and sent ->
+// finish.
 #include "src/core/mirror/copy_run.h"
 
 #include <algorithm>
@@ -30,7 +31,8 @@ void CopyRun::reset() {
 void CopyRun::start(BlockSet suspects) {
   reset();
   compare_ = std::move(suspects);
-  for (const BlockRange& run : core_.journal.dirty().blocks().runs({0, core_.journal.superblock().size_blocks})) {
+  for (const BlockRange& run :
+       core_.journal.dirty().blocks().runs({0, core_.journal.superblock().size_blocks})) {
     compare_.remove(run);  // sent anyway
   }
   total_ = core_.journal.dirty().blocks().count() + compare_.count();
@@ -118,8 +120,8 @@ void CopyRun::begin_step(BlockRange range, bool compare) {
 }
 
 void CopyRun::locked(uint64_t owner) {
-  const auto place =
-      std::find_if(steps_.begin(), steps_.end(), [&](const Step& step) { return step.used && step.owner == owner; });
+  const auto place = std::find_if(steps_.begin(), steps_.end(),
+                                  [&](const Step& step) { return step.used && step.owner == owner; });
   if (place == steps_.end() || place->abandoned) return;
   const uint64_t number = static_cast<uint64_t>(place - steps_.begin());
   if (!place->compare) return next_piece(number);
@@ -149,8 +151,9 @@ void CopyRun::read_done(uint64_t number, bool ok, const std::vector<BlockHash>& 
     return release(step);
   }
   if (!ok && !verify_) {
-    core_.primary.pause_link("this copy's disk cannot be read everywhere: the other copy cannot be brought up to date "
-                             "from it. Look at this server's disk");
+    core_.primary.pause_link(
+        "this copy's disk cannot be read everywhere: the other copy cannot be brought up to date "
+        "from it. Look at this server's disk");
     return;
   }
   if (!step.compare) return send(step);
@@ -187,8 +190,9 @@ void CopyRun::compare_if_ready(uint64_t number) {
   if (verify_) {
     step.to_send.clear();
     if (!comparable) {  // what is under way ends, nothing more begins
-      verify_failure_ = step.here.empty() ? "this copy could not read all of its blocks: look at this server's disk"
-                                          : "the other copy could not read all of its blocks: look at that server's disk";
+      verify_failure_ = step.here.empty()
+                            ? "this copy could not read all of its blocks: look at this server's disk"
+                            : "the other copy could not read all of its blocks: look at that server's disk";
       compare_.clear();
     }
   }
@@ -254,8 +258,8 @@ void CopyRun::begin_flush() {
 }
 
 void CopyRun::flush_ended() {
-  // SAFETY: C6 both copies are equal there and both have flushed: if either lost what it has in its cache, the bit
-  // would be missing.
+  // SAFETY: C6 both copies are equal there and both have flushed: if either lost what it has in its cache, the
+  // bit would be missing.
   for (const BlockRange& range : flushing_) core_.journal.dirty().unmark(range);
   flushing_.clear();
   flush_round_ = 0;

@@ -1,5 +1,6 @@
-// CopyRun: brings the peer up to date: sends dirty blocks, compares suspect extents by hash and sends what differs, a
-// window of range-locked steps at a time. Also the comparison of a verify. docs/protocol.md, C5, C6, G3, O1.
+// CopyRun: brings the peer up to date: sends dirty blocks, compares suspect extents by hash and sends what
+// differs, a window of range-locked steps at a time. Also the comparison of a verify. docs/protocol.md, C5, C6,
+// G3, O1.
 #pragma once
 
 #include <cstdint>
@@ -45,18 +46,18 @@ class CopyRun {
  private:
   struct Step {
     bool used = false;
-    bool abandoned = false;       // a local read is under way that nobody waits for any more
-    bool compare = false;         // hashes are awaited
-    bool dirty = false;           // its blocks are dirty: cleared after the flush
+    bool abandoned = false;  // a local read is under way that nobody waits for any more
+    bool compare = false;    // hashes are awaited
+    bool dirty = false;      // its blocks are dirty: cleared after the flush
     bool hashes_here = false;
     bool hashes_there = false;
     bool reading = false;
     BlockRange range;
-    BlockRange piece;             // being read or sent
-    uint64_t owner = 0;           // of the lock
+    BlockRange piece;    // being read or sent
+    uint64_t owner = 0;  // of the lock
     LockHandle lock;
     BufferId buffer = 0;
-    uint64_t sequence = 0;        // of the HashRequest or WriteData that is awaited
+    uint64_t sequence = 0;  // of the HashRequest or WriteData that is awaited
     std::vector<BlockHash> here;
     std::vector<BlockHash> there;
     std::deque<BlockRange> to_send;
@@ -82,14 +83,14 @@ class CopyRun {
   bool verify_ = false;
   std::vector<Step> steps_;
   uint64_t next_owner_ = 1;
-  uint32_t active_ = 0;           // steps in use that are not abandoned
+  uint32_t active_ = 0;  // steps in use that are not abandoned
   uint64_t send_cursor_ = 0;
-  BlockSet compare_;              // still to be compared
+  BlockSet compare_;                   // still to be compared
   std::vector<BlockRange> unflushed_;  // sent, the flush not yet asked for
   std::vector<BlockRange> flushing_;   // waits for `flush_round_`
   uint64_t unflushed_blocks_ = 0;
-  uint64_t flush_round_ = 0;      // 0: none awaited
-  bool flushed_at_end_ = false;   // nothing was done since the last flush
+  uint64_t flush_round_ = 0;     // 0: none awaited
+  bool flushed_at_end_ = false;  // nothing was done since the last flush
   uint64_t different_ = 0;
   std::string verify_failure_;
   uint64_t total_ = 0, done_ = 0, sent_ = 0, read_ = 0;

@@ -20,7 +20,8 @@ DirtyMap::DirtyMap(uint64_t size_blocks, const std::vector<BlockRange>& stored) 
     range.count = std::min(range.count, size_blocks_ - range.first);
     if (range.count == 0) continue;
     blocks_.add(range);
-    for (uint64_t page = range.first / kBitmapPageBlocks; page <= (range.end() - 1) / kBitmapPageBlocks; ++page) {
+    for (uint64_t page = range.first / kBitmapPageBlocks; page <= (range.end() - 1) / kBitmapPageBlocks;
+         ++page) {
       bits_on_disk_.insert(page);
     }
   }

@@ -1,5 +1,6 @@
-// DirtyMap: the blocks to be sent to the peer, and which pages of the on-disk bitmap lag behind. Pages are written
-// only when somebody asks (an extent wants to leave the activity log, a hand-over). Pure. docs/protocol.md, C2, C4, C6.
+// DirtyMap: the blocks to be sent to the peer, and which pages of the on-disk bitmap lag behind. Pages are
+// written only when somebody asks (an extent wants to leave the activity log, a hand-over). Pure.
+// docs/protocol.md, C2, C4, C6.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +23,8 @@ class DirtyMap {
   void unmark(BlockRange range);
   void unmark_all();
 
-  /// True when every bit that was set in this extent is on disk (bits that were cleared since may be there still).
+  /// True when every bit that was set in this extent is on disk (bits that were cleared since may be there
+  /// still).
   bool extent_durable(uint64_t extent) const { return !fresh_.contains(extent) && !flying_.contains(extent); }
   void want_page(uint64_t page);
   void want_all();
@@ -39,12 +41,12 @@ class DirtyMap {
 
   const uint64_t size_blocks_;
   BlockSet blocks_;
-  BlockSet fresh_;                        // extents with bits that no batch has taken along yet
-  BlockSet flying_;                       // extents with bits in the batch under way
-  std::set<uint64_t> stale_;              // differ from the page on disk
-  std::set<uint64_t> wanted_;             // stale pages that somebody waits for
-  std::map<uint64_t, bool> in_flight_;    // page -> whether it has bits
-  std::set<uint64_t> bits_on_disk_;       // pages that may have bits on disk
+  BlockSet fresh_;                      // extents with bits that no batch has taken along yet
+  BlockSet flying_;                     // extents with bits in the batch under way
+  std::set<uint64_t> stale_;            // differ from the page on disk
+  std::set<uint64_t> wanted_;           // stale pages that somebody waits for
+  std::map<uint64_t, bool> in_flight_;  // page -> whether it has bits
+  std::set<uint64_t> bits_on_disk_;     // pages that may have bits on disk
 };
 
 }  // namespace baton::mirror

@@ -1,5 +1,5 @@
-// FlushRounds: flushes of this disk and, while linked, of the peer's, gathered into rounds; and the transfer log, the
-// completed writes that no such round covers yet. docs/protocol.md, S1, C3, C4.
+// FlushRounds: flushes of this disk and, while linked, of the peer's, gathered into rounds; and the transfer
+// log, the completed writes that no such round covers yet. docs/protocol.md, S1, C3, C4.
 #pragma once
 
 #include <cstdint>
@@ -54,13 +54,13 @@ class FlushRounds {
   bool local_pending_ = false;
   bool peer_pending_ = false;
   bool peer_took_part_ = false;
-  uint64_t sequence_ = 0;        // of the FlushPeer
+  uint64_t sequence_ = 0;  // of the FlushPeer
   uint64_t covers_ = 0;
-  uint64_t round_ = 0;           // of the running or the last one
+  uint64_t round_ = 0;  // of the running or the last one
   uint64_t ended_ = 0;
   std::vector<uint64_t> members_;
   std::vector<uint64_t> waiting_;
-  bool wanted_ = false;          // a round of our own
+  bool wanted_ = false;  // a round of our own
 };
 
 }  // namespace baton::mirror

@@ -13,10 +13,10 @@ bool among(const std::vector<Generation>& ancestors, const Generation& generatio
   return std::find(ancestors.begin(), ancestors.end(), generation) != ancestors.end();
 }
 
-/// From the base on (the base included) the dirty bitmap has everything: whoever adopted a generation in between
-/// was equal then, and bits are only added while the copies are apart.
-bool bitmap_counts_from(const std::vector<Generation>& ancestors, const Generation& base, const Generation& primary,
-                        const Generation& secondary) {
+/// From the base on (the base included) the dirty bitmap has everything: whoever adopted a generation in
+/// between was equal then, and bits are only added while the copies are apart.
+bool bitmap_counts_from(const std::vector<Generation>& ancestors, const Generation& base,
+                        const Generation& primary, const Generation& secondary) {
   if (secondary == base) return true;
   if (base == primary) return false;
   for (const Generation& ancestor : ancestors) {
@@ -30,10 +30,14 @@ bool bitmap_counts_from(const std::vector<Generation>& ancestors, const Generati
 
 const char* to_string(Resync resync) {
   switch (resync) {
-    case Resync::kFast: return "fast";
-    case Resync::kFull: return "full";
-    case Resync::kRefusedOlder: return "refused-older";
-    case Resync::kRefusedDiverged: return "refused-diverged";
+    case Resync::kFast:
+      return "fast";
+    case Resync::kFull:
+      return "full";
+    case Resync::kRefusedOlder:
+      return "refused-older";
+    case Resync::kRefusedDiverged:
+      return "refused-diverged";
   }
   return "?";
 }
@@ -49,14 +53,16 @@ ResyncDecision decide_resync(const Generation& primary, const std::vector<Genera
   }
   if (among(secondary_ancestors, primary)) {
     return {Resync::kRefusedOlder,
-            "this copy's data is older than the other copy's: it must not overwrite it. Promote the other server, or "
+            "this copy's data is older than the other copy's: it must not overwrite it. Promote the other "
+            "server, or "
             "discard the other copy's data if it is really not wanted"};
   }
   if (among(primary_ancestors, secondary)) {
     return {Resync::kFull, "the other copy's data is older than what the bitmap remembers"};
   }
   return {Resync::kRefusedDiverged,
-          "both copies were written independently of each other; they are never merged. Decide which one is right and "
+          "both copies were written independently of each other; they are never merged. Decide which one is "
+          "right and "
           "discard the other one's data"};
 }
 

@@ -1,5 +1,5 @@
-// Data generations: taking a new one (G1) and what a connection of two copies needs (the table G2). Pure functions.
-// docs/protocol.md, "Data generations".
+// Data generations: taking a new one (G1) and what a connection of two copies needs (the table G2). Pure
+// functions. docs/protocol.md, "Data generations".
 #pragma once
 
 #include <string>

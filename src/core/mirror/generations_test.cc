@@ -1,3 +1,4 @@
+// The table G2 of docs/protocol.md, row by row and over a whole history with forks.
 #include "src/core/mirror/generations.h"
 
 #include <gtest/gtest.h>
@@ -26,7 +27,8 @@ TEST(Generations, SameGenerationIsFast) {
 TEST(Generations, FromTheBaseOnTheBitmapKnows) {
   EXPECT_EQ(decide(gen(3), {gen(2), gen(1)}, gen(2), gen(2), {gen(1)}), Resync::kFast);
   EXPECT_EQ(decide(gen(4), {gen(3), gen(2), gen(1)}, gen(2), gen(3), {gen(2), gen(1)}), Resync::kFast);
-  EXPECT_EQ(decide(gen(40), {gen(39), gen(38)}, gen(2), gen(2)), Resync::kFast) << "the base itself has left the list";
+  EXPECT_EQ(decide(gen(40), {gen(39), gen(38)}, gen(2), gen(2)), Resync::kFast)
+      << "the base itself has left the list";
 }
 
 TEST(Generations, BeforeTheBaseIsFull) {
@@ -41,7 +43,8 @@ TEST(Generations, AnOlderPrimaryIsRefused) {
 
 TEST(Generations, DivergedIsRefused) {
   EXPECT_EQ(decide(gen(3, 7), {gen(2)}, gen(2), gen(3, 8), {gen(2)}), Resync::kRefusedDiverged);
-  EXPECT_EQ(decide(gen(1, 7), {}, gen(1, 7), gen(5), {gen(4)}), Resync::kRefusedDiverged) << "a new disk became primary";
+  EXPECT_EQ(decide(gen(1, 7), {}, gen(1, 7), gen(5), {gen(4)}), Resync::kRefusedDiverged)
+      << "a new disk became primary";
   EXPECT_EQ(decide(gen(1, 7), {}, gen(1, 7), gen(1, 8)), Resync::kRefusedDiverged);
 }
 
@@ -51,12 +54,16 @@ TEST(Generations, WholeTable) {
   for (uint64_t primary = 1; primary <= kLength; ++primary) {
     for (uint64_t secondary = 0; secondary <= kLength; ++secondary) {
       for (uint64_t base = 1; base <= primary; ++base) {
-        for (uint64_t fork = 1; fork <= kLength; ++fork) {  // from here on the secondary's history is another one
-          const auto on = [&](uint64_t counter, bool its) { return gen(counter, its && counter >= fork ? 2 : 1); };
+        for (uint64_t fork = 1; fork <= kLength;
+             ++fork) {  // from here on the secondary's history is another one
+          const auto on = [&](uint64_t counter, bool its) {
+            return gen(counter, its && counter >= fork ? 2 : 1);
+          };
           std::vector<Generation> ancestors, its_ancestors;
           for (uint64_t at = primary - 1; at >= 1; --at) ancestors.push_back(on(at, false));
           for (uint64_t at = secondary; at >= 2; --at) its_ancestors.push_back(on(at - 1, true));
-          const Resync found = decide(on(primary, false), ancestors, on(base, false), on(secondary, true), its_ancestors);
+          const Resync found =
+              decide(on(primary, false), ancestors, on(base, false), on(secondary, true), its_ancestors);
           Resync expected = Resync::kRefusedDiverged;
           if (secondary == 0) {
             expected = Resync::kFull;

@@ -10,16 +10,19 @@
 namespace baton::mirror {
 
 namespace {
-constexpr size_t kLookAhead = 64;     // extents considered for leaving at a time
+constexpr size_t kLookAhead = 64;  // extents considered for leaving at a time
 constexpr size_t kSuspectsTaken = 64;
 
 uint64_t page_of(uint64_t extent) { return extent * kExtentBlocks / kBitmapPageBlocks; }
 
 const char* name_of(Purpose purpose) {
   switch (purpose) {
-    case Purpose::kSuperblock: return "superblock";
-    case Purpose::kActivity: return "activity log";
-    default: return "dirty bitmap";
+    case Purpose::kSuperblock:
+      return "superblock";
+    case Purpose::kActivity:
+      return "activity log";
+    default:
+      return "dirty bitmap";
   }
 }
 }  // namespace
@@ -36,8 +39,8 @@ Journal::Journal(CopyCore& core, const StoredCopy& stored)
 bool Journal::try_admit(uint64_t slot, BlockRange range) {
   const auto batch = activity_.use(range, core_.now());
   if (!batch) return false;
-  // SAFETY: C1 no disk sees the write before its extents are in the on-disk log; while alone the log is also the
-  // coverage of the acknowledgement (C2).
+  // SAFETY: C1 no disk sees the write before its extents are in the on-disk log; while alone the log is also
+  // the coverage of the acknowledgement (C2).
   const bool bug = planted(Plant::kBitmapAfterAcknowledgement) && core_.primary.standing() == Standing::kAlone;
   if (activity_.durable(*batch) || bug) {
     core_.writes.admitted(slot);
@@ -98,7 +101,8 @@ void Journal::make_room(uint64_t count) {
   size_t blocked = 0;
   const size_t before = activity_.size();
   const auto& recency = activity_.recency();
-  for (auto place = recency.begin(); place != recency.end() && before - activity_.size() < count && blocked < kLookAhead;) {
+  for (auto place = recency.begin();
+       place != recency.end() && before - activity_.size() < count && blocked < kLookAhead;) {
     const uint64_t number = *place++;
     const auto& extent = activity_.extent(number);
     if (may_leave(number, extent)) {
@@ -113,7 +117,8 @@ void Journal::make_room(uint64_t count) {
   if (blocked == 0 && activity_.suspects() > 0) turn_suspects_dirty();
 }
 
-/// The log is full of suspects that no copy has settled yet: the bitmap takes them over, so that writes can go on.
+/// The log is full of suspects that no copy has settled yet: the bitmap takes them over, so that writes can go
+/// on.
 void Journal::turn_suspects_dirty() {
   for (const uint64_t number : activity_.take_suspects(kSuspectsTaken)) {
     const uint64_t first = number * kExtentBlocks;
@@ -236,9 +241,10 @@ void Journal::operation_done(Purpose purpose, bool ok) {
   }
   failing_.insert(purpose);
   retry_ = core_.now() + kRetry;
-  problem_ = std::string("the mirror's ") + name_of(purpose) +
-             " could not be written (disk full or failing?): requests wait, it is tried again 4 times a second. Make "
-             "room on, or replace, the disk that holds the mirror's metadata";
+  problem_ =
+      std::string("the mirror's ") + name_of(purpose) +
+      " could not be written (disk full or failing?): requests wait, it is tried again 4 times a second. Make "
+      "room on, or replace, the disk that holds the mirror's metadata";
 }
 
 void Journal::tick() {

@@ -1,5 +1,5 @@
-// Journal: what a copy must remember beside its data: superblock, activity log and dirty bitmap, with at most one
-// write of each under way and retries when the disk refuses. Decides when an extent may leave the log.
+// Journal: what a copy must remember beside its data: superblock, activity log and dirty bitmap, with at most
+// one write of each under way and retries when the disk refuses. Decides when an extent may leave the log.
 // docs/protocol.md, "Coverage" (C1-C3) and P1.
 #pragma once
 
@@ -20,7 +20,8 @@ class Journal {
  public:
   Journal(CopyCore& core, const StoredCopy& stored);
 
-  // ---- Superblock: change it, then save(); the number that save() returns is durable once saved() says so. ----
+  // ---- Superblock: change it, then save(); the number that save() returns is durable once saved() says so.
+  // ----
   Superblock& superblock() { return superblock_; }
   const Superblock& superblock() const { return superblock_; }
   const Superblock& durable_superblock() const { return durable_superblock_; }
@@ -39,8 +40,8 @@ class Journal {
   DirtyMap& dirty() { return dirty_; }
   const DirtyMap& dirty() const { return dirty_; }
 
-  /// What this copy, as a secondary, may hold differently: its suspects and the extents with dirty blocks. Ascending;
-  /// false if there are more than `limit`.
+  /// What this copy, as a secondary, may hold differently: its suspects and the extents with dirty blocks.
+  /// Ascending; false if there are more than `limit`.
   bool all_suspects(size_t limit, std::vector<uint64_t>& extents) const;
   /// After a copy in which this copy was the target (G3): nothing differs any more.
   void clear_all();
@@ -88,9 +89,9 @@ class Journal {
 
   Instant cold_check_ = kNever;
   Instant next_cold_flush_{Duration::zero()};
-  bool cold_blocked_ = false;   // something cold could not leave yet
+  bool cold_blocked_ = false;  // something cold could not leave yet
   bool recheck_cold_ = false;
-  Instant retry_ = kNever;      // after a failed write
+  Instant retry_ = kNever;  // after a failed write
   std::string problem_;
   std::set<Purpose> failing_;
 };

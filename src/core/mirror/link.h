@@ -1,5 +1,5 @@
-// Link: the one connection to the peer: pings, silence, and that nothing of an older connection is taken for the
-// present one's. Pure. docs/protocol.md, "Mirror connect".
+// Link: the one connection to the peer: pings, silence, and that nothing of an older connection is taken for
+// the present one's. Pure. docs/protocol.md, "Mirror connect".
 #pragma once
 
 #include <string>

@@ -1,4 +1,5 @@
-// Who gets which event, and the rounds of advance() at the end of each step until nothing more follows by itself.
+// Who gets which event, and the rounds of advance() at the end of each step until nothing more follows by
+// itself.
 #include "src/core/mirror/mirror_copy.h"
 
 #include <deque>
@@ -13,7 +14,7 @@ namespace {
 constexpr uint64_t kIncarnationsApart = 1'000'000;  // starts after unclean stops until two origins could meet
 constexpr uint64_t kIncarnationOrigins = 1'000'000'000;
 constexpr int kMostRounds = 1000;  // of advance() in a step: more would be an endless loop
-}
+}  // namespace
 
 StoredCopy blank_copy(const std::string& mirror, uint64_t size_blocks) {
   StoredCopy stored;
@@ -52,8 +53,8 @@ struct MirrorCopy::Implementation {
 
 void MirrorCopy::Implementation::start() {
   Superblock& superblock = core.journal.superblock();
-  // SAFETY: S4 after an unclean stop acknowledged writes may be missing: another incarnation, on disk first. A new copy
-  // begins at a random one: what the set says of a disk that was replaced must not be taken for it.
+  // SAFETY: S4 after an unclean stop acknowledged writes may be missing: another incarnation, on disk first. A
+  // new copy begins at a random one: what the set says of a disk that was replaced must not be taken for it.
   if (superblock.incarnation.value == 0) {
     superblock.incarnation.value = kIncarnationsApart * (1 + core.random() % kIncarnationOrigins) + 1;
   } else if (!superblock.clean) {
@@ -70,8 +71,8 @@ void MirrorCopy::Implementation::start() {
 }
 
 bool MirrorCopy::Implementation::ready() {
-  // SAFETY: C5 the bitmap that covers everything first, then a readable log: as long as one of them cannot be read the
-  // next start knows that it knows nothing.
+  // SAFETY: C5 the bitmap that covers everything first, then a readable log: as long as one of them cannot be
+  // read the next start knows that it knows nothing.
   if (journal_unreliable && !log_rewritten && core.journal.dirty().all_durable()) {
     core.journal.activity().rewrite();
     core.journal.advance();
@@ -103,7 +104,8 @@ struct MirrorCopy::Implementation::EventHandler {
   void operator()(const ClientRequest& event) const { core.writes.request(event); }
   void operator()(const OperationDone& event) const { self.on_done(event); }
   void operator()(const StartVerify&) const {
-    if (core.role == MirrorRole::kPrimary && core.primary.standing() == Standing::kConnected && !core.copy.running()) {
+    if (core.role == MirrorRole::kPrimary && core.primary.standing() == Standing::kConnected &&
+        !core.copy.running()) {
       return core.copy.start_verify();
     }
     core.operations.emit(Verified{0, 0, "the copies are not connected and in sync, or a verify is running"});
@@ -117,7 +119,8 @@ void MirrorCopy::Implementation::on_state(const MirrorState& state) {
   core.committed = state;
   core.committed_known = true;
   if (state.permit > core.permit()) {
-    // SAFETY: P3 a newer permit: this primary never completes another request. P2: its connection is not served.
+    // SAFETY: P3 a newer permit: this primary never completes another request. P2: its connection is not
+    // served.
     core.step_down("the cluster gave the group's mirror a newer permit");
     if (core.secondary.serving()) core.drop_link("a newer permit is known");
   }
@@ -157,7 +160,8 @@ struct MirrorCopy::Implementation::MessageHandler {
       // SAFETY: P3 the peer is primary under a newer permit. Its connection is dropped; it comes again.
       return core.step_down("the other copy is primary under a newer permit");
     }
-    if (primary) return core.link.send(HelloRefused{core.permit(), "this copy is primary under a newer permit"});
+    if (primary)
+      return core.link.send(HelloRefused{core.permit(), "this copy is primary under a newer permit"});
     core.secondary.hello(message);
   }
   void operator()(const HelloReply& message) const {

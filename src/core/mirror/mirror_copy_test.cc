@@ -14,7 +14,8 @@ constexpr uint64_t kSize = 4096;
 /// One copy, its actions, and operations that end when the test says so.
 class Bench {
  public:
-  explicit Bench(StoredCopy stored = blank_copy("m", kSize), uint32_t capacity = 960) : stored_(std::move(stored)) {
+  explicit Bench(StoredCopy stored = blank_copy("m", kSize), uint32_t capacity = 960)
+      : stored_(std::move(stored)) {
     settings_.self = ServerId{1};
     settings_.peer = ServerId{2};
     settings_.seed = 5;
@@ -53,14 +54,15 @@ class Bench {
   }
   template <class Kind>
   size_t count() const {
-    return static_cast<size_t>(
-        std::count_if(log_.begin(), log_.end(), [](const Action& action) { return std::holds_alternative<Kind>(action); }));
+    return static_cast<size_t>(std::count_if(
+        log_.begin(), log_.end(), [](const Action& action) { return std::holds_alternative<Kind>(action); }));
   }
   template <class Message>
   std::optional<Message> sent() const {
     for (auto action = log_.rbegin(); action != log_.rend(); ++action) {
       const auto* send = std::get_if<SendMessage>(&*action);
-      if (send != nullptr && std::holds_alternative<Message>(send->message)) return std::get<Message>(send->message);
+      if (send != nullptr && std::holds_alternative<Message>(send->message))
+        return std::get<Message>(send->message);
     }
     return std::nullopt;
   }
@@ -95,7 +97,8 @@ class Bench {
   }
   template <class Kind>
   bool pending() const {
-    return std::any_of(pending_.begin(), pending_.end(), [](const Action& a) { return std::holds_alternative<Kind>(a); });
+    return std::any_of(pending_.begin(), pending_.end(),
+                       [](const Action& a) { return std::holds_alternative<Kind>(a); });
   }
 
   void give_permit(uint64_t permit, bool with_peer = false) {
@@ -137,11 +140,10 @@ class Bench {
  private:
   void take(std::vector<Action> actions) {
     for (Action& action : actions) {
-      const bool operation = std::holds_alternative<LocalRead>(action) || std::holds_alternative<LocalWrite>(action) ||
-                             std::holds_alternative<LocalFlush>(action) ||
-                             std::holds_alternative<PersistSuperblock>(action) ||
-                             std::holds_alternative<PersistActivity>(action) ||
-                             std::holds_alternative<PersistBitmap>(action);
+      const bool operation =
+          std::holds_alternative<LocalRead>(action) || std::holds_alternative<LocalWrite>(action) ||
+          std::holds_alternative<LocalFlush>(action) || std::holds_alternative<PersistSuperblock>(action) ||
+          std::holds_alternative<PersistActivity>(action) || std::holds_alternative<PersistBitmap>(action);
       if (operation) pending_.push_back(action);
       log_.push_back(std::move(action));
     }
@@ -351,7 +353,8 @@ TEST(MirrorCopy, ANewerPermitFences) {
   bench.feed(MessageReceived{1, Hello{Permit{2}, kSize, {4, 4}, {}, {}}, 0});
   bench.finish_all();
   ASSERT_TRUE(bench.sent<HelloReply>());
-  EXPECT_EQ(bench.sent<HelloReply>()->suspects, std::vector<uint64_t>{0}) << "C5: it may have written what the peer lacks";
+  EXPECT_EQ(bench.sent<HelloReply>()->suspects, std::vector<uint64_t>{0})
+      << "C5: it may have written what the peer lacks";
 }
 
 TEST(MirrorCopy, ASecondaryRefusesAnOlderPermitAndStaleConnections) {
@@ -507,7 +510,8 @@ TEST(MirrorCopy, ACopyWithAnUnreliableJournalIsComparedAsAWhole) {
   bench.start_and_promote();
   bench.feed(LinkUp{1});
   const Generation generation = bench.stored_.superblock.generation;
-  bench.feed(MessageReceived{1, HelloReply{Permit{1}, Incarnation{77}, kSize, true, generation, {}, {}, true}, 0});
+  bench.feed(
+      MessageReceived{1, HelloReply{Permit{1}, Incarnation{77}, kSize, true, generation, {}, {}, true}, 0});
   ASSERT_TRUE(bench.sent<CopyBegin>());
   EXPECT_EQ(bench.sent<CopyBegin>()->kind, CopyKind::kFast);
   bench.feed(MessageReceived{1, CopyBegun{}, 0});

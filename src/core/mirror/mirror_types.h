@@ -188,8 +188,8 @@ struct Stop {};
 /// Time passes; sent when an armed time has come.
 struct Tick {};
 
-using Event = std::variant<StateCommitted, Promote, Demote, Abort, PeerLost, LinkUp, LinkDown, MessageReceived, ClientRequest,
-                           OperationDone, StartVerify, Stop, Tick>;
+using Event = std::variant<StateCommitted, Promote, Demote, Abort, PeerLost, LinkUp, LinkDown, MessageReceived,
+                           ClientRequest, OperationDone, StartVerify, Stop, Tick>;
 
 // ---- Actions, to be begun in the order given ----
 

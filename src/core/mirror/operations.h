@@ -1,4 +1,5 @@
-// Operations and the step's actions: which part waits for which OperationDone, and fresh names for buffers. Pure.
+// Operations and the step's actions: which part waits for which OperationDone, and fresh names for buffers.
+// Pure.
 #pragma once
 
 #include <algorithm>
@@ -61,7 +62,7 @@ class Operations {
  private:
   std::vector<Action>* actions_ = nullptr;
   OperationId next_operation_ = 1;
-  BufferId next_buffer_ = uint64_t{1} << 63;  // the outer program's names are below
+  BufferId next_buffer_ = uint64_t{1} << 63;                  // the outer program's names are below
   std::unordered_map<OperationId, Outstanding> outstanding_;  // looked up only: its order decides nothing
 };
 

@@ -44,7 +44,8 @@ void PrimarySide::leave() {
 }
 
 bool PrimarySide::linked() const {
-  return standing_ == Standing::kCopying || standing_ == Standing::kReadmitting || standing_ == Standing::kConnected;
+  return standing_ == Standing::kCopying || standing_ == Standing::kReadmitting ||
+         standing_ == Standing::kConnected;
 }
 
 void PrimarySide::stand(Standing standing) {
@@ -76,7 +77,8 @@ bool PrimarySide::may_acknowledge(RequestKind kind, bool on_both) {
   const bool peer_lacks_it =
       standing_ == Standing::kAlone || (standing_ == Standing::kCopying && !on_both && !end_sent_);
   if (!peer_lacks_it) return true;
-  // SAFETY: G1 what the peer lacks is acknowledged only under a generation that it does not have, on our disk first.
+  // SAFETY: G1 what the peer lacks is acknowledged only under a generation that it does not have, on our disk
+  // first.
   if (generation_shared_ && !planted(Plant::kGenerationNotBumped)) {
     take_new_generation(core_.journal.superblock(), core_.random());
     generation_saved_ = core_.journal.save();
@@ -107,7 +109,8 @@ void PrimarySide::state_changed() {
       }
       break;
     case Standing::kConnected:
-      if (!set_is_both()) core_.drop_link("the in-sync set no longer names the other copy: it is readmitted anew");
+      if (!set_is_both())
+        core_.drop_link("the in-sync set no longer names the other copy: it is readmitted anew");
       break;
     case Standing::kAlone:
     case Standing::kCopying:
@@ -136,7 +139,8 @@ void PrimarySide::propose() {
   if (!waiting_for_set_ || core_.now() < next_proposal_) return;
   next_proposal_ = core_.now() + kRetry;
   const uint64_t version = core_.committed.version;
-  ProposeInSync proposal{version, core_.permit(), {{core_.settings.self, core_.journal.superblock().incarnation}}, {}};
+  ProposeInSync proposal{
+      version, core_.permit(), {{core_.settings.self, core_.journal.superblock().incarnation}}, {}};
   if (readmit) {
     // SAFETY: S3 from now on the set may name the peer, whether we have heard of it or not.
     readmit_version_ = version;
@@ -262,7 +266,8 @@ BlockSet PrimarySide::suspects() const {
   }
   const auto add = [&](uint64_t extent) {
     const uint64_t first = extent * kExtentBlocks;
-    if (extent < (size + kExtentBlocks - 1) / kExtentBlocks) set.add({first, std::min(kExtentBlocks, size - first)});
+    if (extent < (size + kExtentBlocks - 1) / kExtentBlocks)
+      set.add({first, std::min(kExtentBlocks, size - first)});
   };
   for (const uint64_t extent : core_.journal.activity().suspect_list()) add(extent);
   for (const uint64_t extent : peer_->suspects) add(extent);
@@ -303,7 +308,8 @@ void PrimarySide::copy_begun() {
   handshake_ = Handshake::kRunning;
   stand(Standing::kCopying);
   core_.copy.start(suspects());
-  core_.note(copy_kind_ == CopyKind::kFull ? "full copy begun: " + copy_reason_ : "fast copy begun: " + copy_reason_);
+  core_.note(copy_kind_ == CopyKind::kFull ? "full copy begun: " + copy_reason_
+                                           : "fast copy begun: " + copy_reason_);
 }
 
 void PrimarySide::copy_finished() {

@@ -1,5 +1,5 @@
-// PrimarySide: a primary's standing: whether it may acknowledge, alone or with its peer; the handshake, the in-sync
-// set's proposals, and what the loss of the link means. docs/protocol.md, S1-S3, G1, G2.
+// PrimarySide: a primary's standing: whether it may acknowledge, alone or with its peer; the handshake, the
+// in-sync set's proposals, and what the loss of the link means. docs/protocol.md, S1-S3, G1, G2.
 #pragma once
 
 #include <optional>
@@ -78,16 +78,16 @@ class PrimarySide {
   Standing standing_ = Standing::kNone;
   Handshake handshake_ = Handshake::kNone;
   std::optional<HelloReply> peer_;
-  bool everything_sent_ = false;       // the copy run is through
-  bool end_sent_ = false;              // CopyEnd is on its way: the peer adopts our generation
-  Instant grace_until_ = kNever;       // a fresh primary waits that long for an in-sync peer
-  uint64_t shrink_version_ = 0;        // "in sync = me" was proposed with this version, outcome unknown
-  uint64_t readmit_version_ = 0;       // "me and it" was proposed with this version, outcome unknown
+  bool everything_sent_ = false;  // the copy run is through
+  bool end_sent_ = false;         // CopyEnd is on its way: the peer adopts our generation
+  Instant grace_until_ = kNever;  // a fresh primary waits that long for an in-sync peer
+  uint64_t shrink_version_ = 0;   // "in sync = me" was proposed with this version, outcome unknown
+  uint64_t readmit_version_ = 0;  // "me and it" was proposed with this version, outcome unknown
   Instant next_proposal_{Duration::zero()};
   bool waiting_for_set_ = false;
   std::string waiting_reason_;
   bool generation_shared_ = true;
-  uint64_t generation_saved_ = 0;      // the save that makes a new generation durable
+  uint64_t generation_saved_ = 0;           // the save that makes a new generation durable
   std::optional<Generation> full_copy_of_;  // the bitmap counts for an unfinished full copy to this target
   Instant link_again_ = kNever;
   bool link_wanted_ = false;

@@ -22,7 +22,8 @@ LockHandle RangeLocks::acquire(BlockRange range, LockMode mode, uint64_t owner, 
   BATON_ASSERT(range.count > 0);
   longest_ = std::max(longest_, range.count);
   Entry entry{range, mode, owner, 0};
-  for (auto place = first_overlap(range); place != entries_.end() && place->first.first < range.end(); ++place) {
+  for (auto place = first_overlap(range); place != entries_.end() && place->first.first < range.end();
+       ++place) {
     if (excludes(place->second, entry)) ++entry.blockers;
   }
   granted = entry.blockers == 0;
@@ -36,7 +37,8 @@ void RangeLocks::release(LockHandle handle, std::vector<uint64_t>& granted) {
   if (leaving == entries_.end()) return;
   const Entry gone = leaving->second;
   entries_.erase(leaving);
-  for (auto place = first_overlap(gone.range); place != entries_.end() && place->first.first < gone.range.end(); ++place) {
+  for (auto place = first_overlap(gone.range); place != entries_.end() && place->first.first < gone.range.end();
+       ++place) {
     if (place->first.order < handle.order || !excludes(gone, place->second)) continue;
     BATON_ASSERT(place->second.blockers > 0);
     if (--place->second.blockers == 0) granted.push_back(place->second.owner);

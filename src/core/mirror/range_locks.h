@@ -1,5 +1,5 @@
-// RangeLocks: overlapping requests take their turns in the order in which they came; reads share. First come, first
-// served keeps it fair between client requests and copy steps. Pure. docs/protocol.md, O1.
+// RangeLocks: overlapping requests take their turns in the order in which they came; reads share. First come,
+// first served keeps it fair between client requests and copy steps. Pure. docs/protocol.md, O1.
 #pragma once
 
 #include <cstdint>

@@ -1,3 +1,4 @@
+// RangeLocks: turns, sharing, and never two that exclude each other.
 #include "src/core/mirror/range_locks.h"
 
 #include <gtest/gtest.h>
@@ -84,7 +85,8 @@ TEST(RangeLocks, NeverTwoThatExcludeEachOther) {
     for (const auto& [left_owner, left] : held) {
       any |= left.granted;
       for (const auto& [right_owner, right] : held) {
-        if (left_owner >= right_owner || !left.granted || !right.granted || !left.range.overlaps(right.range)) continue;
+        if (left_owner >= right_owner || !left.granted || !right.granted || !left.range.overlaps(right.range))
+          continue;
         const bool writes = left.mode == LockMode::kWrite || right.mode == LockMode::kWrite;
         EXPECT_FALSE(writes || (left.mode == LockMode::kCopy && right.mode == LockMode::kCopy));
       }

@@ -11,10 +11,14 @@ constexpr Duration kProgressInterval = 100ms;
 MirrorLink link_of(const CopyCore& core) {
   if (core.role == MirrorRole::kPrimary) {
     switch (core.primary.standing()) {
-      case Standing::kCopying: return MirrorLink::kCopying;
-      case Standing::kReadmitting: return MirrorLink::kReadmitting;
-      case Standing::kConnected: return MirrorLink::kConnected;
-      default: break;
+      case Standing::kCopying:
+        return MirrorLink::kCopying;
+      case Standing::kReadmitting:
+        return MirrorLink::kReadmitting;
+      case Standing::kConnected:
+        return MirrorLink::kConnected;
+      default:
+        break;
     }
     if (!core.link.up()) return MirrorLink::kDown;
     return core.primary.refused() ? MirrorLink::kRefused : MirrorLink::kConnecting;
@@ -23,8 +27,7 @@ MirrorLink link_of(const CopyCore& core) {
   if (!core.secondary.serving()) return MirrorLink::kConnecting;
   if (core.secondary.copying()) return MirrorLink::kCopying;
   const auto me = core.committed.in_sync.find(core.settings.self);
-  const bool listed =
-      me != core.committed.in_sync.end() && me->second == core.journal.superblock().incarnation;
+  const bool listed = me != core.committed.in_sync.end() && me->second == core.journal.superblock().incarnation;
   return listed ? MirrorLink::kConnected : MirrorLink::kReadmitting;
 }
 
@@ -32,7 +35,8 @@ bool same_but_progress(const MirrorReport& left, const MirrorReport& right) {
   return left.role == right.role && left.link == right.link && left.incarnation == right.incarnation &&
          left.permit == right.permit && left.generation == right.generation &&
          left.consistent == right.consistent && left.exported == right.exported && left.copy == right.copy &&
-         left.copy_reason == right.copy_reason && left.waiting == right.waiting && left.problem == right.problem;
+         left.copy_reason == right.copy_reason && left.waiting == right.waiting &&
+         left.problem == right.problem;
 }
 }  // namespace
 
@@ -42,7 +46,8 @@ std::string ReportWatch::waiting() const {
     return "lease: this server's right to the group has run out; requests wait until the cluster renews it";
   }
   if (core_.primary.standing() == Standing::kWaiting && core_.primary.proposing()) {
-    return "in-sync = me: the other copy is away; writes wait until the cluster has recorded that this copy is alone";
+    return "in-sync = me: the other copy is away; writes wait until the cluster has recorded that this copy is "
+           "alone";
   }
   if (core_.writes.held_for_set() && !core_.journal.problem().empty()) return "metadata: see the problem";
   return {};
@@ -83,8 +88,7 @@ void ReportWatch::update() {
   report_.exported = core_.exported;
   report_.size_bytes = superblock.size_blocks * kBlockBytes;
   const uint64_t compare = core_.copy.verifying() ? 0 : core_.copy.left_to_compare();
-  report_.dirty_bytes =
-      (core_.journal.dirty().blocks().count() + compare) * kBlockBytes;
+  report_.dirty_bytes = (core_.journal.dirty().blocks().count() + compare) * kBlockBytes;
   fill_copy();
   // Texts are built only where there is something to say.
   report_.waiting = waiting();

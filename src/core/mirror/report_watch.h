@@ -1,5 +1,5 @@
-// ReportWatch: keeps the report of a copy, and says when it is worth telling: at each change, progress alone ten
-// times a second. Pure.
+// ReportWatch: keeps the report of a copy, and says when it is worth telling: at each change, progress alone
+// ten times a second. Pure.
 #pragma once
 
 #include "src/core/mirror/operations.h"

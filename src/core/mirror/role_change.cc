@@ -12,12 +12,14 @@ namespace baton::mirror {
 std::string RoleChange::refusal(Permit permit) const {
   const Superblock& superblock = core_.journal.superblock();
   if (stopping_ || stop_wanted_) return "the mirror's daemon is ending";
-  if (!core_.committed_known || core_.committed.permit != permit || core_.committed.holder != core_.settings.self) {
+  if (!core_.committed_known || core_.committed.permit != permit ||
+      core_.committed.holder != core_.settings.self) {
     return "the committed record does not give this permit to this server (any more)";
   }
   if (permit <= superblock.permit) return "the permit is not newer than one that was used already";
   if (!superblock.consistent) {
-    return "this copy is the target of an unfinished copy and not consistent. Start the server that has the data";
+    return "this copy is the target of an unfinished copy and not consistent. Start the server that has the "
+           "data";
   }
   // SAFETY: S4 a copy that restarted uncleanly may lack acknowledged writes.
   const auto me = core_.committed.in_sync.find(core_.settings.self);

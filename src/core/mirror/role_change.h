@@ -38,12 +38,12 @@ class RoleChange {
   std::optional<Permit> promoting_;
   bool promotion_saving_ = false;
   uint64_t promotion_saved_ = 0;
-  bool fresh_ = false;              // the promotion made the mirror's first generation
+  bool fresh_ = false;  // the promotion made the mirror's first generation
   bool demoting_ = false;
   uint64_t demotion_round_ = 0;
   bool demotion_saving_ = false;
   uint64_t demotion_saved_ = 0;
-  bool stop_wanted_ = false;        // after the demotion
+  bool stop_wanted_ = false;  // after the demotion
   bool stopping_ = false;
   enum class StopStep { kDrain, kFlush, kJournal, kSave, kDone } stop_step_ = StopStep::kDrain;
   uint64_t stop_saved_ = 0;

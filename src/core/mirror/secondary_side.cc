@@ -64,8 +64,14 @@ void SecondarySide::answer_hello() {
   accepted_ = true;
   const Superblock& superblock = core_.journal.superblock();
   copying_ = !superblock.consistent;
-  HelloReply reply{superblock.permit,     superblock.incarnation, superblock.size_blocks, superblock.consistent,
-                   superblock.generation, superblock.ancestors,   {},                     false};
+  HelloReply reply{superblock.permit,
+                   superblock.incarnation,
+                   superblock.size_blocks,
+                   superblock.consistent,
+                   superblock.generation,
+                   superblock.ancestors,
+                   {},
+                   false};
   // SAFETY: C5 what this copy wrote as a primary, and the peer may lack.
   if (!core_.journal.all_suspects(kSuspectsInReply, reply.suspects)) {
     reply.suspects.clear();
@@ -100,8 +106,8 @@ void SecondarySide::hash(const HashRequest& request) {
   if (!range_ok(request.range)) return;
   const uint64_t task = take_task(request.sequence, request.range, core_.operations.new_buffer());
   ++under_way_;
-  core_.operations.emit(LocalRead{core_.operations.begin(Purpose::kPeerHash, task), request.range, 0,
-                                  tasks_[task].buffer, true});
+  core_.operations.emit(
+      LocalRead{core_.operations.begin(Purpose::kPeerHash, task), request.range, 0, tasks_[task].buffer, true});
 }
 
 void SecondarySide::copy_begin(const CopyBegin& begin) {
@@ -149,12 +155,15 @@ void SecondarySide::operation_done(Purpose purpose, uint64_t subject, bool ok, s
   }
   if (!accepted_ || !core_.link.is(task.connection)) return;
   switch (purpose) {
-    case Purpose::kPeerWrite: return core_.link.send(WriteDone{task.sequence, ok});
-    case Purpose::kPeerFlush: return core_.link.send(FlushPeerDone{task.sequence, ok});
+    case Purpose::kPeerWrite:
+      return core_.link.send(WriteDone{task.sequence, ok});
+    case Purpose::kPeerFlush:
+      return core_.link.send(FlushPeerDone{task.sequence, ok});
     case Purpose::kPeerHash:
       if (!ok) hashes.clear();
       return core_.link.send(HashReply{task.sequence, std::move(hashes)});
-    default: BATON_ASSERT(false);
+    default:
+      BATON_ASSERT(false);
   }
 }
 

@@ -1,5 +1,5 @@
-// SecondarySide: serves a primary: judges its hello, writes what it sends, flushes, hashes, and is the target of
-// copies. docs/protocol.md, P1, P2, O2, O4, G3, C5.
+// SecondarySide: serves a primary: judges its hello, writes what it sends, flushes, hashes, and is the target
+// of copies. docs/protocol.md, P1, P2, O2, O4, G3, C5.
 #pragma once
 
 #include <cstdint>
@@ -56,15 +56,15 @@ class SecondarySide {
   std::vector<Task> tasks_;
   std::vector<uint64_t> free_;
   uint64_t under_way_ = 0;
-  bool accepted_ = false;              // the present connection's hello has been answered
-  std::optional<Hello> hello_;         // not answered yet
+  bool accepted_ = false;       // the present connection's hello has been answered
+  std::optional<Hello> hello_;  // not answered yet
   uint64_t hello_saved_ = 0;
-  bool begin_pending_ = false;         // CopyBegin waits for the superblock
+  bool begin_pending_ = false;  // CopyBegin waits for the superblock
   uint64_t begin_saved_ = 0;
-  std::optional<CopyEnd> end_;         // under way
+  std::optional<CopyEnd> end_;  // under way
   Wait end_wait_ = Wait::kNone;
   uint64_t end_saved_ = 0;
-  uint64_t end_token_ = 0;             // names the flush that belongs to it
+  uint64_t end_token_ = 0;  // names the flush that belongs to it
   bool copying_ = false;
   CopyKind copy_kind_ = CopyKind::kNone;
   std::string problem_;

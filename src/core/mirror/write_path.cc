@@ -1,5 +1,5 @@
-// See write_path.h. A request's way: request -> locked -> admitted -> begin_write -> write_done_on_all -> (flushed) ->
-// finish -> answer.
+// See write_path.h. A request's way: request -> locked -> admitted -> begin_write -> write_done_on_all ->
+// (flushed) -> finish -> answer.
 #include "src/core/mirror/write_path.h"
 
 #include "src/base/assert.h"
@@ -133,7 +133,8 @@ void WritePath::flushed(uint64_t number) { finish(number, true); }
 
 bool WritePath::may_answer(const Slot& slot, bool& lease_missing) {
   lease_missing = false;
-  if (slot.kind != RequestKind::kRead && !core_.primary.may_acknowledge(slot.kind, slot.went_to_peer)) return false;
+  if (slot.kind != RequestKind::kRead && !core_.primary.may_acknowledge(slot.kind, slot.went_to_peer))
+    return false;
   // SAFETY: I1 nothing is completed without the lease: another server may hold the right to.
   lease_missing = !core_.lease_good() && !planted(Plant::kLeaseIgnored);
   return !lease_missing;
@@ -239,8 +240,9 @@ void WritePath::advance() {
   if (!held_.empty()) release_held();
   const bool frozen = lease_held_since_ != kNever;
   if (frozen && core_.now() >= lease_held_since_ + core_.settings.freeze_limit) {
-    core_.step_down("this server has had no lease for too long while requests waited: the cluster has no majority here, "
-                    "or has given the group to another server. Requests fail now");
+    core_.step_down(
+        "this server has had no lease for too long while requests waited: the cluster has no majority here, "
+        "or has given the group to another server. Requests fail now");
   }
 }
 

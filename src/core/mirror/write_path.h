@@ -1,5 +1,5 @@
-// WritePath: the export's requests, from arrival through range lock, activity log, both disks and flushes to the
-// moment at which they may be answered. docs/protocol.md, S1-S3, G1, C1-C4, O1, O3, "Leases".
+// WritePath: the export's requests, from arrival through range lock, activity log, both disks and flushes to
+// the moment at which they may be answered. docs/protocol.md, S1-S3, G1, C1-C4, O1, O3, "Leases".
 #pragma once
 
 #include <cstdint>
@@ -62,11 +62,11 @@ class WritePath {
     BufferId buffer = 0;
     bool force_unit_access = false;
     bool used = false;
-    bool failed = false;         // answered as failed, yet a disk operation is under way
+    bool failed = false;  // answered as failed, yet a disk operation is under way
     bool local_pending = false;
     bool peer_pending = false;
     bool went_to_peer = false;
-    bool in_log = false;         // uses its extents
+    bool in_log = false;  // uses its extents
     bool begun = false;
     bool disk_ok = true;
     uint64_t sequence = 0;
