@@ -57,6 +57,14 @@ bool some_member_is_missing(const Input& input, const std::string& key, const Mi
   });
 }
 
+/// A blank copy beside one that holds something: its disk or its metadata was replaced. SAFETY: I3.
+bool was_replaced(const Input& input, const std::string& key, const MirrorReport& own) {
+  const auto copies = input.reports.find(key);
+  if (own.generation.counter != 0 || copies == input.reports.end()) return false;
+  return std::any_of(copies->second.begin(), copies->second.end(),
+                     [](const auto& copy) { return copy.second.generation.counter > 0; });
+}
+
 /// S6: nothing was ever acknowledged. The first of the policy makes the data; the other copy is made from it.
 CopyVerdict judge_never_promoted(const Input& input, const GroupConfiguration& group, const std::string& key,
                                  ServerId server) {
@@ -131,6 +139,9 @@ CopyVerdict judge_copy(const Input& input, const GroupConfiguration& group, cons
         fmt::format("has a copy of mirror {} that is not in the in-sync set and lacks acknowledged writes",
                     key),
         from_there);
+  }
+  if (mirror.permit != Permit{} && was_replaced(input, key, *report)) {
+    return refuse(fmt::format("has a blank copy of mirror {}: its disk or metadata was replaced", key), from_there);
   }
   if (mirror.in_sync.empty()) return judge_never_promoted(input, group, key, server);
   if (member->second != report->incarnation) return judge_restarted(input, key, mirror, server);
