@@ -11,13 +11,21 @@ int MirrorDatabase::holder_index() const {
 bool MirrorDatabase::apply(const mirror::ProposeInSync& proposal) {
   if (proposal.permit != committed_.permit || proposal.expected_version != committed_.version) return false;
   committed_.in_sync = proposal.in_sync;
+  committed_.forced = {};
   ++committed_.version;
   return true;
 }
 
+void MirrorDatabase::force(int index) {
+  committed_.in_sync = {{servers_[index], members_[index].report->incarnation}};
+  committed_.forced = servers_[index];
+  ++committed_.version;
+}
+
 bool MirrorDatabase::eligible(int index) const {
   const MirrorMember& member = members_[index];
-  if (!member.in_view || !member.report || !member.report->consistent) return false;
+  const bool forced = committed_.forced == servers_[index];
+  if (!member.in_view || !member.report || !(member.report->consistent || forced)) return false;
   const auto listed = committed_.in_sync.find(servers_[index]);
   return listed != committed_.in_sync.end() && listed->second == member.report->incarnation;
 }
@@ -35,15 +43,30 @@ std::optional<MirrorDatabase::Assignment> MirrorDatabase::choose(int preferred) 
     if (first.in_view && first.report) return Assignment{preferred, false};
     return std::nullopt;
   }
-  if (eligible(preferred)) return Assignment{preferred, false};
-  if (eligible(1 - preferred)) return Assignment{1 - preferred, false};
+  for (const int index : {preferred, 1 - preferred}) {
+    if (eligible(index)) return Assignment{index, false, committed_.forced == servers_[index]};
+  }
   for (int index = 0; index < 2; ++index) {
     if (committed_.in_sync.contains(servers_[index]) && !reports_other_incarnation(index)) return std::nullopt;
   }
   const int last = holder_index();  // S5
-  const bool there = last >= 0 && reports_other_incarnation(last) && members_[last].report->consistent;
-  if (!there) return std::nullopt;
-  return Assignment{last, true};
+  if (last < 0) return std::nullopt;
+  // A blank copy is one whose disk was replaced, unless nothing was ever written anywhere.
+  const auto blank = [&](int index) { return members_[index].report && members_[index].report->generation.counter == 0; };
+  const bool new_mirror = blank(0) && blank(1);
+  const auto whole = [&](int index) {
+    const MirrorMember& member = members_[index];
+    const bool forced = committed_.forced == servers_[index];
+    return reports_other_incarnation(index) && (member.report->consistent || forced) &&
+           (member.report->generation.counter > 0 || new_mirror);
+  };
+  const auto crashed = [&](int index) { return Assignment{index, true, committed_.forced == servers_[index]}; };
+  if (whole(last)) return crashed(last);
+  // Its disk is known to be lost: the other one has every acknowledged flush.
+  const bool lost =
+      !committed_.in_sync.contains(servers_[last]) || (reports_other_incarnation(last) && !whole(last));
+  if (lost && whole(1 - last)) return crashed(1 - last);
+  return std::nullopt;
 }
 
 std::optional<MirrorDatabase::Assignment> MirrorDatabase::assign(int preferred) {

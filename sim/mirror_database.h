@@ -31,9 +31,13 @@ class MirrorDatabase {
   /// P4. True if applied.
   bool apply(const mirror::ProposeInSync& proposal);
 
+  /// An operator makes this copy the only one that counts. REQUIRES: the holder has released.
+  void force(int index);
+
   struct Assignment {
     int index = -1;
     bool whole_set_crashed = false;  // S5
+    bool forced = false;
   };
   /// The holder is lost or has released: gives a new permit to whom the rules allow, preferring `preferred`.
   /// REQUIRES: the caller has seen that the holder's right has ended.

@@ -45,6 +45,12 @@ std::vector<uint64_t> MirrorDisk::read(BlockRange range) const {
   return {first, first + static_cast<std::ptrdiff_t>(range.count)};
 }
 
+void MirrorDisk::revert_to_snapshot() {
+  BATON_ASSERT(!snapshot_.empty());
+  cache_.clear();
+  durable_ = current_ = snapshot_;
+}
+
 bool MirrorDisk::busy(BlockRange range) const {
   return std::any_of(writes_.begin(), writes_.end(),
                      [&](const auto& entry) { return entry.second.range.overlaps(range); });

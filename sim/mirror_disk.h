@@ -31,6 +31,11 @@ class MirrorDisk {
   /// A write under way that overlaps: a breach of O1.
   bool busy(BlockRange range) const;
 
+  // The last consistent state, kept beside the data (durable at once).
+  void take_snapshot() { snapshot_ = current_; }
+  void revert_to_snapshot();
+  void drop_snapshot() { snapshot_.clear(); }
+
   // Metadata.
   void begin_persist(OperationId operation, std::function<void(mirror::StoredCopy&)> apply);
   void end_persist(OperationId operation, bool ok, Random& random);
@@ -63,6 +68,7 @@ class MirrorDisk {
   std::vector<uint64_t> durable_;
   std::vector<uint64_t> current_;
   std::vector<Unflushed> cache_;
+  std::vector<uint64_t> snapshot_;
   uint64_t next_number_ = 1;
   std::map<OperationId, Write> writes_;
   std::map<OperationId, uint64_t> flushes_;

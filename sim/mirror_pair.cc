@@ -9,8 +9,9 @@
 namespace baton::sim {
 
 namespace {
-constexpr uint64_t kSizeBlocks = 1024;  // 16 extents
+constexpr uint64_t kSizeBlocks = 4096;  // 16 extents
 constexpr Duration kChaos = 12s;
+constexpr uint64_t kRubbish = ~uint64_t{0};  // what a read that failed leaves in its buffer
 
 std::string describe(const mirror::Event& event) {
   struct Names {
@@ -33,7 +34,8 @@ std::string describe(const mirror::Event& event) {
     std::string operator()(const mirror::MessageReceived& message) const {
       static const char* const names[] = {
           "Hello",     "HelloReply", "HelloRefused", "WriteData", "WriteDone", "FlushPeer", "FlushPeerDone",
-          "CopyBegin", "CopyBegun",  "HashRequest",  "HashReply", "CopyEnd",   "CopyEnded", "Ping"};
+          "CopyBegin", "CopyBegun",  "HashRequest",  "HashReply", "CopyEnd",   "CopyEnded", "Ping",
+          "ZeroData",  "WriteReceived", "ReadPeer", "PeerData",  "Detach",    "Detached"};
       std::string text = fmt::format("{} on {}", names[message.message.index()], message.connection);
       if (const auto* write = std::get_if<mirror::WriteData>(&message.message)) {
         text += fmt::format(" {}+{} seq {}", write->range.first, write->range.count, write->sequence);
@@ -50,6 +52,10 @@ std::string describe(const mirror::Event& event) {
       return fmt::format("OperationDone {}{}", done.operation, done.ok ? "" : " failed");
     }
     std::string operator()(const mirror::StartVerify&) const { return "StartVerify"; }
+    std::string operator()(const mirror::SetRate&) const { return "SetRate"; }
+    std::string operator()(const mirror::Discard&) const { return "Discard"; }
+    std::string operator()(const mirror::Grow&) const { return "Grow"; }
+    std::string operator()(const mirror::Backup&) const { return "Backup"; }
     std::string operator()(const mirror::Stop&) const { return "Stop"; }
     std::string operator()(const mirror::Tick&) const { return "Tick"; }
   };
@@ -64,6 +70,8 @@ MirrorPair::MirrorPair(uint64_t seed, bool trace)
       static_cast<uint32_t>(random_.chance(0.6) ? random_.between(2, 5) : random_.between(6, 20));
   const Duration cold = random_.chance(0.5) ? random_.between(Duration(50ms), Duration(300ms)) : Duration(2s);
   disk_error_ = random_.chance(0.2) ? 0.0005 : 0;
+  protocol_ = random_.chance(0.5) ? MirrorProtocol::kC : random_.chance(0.5) ? MirrorProtocol::kB : MirrorProtocol::kA;
+  const bool zeroed = random_.chance(0.5);
   busy_blocks_ = random_.chance(0.5) ? 40 : kSizeBlocks;
   for (int index = 0; index < 2; ++index) {
     Node& node = nodes_[index];
@@ -75,8 +83,12 @@ MirrorPair::MirrorPair(uint64_t seed, bool trace)
     settings.activity_capacity = capacity;
     settings.cold_extent = cold;
     settings.freeze_limit = 2s;
-    settings.copy_window = static_cast<uint32_t>(random_.between(1, 16));
-    settings.copy_step_blocks = static_cast<uint32_t>(random_.between(1, 64));
+    settings.protocol = protocol_;
+    settings.zeroed_store = zeroed;
+    settings.peer_timeout = 3s;
+    settings.send_limit_blocks = random_.between(8, 200);
+    settings.copy_window = static_cast<uint32_t>(random_.between(2, 16));
+    settings.copy_step_blocks = static_cast<uint32_t>(random_.between(4, 64));
   }
 }
 
@@ -178,7 +190,7 @@ struct MirrorPair::ActionHandler {
   int index;
   Node& node = pair.nodes_[index];
 
-  bool disk_ok() const { return !pair.random_.chance(pair.disk_error_); }
+  bool disk_ok() const { return !pair.random_.chance(pair.disk_error_) && !node.disk_dead; }
 
   void operator()(const mirror::LocalRead& read) const {
     mirror::BufferId buffer = read.buffer;
@@ -195,26 +207,62 @@ struct MirrorPair::ActionHandler {
       const auto values = self.disk->read(read.range);
       self.reads.erase(read.operation);
       const auto place = self.buffers.find(buffer);
-      if (place != self.buffers.end()) place->second = values;
+      if (ok && place != self.buffers.end()) place->second = values;
+      if (!ok && place != self.buffers.end()) std::fill(place->second.begin(), place->second.end(), kRubbish);
+      done.zero = ok && read.want_zero &&
+                  std::all_of(values.begin(), values.end(), [](uint64_t value) { return value == 0; });
       if (ok && read.want_hashes) {
         for (const uint64_t value : values) done.hashes.push_back({value, ~value});
       }
       return done;
     });
   }
-  void operator()(const mirror::LocalWrite& write) const {
-    if (node.disk->busy(write.range)) pair.violated("O1: a write overlaps a write under way");
-    for (const auto& [operation, range] : node.reads) {
-      if (range.overlaps(write.range)) pair.violated("O1: a write overlaps a read under way");
+  void write(OperationId operation, BlockRange range, std::vector<uint64_t> values) const {
+    if (node.disk->busy(range)) pair.violated("O1: a write overlaps a write under way");
+    for (const auto& [other, read] : node.reads) {
+      if (read.overlaps(range)) pair.violated("O1: a write overlaps a read under way");
     }
-    const auto data = node.buffers.find(write.buffer);
-    if (data == node.buffers.end()) pair.violated("a write from a buffer that was released");
-    node.disk->begin_write(write.operation, write.range, data->second);
+    node.disk->begin_write(operation, range, std::move(values));
     const bool ok = disk_ok();
-    pair.operation_later(index, write.operation, 50us, 3ms, [this_pair = &pair, write, ok](Node& self) {
-      self.disk->end_write(write.operation, ok, this_pair->random_);
+    pair.operation_later(index, operation, 50us, 3ms, [this_pair = &pair, operation, ok](Node& self) {
+      self.disk->end_write(operation, ok, this_pair->random_);
       return mirror::OperationDone{0, ok, {}};
     });
+  }
+  void operator()(const mirror::LocalWrite& action) const {
+    const auto data = node.buffers.find(action.buffer);
+    if (data == node.buffers.end()) pair.violated("a write from a buffer that was released");
+    write(action.operation, action.range, data->second);
+  }
+  /// A copy's zeroes (which give space back) are what was never written; a client's count as a value of their own.
+  void operator()(const mirror::LocalZero& action) const {
+    const auto place = pair.zeroed_.find({action.range.first, action.range.count});
+    const bool of_client = !action.unmap && place != pair.zeroed_.end();
+    write(action.operation, action.range,
+          of_client ? place->second : std::vector<uint64_t>(action.range.count, 0));
+  }
+  void operator()(const mirror::CopyBuffer& action) const {
+    const auto from = node.buffers.find(action.from);
+    const auto to = node.buffers.find(action.to);
+    if (from == node.buffers.end() || to == node.buffers.end()) pair.violated("a copy of a buffer that was released");
+    std::copy_n(from->second.begin(), action.blocks, to->second.begin());
+  }
+  void operator()(const mirror::TakeSnapshot& action) const {
+    node.disk->take_snapshot();
+    pair.operation_later(index, action.operation, 1ms, 30ms,
+                         [](Node&) { return mirror::OperationDone{0, true, {}}; });
+  }
+  void operator()(const mirror::RevertToSnapshot& action) const {
+    node.disk->revert_to_snapshot();
+    pair.operation_later(index, action.operation, 1ms, 30ms,
+                         [](Node&) { return mirror::OperationDone{0, true, {}}; });
+  }
+  void operator()(const mirror::DropSnapshot&) const { node.disk->drop_snapshot(); }
+  void operator()(const mirror::Discarded&) const {}
+  void operator()(const mirror::Grown&) const {}
+  void operator()(const mirror::BackupReady&) const {}
+  void operator()(const mirror::Alerted& action) const {
+    pair.note(fmt::format("    {} alerts: {}", index, action.text));
   }
   void operator()(const mirror::LocalFlush& flush) const {
     node.disk->begin_flush(flush.operation);
@@ -276,7 +324,11 @@ struct MirrorPair::ActionHandler {
                           to_string(action.report.role), to_string(action.report.link),
                           action.report.incarnation, action.report.generation.counter, action.report.consistent,
                           action.report.waiting));
-    if (action.report.link == MirrorLink::kRefused)
+    const auto& other = pair.nodes_[1 - index].copy;
+    const bool broken_disk = action.report.problem.find("disk failed") != std::string::npos ||
+                             (other && other->report().problem.find("disk failed") != std::string::npos);
+    const bool usable = other && !other->report().detached && other->report().generation.counter > 0;
+    if (action.report.link == MirrorLink::kRefused && !broken_disk && usable && !pair.may_diverge_)
       pair.violated("the copies refuse each other: " + action.report.problem);
     if (action.report.link == MirrorLink::kCopying && action.report.role == MirrorRole::kPrimary) {
       ++(action.report.copy == CopyKind::kFull ? pair.outcome_.full_copies : pair.outcome_.fast_copies);
@@ -323,6 +375,7 @@ PairOutcome MirrorPair::run() {
     boot(1);
     cluster_round();
     client_round();
+    repair_round();
     after(random_.between(Duration(200ms), Duration(1s)), [this] { fault(); });
     run_until(Instant{kChaos});
     heal();

@@ -28,6 +28,9 @@ struct PairOutcome {
   uint64_t full_copies = 0;
   uint64_t fast_copies = 0;
   uint64_t power_losses = 0;
+  uint64_t detached = 0;   // primaries that went on from the other copy
+  uint64_t dead_disks = 0;
+  uint64_t forced = 0;     // copies that an operator let go on
   uint64_t hash = 0;  // of everything that happened
 };
 
@@ -73,6 +76,7 @@ class MirrorPair {
     std::map<mirror::BufferId, std::vector<uint64_t>> buffers;
     std::map<mirror::RequestId, PendingRequest> requests;
     std::map<OperationId, BlockRange> reads;  // under way
+    bool disk_dead = false;                   // every operation on its data fails
     mirror::BufferId next_buffer = 1;
   };
   struct Connection {
@@ -122,6 +126,7 @@ class MirrorPair {
   void check_equal(const std::string& when);
   bool holds_every_write(int member) const;
   bool at_rest() const;
+  bool set_as_wanted() const;
 
   // mirror_pair_faults.cc
   void fault();
@@ -130,6 +135,10 @@ class MirrorPair {
   void begin_move();
   void heal();
   void check_healed();
+  void kill_disk(int index);
+  void repair_round();
+  void force_other(int index);
+  void replace_disk(int index);
 
   const uint64_t seed_;
   const bool trace_;
@@ -144,13 +153,18 @@ class MirrorPair {
   mirror::ConnectionId newest_connection_ = 0;
   bool network_up_ = true;
   bool chaos_ = true;
+  bool may_diverge_ = false;    // a copy was forced: the other one is refused until its disk is replaced
+  bool group_stopped_ = false;  // by a person, until the other copy is forced
   bool client_paused_ = false;
   bool client_stopped_ = false;  // at the end
   uint64_t next_request_ = 1;
   Permit newest_promoted_;
   int whole_set_crashed_ = -1;  // the next promotion of this one is by S5
+  int forced_ = -1;             // ... is an operator's word
   mirror::Settings settings_[2];
   double disk_error_ = 0;
+  MirrorProtocol protocol_ = MirrorProtocol::kC;
+  std::map<std::pair<uint64_t, uint64_t>, std::vector<uint64_t>> zeroed_;  // what a range's zeroes count as
   uint64_t busy_blocks_ = 0;  // the client's favourite part
   PairOutcome outcome_;
 };

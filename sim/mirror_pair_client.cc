@@ -33,7 +33,8 @@ void MirrorPair::issue(int index) {
   mirror::ClientRequest& request = pending.request;
   request.id = next_request_++;
   const uint64_t dice = random_.below(100);
-  request.kind = dice < 60   ? mirror::RequestKind::kWrite
+  request.kind = dice < 5    ? mirror::RequestKind::kZero
+                 : dice < 60 ? mirror::RequestKind::kWrite
                  : dice < 85 ? mirror::RequestKind::kRead
                              : mirror::RequestKind::kFlush;
   if (request.kind != mirror::RequestKind::kFlush) {
@@ -42,12 +43,25 @@ void MirrorPair::issue(int index) {
     request.range.first = random_.below(part);
     request.range.count =
         std::min<uint64_t>(1 + random_.below(random_.chance(0.1) ? 64 : 6), size - request.range.first);
-    request.buffer = pending.buffer = node.next_buffer++;
-    node.buffers[request.buffer].resize(request.range.count);
+    if (request.kind != mirror::RequestKind::kZero) {
+      request.buffer = pending.buffer = node.next_buffer++;
+      node.buffers[request.buffer].resize(request.range.count);
+    }
   }
-  if (request.kind == mirror::RequestKind::kWrite) {
+  // The simulation knows a zeroed range by its place alone: one at a time.
+  for (const auto& [id, other] : node.requests) {
+    if (request.kind == mirror::RequestKind::kZero && other.request.kind == request.kind &&
+        other.request.range == request.range) {
+      return;
+    }
+  }
+  if (request.kind == mirror::RequestKind::kWrite || request.kind == mirror::RequestKind::kZero) {
     pending.values = history_.issue(request.range);
-    node.buffers[request.buffer] = pending.values;
+    if (request.kind == mirror::RequestKind::kZero) {
+      zeroed_[{request.range.first, request.range.count}] = pending.values;
+    } else {
+      node.buffers[request.buffer] = pending.values;
+    }
     request.force_unit_access = random_.chance(0.05);
   }
   for (uint64_t block = request.range.first; block < request.range.end(); ++block) {
@@ -74,6 +88,7 @@ void MirrorPair::completed(int index, const mirror::CompleteRequest& done) {
     violated("I1: a request was completed under an old permit");
   switch (pending.request.kind) {
     case mirror::RequestKind::kWrite:
+    case mirror::RequestKind::kZero:
       ++outcome_.acknowledged_writes;
       check_write(index, pending);
       history_.acknowledged(pending.request.range, pending.values, pending.request.force_unit_access);
@@ -100,9 +115,14 @@ bool MirrorPair::holds_every_write(int member) const {
 void MirrorPair::check_write(int index, const PendingRequest& pending) {
   const BlockRange range = pending.request.range;
   const auto is_on = [&](int member) { return nodes_[member].disk->read(range) == pending.values; };
-  if (!is_on(index)) violated("S1: an acknowledged write is not on the primary's disk");
   const int peer = 1 - index;
-  if (holds_every_write(peer) && !is_on(peer)) {
+  if (nodes_[index].copy->report().detached) {
+    if (protocol_ == MirrorProtocol::kC && !is_on(peer)) violated("D1: an acknowledged write is on no disk");
+    return;
+  }
+  if (!is_on(index)) violated("S1: an acknowledged write is not on the primary's disk");
+  // Under protocol B it may be in the peer's memory only: what a promotion finds is judged then.
+  if (protocol_ == MirrorProtocol::kC && holds_every_write(peer) && !is_on(peer)) {
     violated(fmt::format("S1: an acknowledged write to {}+{} is not on the in-sync copy {}", range.first,
                          range.count, peer));
   }
@@ -120,6 +140,7 @@ void MirrorPair::check_write(int index, const PendingRequest& pending) {
 void MirrorPair::check_flush(int index, const PendingRequest& pending) {
   for (int member = 0; member < 2; ++member) {
     if (member != index && !holds_every_write(member)) continue;
+    if (nodes_[member].copy->report().detached) continue;
     const std::string wrong = history_.judge_durable(nodes_[member].disk->durable(), pending.flush_mark);
     if (!wrong.empty())
       violated(fmt::format("S1: flush {} acknowledged, but on copy {} {}", pending.request.id, member, wrong));
@@ -133,14 +154,23 @@ void MirrorPair::check_read(const PendingRequest& pending, const std::vector<uin
   }
 }
 
+/// Both copies are in the set; under protocol A the primary alone.
+bool MirrorPair::set_as_wanted() const {
+  const size_t size = database_.committed().in_sync.size();
+  const int holder = database_.holder_index();
+  if (protocol_ == MirrorProtocol::kA) return size == 1 && holder >= 0 && holds_every_write(holder);
+  return size == 2 && holds_every_write(0) && holds_every_write(1);
+}
+
 /// Connected, and nothing under way.
 bool MirrorPair::at_rest() const {
-  if (database_.committed().in_sync.size() != 2) return false;
+  if (!set_as_wanted()) return false;
   bool connected = false;
   for (int index = 0; index < 2; ++index) {
     const Node& node = nodes_[index];
-    if (!node.copy || !node.requests.empty() || !holds_every_write(index)) return false;
+    if (!node.copy || !node.requests.empty()) return false;
     const MirrorReport& report = node.copy->report();
+    if (report.lag_bytes > 0) return false;
     if (report.role == MirrorRole::kPrimary && report.link == MirrorLink::kConnected && node.connection != 0) {
       connected = !connections_.at(node.connection).cut && nodes_[1 - index].connection == node.connection;
     }

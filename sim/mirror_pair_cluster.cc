@@ -70,12 +70,14 @@ void MirrorPair::decide() {
     if (!member.released && node.copy && !node.isolated)
       return;  // back again: it goes on, or says that it does not
   }
+  if (group_stopped_) return;
   const int preferred = holder < 0 || random_.chance(0.5) ? static_cast<int>(random_.below(2)) : holder;
   const auto assignment = database_.assign(preferred);
   if (!assignment) return;
   note(fmt::format("assigned to {}, permit {}{}", assignment->index, database_.committed().permit,
                    assignment->whole_set_crashed ? ", the whole set crashed" : ""));
   whole_set_crashed_ = assignment->whole_set_crashed ? assignment->index : -1;
+  forced_ = assignment->forced ? assignment->index : -1;
   for (int index = 0; index < 2; ++index) tell_state(index, 1ms, 60ms);
 }
 
@@ -119,21 +121,22 @@ void MirrorPair::promoted(int index, Permit permit) {
   const mirror::Superblock& durable = node.disk->stored().superblock;
   if (durable.permit != permit || !durable.was_primary) violated("P1: promoted before the permit is on disk");
   if (permit <= newest_promoted_) violated("I1: promoted under a permit that is not newer");
-  if (!durable.consistent) violated("O4: an inconsistent copy was promoted");
+  if (!durable.consistent || durable.detached) violated("O4: an inconsistent copy was promoted");
   newest_promoted_ = permit;
   node.exported = true;
   node.permit = permit;
   ++outcome_.promotions;
   const bool crashed = whole_set_crashed_ == index && permit == database_.committed().permit;
+  const bool forced = forced_ == index && permit == database_.committed().permit;
   const auto& content = node.disk->current();
-  for (uint64_t block = 0; block < content.size(); ++block) {
+  for (uint64_t block = 0; block < content.size() && !forced; ++block) {
     const size_t floor = crashed ? history_.flushed_floor(block) : history_.acknowledged_floor(block);
     const std::string wrong = history_.judge(block, content[block], floor);
     if (!wrong.empty())
       violated(fmt::format("I2: promoted {} {}: {}", index, crashed ? "(set crashed)" : "", wrong));
   }
-  if (!crashed) return;
-  ++outcome_.set_crashes;
+  if (!crashed && !forced) return;
+  outcome_.set_crashes += crashed ? 1 : 0;
   history_.whole_set_crashed(content);
 }
 

@@ -49,9 +49,9 @@ void MirrorPair::power_on_later(int index) {
     const int peer = 1 - index;
     const bool not_needed =
         database_.committed().in_sync.size() == 1 && database_.committed().in_sync.contains(nodes_[peer].id);
-    if (chaos_ && not_needed && random_.chance(0.08)) {
+    if (chaos_ && not_needed && !nodes_[peer].disk_dead && random_.chance(0.08)) {
       note(fmt::format("node {} gets a new disk", index));
-      node.disk = std::make_unique<MirrorDisk>("sim", history_.size());
+      replace_disk(index);
     } else if (chaos_ && random_.chance(0.05)) {
       note(fmt::format("node {} finds its journal unreadable", index));
       node.disk->stored().journal_unreliable = true;
@@ -62,6 +62,77 @@ void MirrorPair::power_on_later(int index) {
     if (database_.holder_index() == index) database_.member(index).released = true;
     boot(index);
   });
+}
+
+void MirrorPair::replace_disk(int index) {
+  Node& node = nodes_[index];
+  node.disk = std::make_unique<MirrorDisk>("sim", history_.size());
+  node.disk_dead = false;
+  database_.member(index).report.reset();  // `baton mirror replace` goes through the cluster
+}
+
+/// The data disk of one of two copies that are in sync stops working; one of a pair that lost power may be found dead.
+void MirrorPair::kill_disk(int index) {
+  const auto& set = database_.committed().in_sync;
+  const int peer = 1 - index;
+  const mirror::Superblock& other = nodes_[peer].disk->stored().superblock;
+  if (set.size() != 2 || nodes_[peer].disk_dead || nodes_[index].disk_dead) return;
+  if (other.detached || !other.consistent) return;  // two disks at once are more than is promised
+  if (nodes_[index].copy && !nodes_[peer].copy) return;
+  note(fmt::format("node {}: its disk dies", index));
+  ++outcome_.dead_disks;
+  nodes_[index].disk_dead = true;
+}
+
+/// The only copy in sync stands on a dead disk: a person goes on from the other one, whatever is lost with it.
+void MirrorPair::force_other(int index) {
+  const int peer = 1 - index;
+  const MirrorMember& member = database_.member(peer);
+  const int holder = database_.holder_index();
+  const bool stopped = holder >= 0 && database_.member(holder).released && !nodes_[holder].exported;
+  const bool there = nodes_[peer].copy && !nodes_[peer].exported && !nodes_[peer].disk_dead && member.in_view;
+  if (database_.committed().in_sync.size() != 1) return;
+  group_stopped_ = true;
+  if (!stopped || !there || !member.report) return;
+  if (member.report->incarnation != nodes_[peer].copy->report().incarnation) return;
+  if (member.report->generation.counter == 0) return;
+  note(fmt::format("a person forces the copy of node {}", peer));
+  ++outcome_.forced;
+  group_stopped_ = false;
+  may_diverge_ = true;
+  database_.force(peer);
+  for (int told = 0; told < 2; ++told) tell_state(told, 1ms, 60ms);
+}
+
+/// Somebody looks after broken disks: a dead one is replaced, one that is well is taken for well again.
+void MirrorPair::repair_round() {
+  after(random_.between(Duration(300ms), Duration(900ms)), [this] { repair_round(); });
+  may_diverge_ = may_diverge_ && !set_as_wanted();
+  for (int index = 0; index < 2; ++index) {
+    Node& node = nodes_[index];
+    if (!node.copy || node.isolated) continue;
+    const MirrorReport& report = node.copy->report();
+    const bool broken = report.detached || report.problem.find("disk failed") != std::string::npos;
+    if (!broken && !node.disk_dead) continue;
+    if (node.exported) {
+      if (report.detached) begin_move();
+      continue;
+    }
+    // The set relies on this disk, as far as anybody knows.
+    const auto listed = database_.committed().in_sync.find(node.id);
+    const size_t members = database_.committed().in_sync.size();
+    const bool relied_on =
+        listed != database_.committed().in_sync.end() && (members == 1 || !holds_every_write(1 - index));
+    if (!relied_on) group_stopped_ = false;
+    if (relied_on && node.disk_dead) force_other(index);
+    if (relied_on && (node.disk_dead || report.detached)) continue;
+    if (!relied_on && database_.holder_index() == index) continue;
+    const bool replace = !relied_on && (node.disk_dead || report.detached || random_.chance(0.3));
+    note(fmt::format("node {} {}", index, replace ? "gets a new disk" : "is restarted: its disk is well"));
+    power_off(index, true);
+    if (replace) replace_disk(index);
+    power_on_later(index);
+  }
 }
 
 /// A person moves the group: the client stops, the copy is handed over.
@@ -96,6 +167,9 @@ void MirrorPair::fault() {
       power_off(each, random_.chance(0.1));
       power_on_later(each);
     }
+    if (random_.chance(0.2)) kill_disk(static_cast<int>(random_.below(2)));
+  } else if (dice < 33) {
+    kill_disk(index);
   } else if (dice < 52) {
     cut_link(random_.chance(0.3));
     network_up_ = false;
@@ -142,7 +216,7 @@ void MirrorPair::check_healed() {
   while (!at_rest() && now_ < end) {
     run_next();
     // The client goes on until the copies are connected.
-    const bool both = database_.committed().in_sync.size() == 2;
+    const bool both = set_as_wanted();
     client_stopped_ = both && now_ > end - kHealBound + Duration(3s);
   }
   if (!at_rest()) violated("no way back: the copies are not connected and at rest after the repair");

@@ -38,10 +38,13 @@ void MirrorPair::connect(int from) {
 void MirrorPair::send(int from, const mirror::SendMessage& message) {
   Node& node = nodes_[from];
   std::vector<uint64_t> data;
-  if (const auto* write = std::get_if<mirror::WriteData>(&message.message)) {
+  uint64_t blocks = 0;
+  if (const auto* write = std::get_if<mirror::WriteData>(&message.message)) blocks = write->range.count;
+  if (const auto* answer = std::get_if<mirror::PeerData>(&message.message); answer && answer->ok) blocks = answer->count;
+  if (blocks > 0) {
     const auto place = node.buffers.find(message.buffer);
     if (place == node.buffers.end()) violated("a message from a buffer that was released");
-    if (place->second.size() < write->range.count) violated("a buffer is too small for its message");
+    if (place->second.size() < blocks) violated("a buffer is too small for its message");
     data = place->second;
   }
   if (node.connection != message.connection) return;

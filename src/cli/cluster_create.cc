@@ -2,19 +2,17 @@
 // marks its database to be founded by batond's first start (the file "founding", docs/protocol.md, "A lost
 // database").
 #include <fcntl.h>
-#include <linux/fs.h>
-#include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <optional>
 
 #include "src/cli/commands.h"
+#include "src/format/store_check.h"
 #include "src/model/configuration_toml.h"
 
 namespace baton::cli {
@@ -89,43 +87,6 @@ Result<std::string> choose_key(const CreateOptions& options, bool& made) {
   return key;
 }
 
-/// The size of a file or block device; nothing if there is none yet.
-Result<std::optional<uint64_t>> store_size(const std::string& path) {
-  struct stat facts {};
-  if (stat(path.c_str(), &facts) != 0) {
-    if (errno == ENOENT) return std::optional<uint64_t>();
-    return fail("cannot look at {}: {}", path, strerror(errno));
-  }
-  if (S_ISREG(facts.st_mode)) return std::optional<uint64_t>(facts.st_size);
-  if (!S_ISBLK(facts.st_mode)) return fail("{} is neither a file nor a block device", path);
-  int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return fail("cannot open {}: {}", path, strerror(errno));
-  uint64_t bytes = 0;
-  int answer = ioctl(fd, BLKGETSIZE64, &bytes);
-  close(fd);
-  if (answer != 0) return fail("cannot ask the size of {}: {}", path, strerror(errno));
-  return std::optional<uint64_t>(bytes);
-}
-
-/// What is wrong with a mirror's store here, or nothing. A store below Baton's own directory gets its directory
-/// made.
-std::string check_store(const MirrorConfiguration& mirror, const CreateOptions& options) {
-  auto size = store_size(mirror.store);
-  if (!size) return size.error().message;
-  if (size->has_value()) {
-    if (**size >= mirror.size_bytes) return "";
-    return fmt::format("the mirror ({}) is larger than {} ({}): lower its size, or make the store larger",
-                       format_size(mirror.size_bytes), mirror.store, format_size(**size));
-  }
-  std::filesystem::path directory = std::filesystem::path(mirror.store).parent_path();
-  std::error_code error;
-  if (mirror.store.starts_with(options.state_directory + "/"))
-    std::filesystem::create_directories(directory, error);
-  if (std::filesystem::is_directory(directory, error)) return "";
-  return fmt::format("{} cannot be made, there is no directory {}: create it", mirror.store,
-                     directory.string());
-}
-
 /// Reads the configuration and looks at this server's stores. All problems bear the file's name and their
 /// places.
 Result<Configuration> read_for_server(const std::string& text, const std::string& file,
@@ -141,19 +102,13 @@ Result<Configuration> read_for_server(const std::string& text, const std::string
     return fail_as(ErrorCode::kInvalid, "{} has no server \"{}\": give --as one of {}", file, options.server,
                    known);
   }
+  StoreCheckOptions stores;
+  stores.self = self->id;
+  stores.state_directory = options.state_directory;
+  stores.file_name = file;
+  stores.make_directories = true;
   std::string problems;
-  for (const GroupConfiguration& group : configuration.groups) {
-    bool runs_here = std::find(group.servers.begin(), group.servers.end(), self->id) != group.servers.end();
-    for (const ResourceConfiguration& resource : group.resources) {
-      if (!runs_here || resource.kind != ResourceKind::kMirror) continue;
-      std::string wrong = check_store(resource.mirror, options);
-      if (wrong.empty()) continue;
-      SourcePosition position =
-          checked.positions[fmt::format("group.{}.mirror.{}.size", group.name, resource.name)];
-      ConfigurationProblem problem{position.line, position.column, wrong};
-      problems += (problems.empty() ? "" : "\n") + describe(problem, file);
-    }
-  }
+  for (const std::string& problem : check_stores(checked, stores)) problems += (problems.empty() ? "" : "\n") + problem;
   if (!problems.empty()) return fail_as(ErrorCode::kInvalid, "{}", problems);
   return configuration;
 }

@@ -15,6 +15,8 @@ constexpr const char* kDescription =
     "Steers a Baton cluster: keeps a service and its data running on two or more servers.\n"
     "Practice on one machine: baton lab --help";
 
+constexpr const char* kMirrorName = "the mirror: GROUP.NAME";
+
 /// The options of all commands, and the command that was chosen.
 class CommandLine {
  public:
@@ -119,19 +121,80 @@ class CommandLine {
   }
 
   void add_mirror() {
-    CLI::App* family = add_family("mirror", "look at mirrors");
+    CLI::App* family = add_family("mirror", "look at mirrors and work with their copies");
     add(family, "list", "the mirrors and their copies",
         [](const Context& context) { return list_mirrors(context); });
-    CLI::App* status = add(family, "status", "every figure of the mirrors, or of one",
-                           [this](const Context& context) { return show_mirror(context, mirror_); });
-    status->add_option("NAME", mirror_, "the mirror: GROUP.NAME");
-    CLI::App* verify = add(family, "verify", "compare both copies of a mirror", [this](const Context& context) {
-      return verify_mirror(context, mirror_, verify_timeout_);
+    CLI::App* status = add(family, "status", "every figure of the mirrors, or of one", [this](const Context& context) {
+      return show_mirror(context, mirror_, watch_);
     });
-    verify->add_option("NAME", mirror_, "the mirror: GROUP.NAME")->required();
+    status->add_option("NAME", mirror_, kMirrorName);
+    status->add_flag("-w,--watch", watch_, "show it anew each second until the copies have ended");
+    CLI::App* metrics = add_mirror_verb(family, "metrics", "requests and latencies of the last second",
+                                        [this](const Context& context) { return show_metrics(context, mirror_, watch_); });
+    metrics->add_flag("-w,--watch", watch_, "a line each second until interrupted");
+    add_verify(family);
+    add_mirror_copies(family);
+    add_mirror_settings(family);
+  }
+
+  CLI::App* add_mirror_verb(CLI::App* family, const char* verb, const char* description, Command command) {
+    CLI::App* sub = add(family, verb, description, std::move(command));
+    sub->add_option("NAME", mirror_, kMirrorName)->required();
+    return sub;
+  }
+
+  void add_verify(CLI::App* family) {
+    CLI::App* verify = add_mirror_verb(family, "verify", "compare both copies of a mirror", [this](const Context& context) {
+      return verify_mirror(context, mirror_, verify_);
+    });
+    verify->add_flag("--repair", verify_.repair, "send what differs from the copy in use to the other");
+    verify->add_flag("--wait", verify_.wait, "wait for the end (it always does)");
     verify->add_option_function<std::string>(
-        "--timeout", [this](const std::string& text) { verify_timeout_ = read_timeout(text); },
+        "--timeout", [this](const std::string& text) { verify_.timeout = read_timeout(text); },
         "how long to wait (default: 1 h)");
+  }
+
+  /// What concerns one of the two copies.
+  void add_mirror_copies(CLI::App* family) {
+    add_mirror_verb(family, "break", "let the primary go on alone and leave the other copy as it is",
+                    [this](const Context& context) { return break_mirror(context, mirror_); });
+    CLI::App* rejoin = add_mirror_verb(family, "rejoin", "join the copies of a broken or diverged mirror again",
+                                       [this](const Context& context) { return rejoin_mirror(context, mirror_, server_); });
+    rejoin->add_option("--discard", server_, "the server whose copy is not wanted: it gets a full copy");
+    CLI::App* force = add_mirror_verb(family, "force", "take the copy of SERVER for the data, whatever it lacks",
+                                      [this](const Context& context) { return force_mirror(context, mirror_, server_, yes_); });
+    force->add_option("SERVER", server_, "whose copy")->required();
+    force->add_flag("--yes-lose-data", yes_, "do not ask");
+    CLI::App* restricted = add_mirror_verb(
+        family, "restrict", "keep a mirror, and so its group, away from SERVER",
+        [this](const Context& context) { return restrict_mirror(context, mirror_, server_, lift_); });
+    restricted->add_option("SERVER", server_, "the server")->required();
+    restricted->add_flag("--lift", lift_, "allow it there again");
+    add_backup(family, "export", "export the broken-off copy on SERVER read-only, for a backup", true);
+    add_backup(family, "unexport", "end the export for a backup", false);
+    CLI::App* replace = add_mirror_verb(family, "replace", "the disk on SERVER is a new one: copy everything to it",
+                                        [this](const Context& context) { return replace_mirror(context, mirror_, server_); });
+    replace->add_option("SERVER", server_, "whose disk")->required();
+    CLI::App* swap = add_mirror_verb(family, "swap", "move the mirror's group to the other server",
+                                     [this](const Context& context) { return swap_mirror(context, mirror_, group_); });
+    swap->add_flag_callback("--no-wait", [this] { group_.wait = false; }, "do not wait until it is done");
+  }
+
+  void add_backup(CLI::App* family, const char* verb, const char* description, bool wanted) {
+    CLI::App* sub = add_mirror_verb(family, verb, description, [this, wanted](const Context& context) {
+      return export_backup(context, mirror_, server_, wanted);
+    });
+    sub->add_option("SERVER", server_, "whose copy")->required();
+  }
+
+  /// What changes the mirror's place in the configuration.
+  void add_mirror_settings(CLI::App* family) {
+    CLI::App* rate = add_mirror_verb(family, "rate", "how fast copies go: 50MB/s, or auto",
+                                     [this](const Context& context) { return set_mirror_rate(context, mirror_, value_); });
+    rate->add_option("RATE", value_, "50MB/s, or auto")->required();
+    CLI::App* grow = add_mirror_verb(family, "grow", "make a mirror larger while it is in use",
+                                     [this](const Context& context) { return grow_mirror(context, mirror_, value_); });
+    grow->add_option("SIZE", value_, "the new size: \"1 GiB\"")->required();
   }
 
   void add_events() {
@@ -162,7 +225,11 @@ class CommandLine {
   int limit_ = 50;
   std::string file_;
   std::string mirror_;
-  milliseconds verify_timeout_{3600000};
+  std::string server_;
+  std::string value_;
+  bool yes_ = false;
+  bool lift_ = false;
+  VerifyOptions verify_;
   CreateOptions create_;
   GroupOptions group_;
 };

@@ -2,6 +2,7 @@
 // print. One thread.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -36,6 +37,12 @@ struct GroupOptions {
   bool wait = true;
 };
 
+struct VerifyOptions {
+  bool repair = false;
+  bool wait = true;
+  milliseconds timeout{3600000};
+};
+
 Status show_status(const Context& context, bool watch);
 Status create_cluster(const Context& context, const CreateOptions& options);
 Status show_plan(const Context& context, const std::string& file);
@@ -45,8 +52,19 @@ Status check_configuration_file(const Context& context, const std::string& file)
 Status list_groups(const Context& context);
 Status change_group(const Context& context, const GroupOptions& options);
 Status list_mirrors(const Context& context);
-Status show_mirror(const Context& context, const std::string& name);
-Status verify_mirror(const Context& context, const std::string& name, milliseconds timeout);
+/// `watch`: shown anew each second until the copies have ended.
+Status show_mirror(const Context& context, const std::string& name, bool watch);
+Status show_metrics(const Context& context, const std::string& name, bool watch);
+Status verify_mirror(const Context& context, const std::string& name, const VerifyOptions& options);
+Status break_mirror(const Context& context, const std::string& name);
+Status rejoin_mirror(const Context& context, const std::string& name, const std::string& discard);
+Status force_mirror(const Context& context, const std::string& name, const std::string& server, bool yes);
+Status restrict_mirror(const Context& context, const std::string& name, const std::string& server, bool lift);
+Status swap_mirror(const Context& context, const std::string& name, GroupOptions options);
+Status set_mirror_rate(const Context& context, const std::string& name, const std::string& rate);
+Status grow_mirror(const Context& context, const std::string& name, const std::string& size);
+Status export_backup(const Context& context, const std::string& name, const std::string& server, bool wanted);
+Status replace_mirror(const Context& context, const std::string& name, const std::string& server);
 Status explain_group(const Context& context, const std::string& group);
 Status show_events(const Context& context, bool follow, int limit);
 

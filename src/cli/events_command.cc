@@ -35,7 +35,7 @@ std::string format_transition(const json& transition, const Painter& painter) {
 
 std::string format_event(const json& event, const Painter& painter) {
   std::string kind = text_of(event, "kind");
-  Colour colour = kind == "problem" ? Colour::kRed : kind == "transition" ? Colour::kGreen : Colour::kNone;
+  Colour colour = kind == "problem" || kind == "alert" ? Colour::kRed : kind == "transition" ? Colour::kGreen : Colour::kNone;
   std::string line =
       fmt::format("{}  {}  {}", painter.paint(format_time(number_of(event, "time_ms")), Colour::kFaint),
                   text_of(event, "server"), painter.paint(kind, colour));

@@ -20,6 +20,11 @@ inline int64_t number_of(const json& object, const char* key) {
   return found != object.end() && found->is_number() ? found->get<int64_t>() : 0;
 }
 
+inline double real_of(const json& object, const char* key) {
+  auto found = object.is_object() ? object.find(key) : object.end();
+  return found != object.end() && found->is_number() ? found->get<double>() : 0;
+}
+
 inline bool flag_of(const json& object, const char* key) {
   auto found = object.is_object() ? object.find(key) : object.end();
   return found != object.end() && found->is_boolean() && found->get<bool>();

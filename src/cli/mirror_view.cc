@@ -15,22 +15,27 @@ bool is_in_sync(const json& mirror, const std::string& server) {
   return false;
 }
 
-bool is_copying(const json& copy) {
-  return text_of(copy, "link") == "copying" && bytes_of(copy, "copy_total_bytes") > 0;
-}
-
 Colour colour_of_link(const std::string& link) {
   if (link == "connected") return Colour::kGreen;
   if (link == "refused") return Colour::kRed;
   return Colour::kYellow;
 }
 
-std::string format_progress(const json& copy) {
-  return fmt::format("{}  {} copy, {} of {}, {} sent",
-                     progress_bar(bytes_of(copy, "copy_done_bytes"), bytes_of(copy, "copy_total_bytes")),
-                     text_of(copy, "copy"), short_size(bytes_of(copy, "copy_done_bytes")),
-                     short_size(bytes_of(copy, "copy_total_bytes")),
-                     short_size(bytes_of(copy, "copy_sent_bytes")));
+/// "3 min left", when the copy goes on as in the last seconds.
+std::string format_time_left(uint64_t bytes_left, uint64_t bytes_per_second) {
+  if (bytes_per_second == 0) return "";
+  const uint64_t seconds_left = bytes_left / bytes_per_second;
+  if (seconds_left < 60) return fmt::format(", {} s left", seconds_left);
+  if (seconds_left < 7200) return fmt::format(", {} min left", seconds_left / 60);
+  return fmt::format(", {} h left", seconds_left / 3600);
+}
+
+std::string format_speed(const json& copy) {
+  const uint64_t speed = bytes_of(copy, "copy_bytes_per_second");
+  if (speed == 0) return "";
+  const uint64_t done = bytes_of(copy, "copy_done_bytes");
+  const uint64_t total = bytes_of(copy, "copy_total_bytes");
+  return fmt::format(", {}/s{}", short_size(speed), format_time_left(total > done ? total - done : 0, speed));
 }
 
 std::vector<Cell> copy_row(const json& mirror, const json& copy) {
@@ -40,26 +45,40 @@ std::vector<Cell> copy_row(const json& mirror, const json& copy) {
   std::string data = in_sync ? "in sync" : flag_of(copy, "consistent") ? "not in sync" : "inconsistent";
   std::string remark;
   if (uint64_t dirty = bytes_of(copy, "dirty_bytes"); dirty > 0) remark = short_size(dirty) + " to copy";
+  if (flag_of(copy, "detached")) data = "disk failed";
+  if (flag_of(copy, "backup")) remark = "exported for a backup";
   return {{"  " + server},
           {text_of(copy, "role")},
           {text_of(copy, "link"), colour_of_link(text_of(copy, "link"))},
-          {data, in_sync ? Colour::kGreen : Colour::kYellow},
+          {data, flag_of(copy, "detached") ? Colour::kRed : in_sync ? Colour::kGreen : Colour::kYellow},
           {remark}};
 }
 
 /// What stands below a mirror's copies: progress, what requests wait for, problems.
 std::string format_remarks(const json& mirror, const Painter& painter) {
   std::string text;
+  if (flag_of(mirror, "broken"))
+    text += painter.paint(wrap_text("broken off by an operator: the copies do not follow each other; join them again with "
+                                    "baton mirror rejoin " + text_of(mirror, "name"), 4), Colour::kYellow);
+  for (const std::string& server : texts_of(mirror, "restricted"))
+    text += painter.paint(wrap_text("kept away from " + server + " by an operator", 4), Colour::kYellow);
+  if (!text_of(mirror, "forced").empty())
+    text += painter.paint(wrap_text("the copy of " + text_of(mirror, "forced") +
+                                    " was forced to be its data and has not been started since", 4), Colour::kYellow);
   bool shown = false;
   for (const json& copy : list_of(mirror, "copies")) {
     // Both sides report the same copy; the one that sends knows most.
     if (is_copying(copy) && !shown) {
-      text += "    " + format_progress(copy) + "\n";
+      text += format_progress(copy, 4);
       shown = true;
     }
     std::string server = text_of(copy, "server");
     std::string waiting = text_of(copy, "waiting");
     if (!waiting.empty()) text += painter.paint(wrap_text(server + " waits: " + waiting, 4), Colour::kYellow);
+    std::string slow = text_of(copy, "slow");
+    if (!slow.empty()) text += painter.paint(wrap_text(server + " is slow: " + slow, 4), Colour::kYellow);
+    if (uint64_t lag = bytes_of(copy, "lag_bytes"); lag > 0)
+      text += wrap_text(fmt::format("{} written on {} are not on the other disk yet", short_size(lag), server), 4);
     std::string problem = text_of(copy, "problem");
     if (!problem.empty()) text += painter.paint(wrap_text(server + ": " + problem, 4), Colour::kRed);
   }
@@ -83,32 +102,19 @@ std::string format_mirrors(const json& status, const Painter& painter, const std
   return text;
 }
 
-std::string format_mirror_details(const json& mirror, const Painter& painter) {
-  json status{{"mirrors", json::array({mirror})}};
-  std::string text = format_mirrors(status, painter);
-  text += fmt::format("  permit {}, held by {}\n", number_of(mirror, "permit"),
-                      text_of(mirror, "holder").empty() ? "nobody" : text_of(mirror, "holder"));
-  for (const json& copy : list_of(mirror, "copies")) {
-    if (!flag_of(copy, "reported")) continue;
-    const json& generation = object_of(copy, "generation");
-    uint64_t random = generation.contains("random") && generation["random"].is_number_unsigned()
-                          ? generation["random"].get<uint64_t>()
-                          : 0;
-    text +=
-        fmt::format("  {}: incarnation {}, permit {}, generation {}-{:016x}{}\n", text_of(copy, "server"),
-                    number_of(copy, "incarnation"), number_of(copy, "permit"), number_of(generation, "counter"),
-                    random, flag_of(copy, "exported") ? ", exported" : "");
-    std::string kind = text_of(copy, "copy");
-    if (kind == "none" || kind.empty()) continue;
-    text += wrap_text(
-        fmt::format(
-            "{} {} copy: {} of {}, {} sent, {} read{}", is_copying(copy) ? "running" : "last", kind,
-            short_size(bytes_of(copy, "copy_done_bytes")), short_size(bytes_of(copy, "copy_total_bytes")),
-            short_size(bytes_of(copy, "copy_sent_bytes")), short_size(bytes_of(copy, "copy_read_bytes")),
-            text_of(copy, "copy_reason").empty() ? "" : "; because " + text_of(copy, "copy_reason")),
-        4);
-  }
-  return text;
+std::string format_progress(const json& copy, size_t indent) {
+  const std::string blanks(indent, ' ');
+  const std::string line = fmt::format(
+      "{}{}  {} copy, {} of {}", blanks, progress_bar(bytes_of(copy, "copy_done_bytes"), bytes_of(copy, "copy_total_bytes")),
+      text_of(copy, "copy"), short_size(bytes_of(copy, "copy_done_bytes")),
+      short_size(bytes_of(copy, "copy_total_bytes")));
+  const std::string speed = fmt::format("{} sent{}", short_size(bytes_of(copy, "copy_sent_bytes")), format_speed(copy));
+  const bool fits = line.size() + speed.size() + 2 <= kWidth;
+  return line + (fits ? ", " : "\n" + blanks) + speed + "\n";
+}
+
+bool is_copying(const json& mirror_copy) {
+  return text_of(mirror_copy, "link") == "copying" && bytes_of(mirror_copy, "copy_total_bytes") > 0;
 }
 
 }  // namespace baton::cli

@@ -1,4 +1,4 @@
-// `baton status`, `group list`, `mirror list|status|verify`.
+// `baton status`, `group list`, `mirror list`.
 #include <unistd.h>
 
 #include <thread>
@@ -74,48 +74,6 @@ Status list_mirrors(const Context& context) {
   } else {
     print(format_mirrors(*status, context.painter));
   }
-  return {};
-}
-
-Status show_mirror(const Context& context, const std::string& name) {
-  auto status = context.api.get("/v1/status");
-  if (!status) return pass(status);
-  json shown = list_of(*status, "mirrors");
-  if (!name.empty()) {
-    auto mirror = find_named(*status, "mirrors", name);
-    if (!mirror) return pass(mirror);
-    if (context.json) {
-      print_json(*mirror);
-      return {};
-    }
-    shown = json::array({*mirror});
-  }
-  if (context.json) {
-    print_json(shown);
-    return {};
-  }
-  for (const json& mirror : shown) print(format_mirror_details(mirror, context.painter));
-  return {};
-}
-
-Status verify_mirror(const Context& context, const std::string& name, milliseconds timeout) {
-  auto status = context.api.get("/v1/status");
-  if (!status) return pass(status);
-  auto mirror = find_named(*status, "mirrors", name);
-  if (!mirror) return pass(mirror);
-  std::string key = text_of(*mirror, "name");
-  auto verified = context.api.post(fmt::format("/v1/mirrors/{}/verify", ApiClient::escape(key)), "", timeout);
-  if (!verified) return pass(verified);
-  int64_t different = number_of(*verified, "different");
-  if (context.json) {
-    print_json(*verified);
-  } else {
-    print(
-        fmt::format("{}: {} blocks compared, {} different\n", key, number_of(*verified, "blocks"), different));
-  }
-  if (different > 0)
-    return fail("the copies of mirror {} differ in {} blocks; see `baton mirror status {}`", key, different,
-                key);
   return {};
 }
 

@@ -3,6 +3,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "src/daemon/api_answers.h"
+#include "src/daemon/api_mirrors.h"
 #include "src/daemon/status_json.h"
 #include "src/model/configuration_toml.h"
 
@@ -13,43 +15,6 @@ using nlohmann::json;
 namespace {
 
 constexpr int64_t kLongestWaitMs = 30000;
-
-const char* code_name(ErrorCode code) {
-  switch (code) {
-    case ErrorCode::kFailed: return "failed";
-    case ErrorCode::kNotFound: return "not_found";
-    case ErrorCode::kInvalid: return "invalid";
-    case ErrorCode::kConflict: return "conflict";
-    case ErrorCode::kUnavailable: return "unavailable";
-    case ErrorCode::kTimeout: return "timeout";
-    case ErrorCode::kNoSpace: return "no_space";
-  }
-  return "failed";
-}
-
-int http_status(ErrorCode code) {
-  switch (code) {
-    case ErrorCode::kNotFound: return 404;
-    case ErrorCode::kInvalid: return 400;
-    case ErrorCode::kConflict: return 409;
-    case ErrorCode::kUnavailable: return 503;
-    case ErrorCode::kTimeout: return 504;
-    case ErrorCode::kNoSpace: return 507;
-    case ErrorCode::kFailed: return 500;
-  }
-  return 500;
-}
-
-/// Texts of programs may be no UTF-8: shown as far as they are.
-std::string to_text(const json& body) { return body.dump(-1, ' ', false, json::error_handler_t::replace); }
-
-void answer(const HttpRespond& respond, const json& body) { respond(HttpResponse{200, to_text(body)}); }
-
-void refuse(const HttpRespond& respond, const Error& error, const json& problems = nullptr) {
-  json body{{"error", {{"code", code_name(error.code)}, {"message", error.message}}}};
-  if (!problems.is_null()) body["error"]["problems"] = problems;
-  respond(HttpResponse{http_status(error.code), to_text(body)});
-}
 
 std::string query_text(const HttpRequest& request, const std::string& name) {
   auto found = request.query.find(name);
@@ -67,10 +32,6 @@ int64_t query_number(const HttpRequest& request, const std::string& name, int64_
 
 Duration wait_limit(const HttpRequest& request) {
   return milliseconds(std::clamp<int64_t>(query_number(request, "timeout_ms", 0), 0, kLongestWaitMs));
-}
-
-std::string author_of(const json& body) {
-  return body.contains("author") && body["author"].is_string() ? body["author"].get<std::string>() : "local root";
 }
 
 // ---- Reading ----
@@ -155,21 +116,6 @@ void post_plan(Daemon& daemon, const HttpRequest& request, const HttpRespond& re
   });
 }
 
-void commit(Daemon& daemon, const Command& command, const HttpRespond& respond,
-            std::function<uint64_t()> version_after) {
-  if (!daemon.node().standing().serving)
-    return refuse(respond, {ErrorCode::kUnavailable,
-                            "the cluster database does not serve now: " + daemon.node().standing().waiting});
-  daemon.request(command, [respond, version_after](bool decided, const Applied& outcome) {
-    if (!decided)
-      return refuse(respond, {ErrorCode::kUnavailable,
-                              "it is not known whether the command was committed (the majority was lost meanwhile): "
-                              "look at `baton status`, then repeat it if needed"});
-    if (!outcome.applied) return refuse(respond, {ErrorCode::kConflict, outcome.refusal});
-    answer(respond, {{"version", version_after()}});
-  });
-}
-
 void post_apply(Daemon& daemon, const HttpRequest& request, const HttpRespond& respond) {
   if (!acceptable(request.body, respond)) return;
   ApplyConfiguration command;
@@ -218,23 +164,13 @@ void post_group(Daemon& daemon, const HttpRequest& request, const std::string& n
                 const HttpRespond& respond) {
   if (verb != "start" && verb != "stop" && verb != "move")
     return refuse(respond, {ErrorCode::kNotFound, "groups know start, stop and move"});
-  json body = json::object();
-  if (!request.body.empty()) {
-    body = json::parse(request.body, nullptr, false);
-    if (!body.is_object()) return refuse(respond, {ErrorCode::kInvalid, "the body is not a JSON object"});
-  }
-  const auto wish = make_wish(daemon, name, verb, body);
+  const auto body = read_body(request);
+  if (!body) return refuse(respond, body.error());
+  const auto wish = make_wish(daemon, name, verb, *body);
   if (!wish) return refuse(respond, wish.error());
   commit(daemon, *wish, respond, [&daemon, name] {
     const auto group = daemon.node().state().groups.find(name);
     return group == daemon.node().state().groups.end() ? 0 : group->second.version;
-  });
-}
-
-void post_verify(Daemon& daemon, const std::string& name, const HttpRespond& respond) {
-  daemon.verify(name, [respond](const Result<mirror_control::Verified>& result) {
-    if (!result) return refuse(respond, result.error());
-    answer(respond, {{"blocks", result->blocks}, {"different", result->different}});
   });
 }
 
@@ -266,7 +202,7 @@ void handle_api_request(Daemon& daemon, const HttpRequest& request, HttpRespond 
     if (post && at(1) == "plan") return post_plan(daemon, request, respond);
     if (post && at(1) == "apply") return post_apply(daemon, request, respond);
     if (post && at(1) == "groups" && parts.size() == 4) return post_group(daemon, request, at(2), at(3), respond);
-    if (post && at(1) == "mirrors" && at(3) == "verify") return post_verify(daemon, at(2), respond);
+    if (post && at(1) == "mirrors" && parts.size() == 4) return post_mirror(daemon, request, at(2), at(3), respond);
   }
   refuse(respond, {ErrorCode::kNotFound, fmt::format("there is no {} {}; see docs/api.md", request.method, request.path)});
 }

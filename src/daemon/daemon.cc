@@ -15,7 +15,6 @@
 #include "src/daemon/api.h"
 #include "src/daemon/message_codec.h"
 #include "src/daemon/status_json.h"
-#include "src/daemon/store_check.h"
 #include "src/daemon/wall_clock.h"
 #include "src/model/configuration_toml.h"
 
@@ -40,6 +39,15 @@ std::string trimmed(std::string text) {
   return text;
 }
 
+/// The mirror that a command is about; empty: none.
+std::string mirror_of(const Command& command) {
+  if (const auto* change = std::get_if<SetInSync>(&command)) return change->mirror;
+  if (const auto* change = std::get_if<BreakMirror>(&command)) return change->mirror;
+  if (const auto* change = std::get_if<ForceMirror>(&command)) return change->mirror;
+  if (const auto* change = std::get_if<RestrictMirror>(&command)) return change->mirror;
+  return "";
+}
+
 uint64_t random_start() {
   uint64_t value = 0;
   while (value == 0)
@@ -62,8 +70,9 @@ Bytes engine_key(const Bytes& cluster_key) {
 
 }  // namespace
 
-Daemon::Daemon(EventLoop& loop, DaemonPaths paths) : loop_(loop), paths_(std::move(paths)), start_(random_start()) {}
-Daemon::~Daemon() = default;
+Daemon::Daemon(EventLoop& loop, DaemonPaths paths)
+    : loop_(loop), paths_(std::move(paths)), start_(random_start()), loop_door_(loop) {}
+Daemon::~Daemon() { loop_door_.close(); }
 
 Status Daemon::start() {
   if (auto identity = read_identity(); !identity) return pass(identity);
@@ -79,6 +88,7 @@ Status Daemon::start() {
     for (const auto& interface : *interfaces)
       if (interface.speaks_arp) own_macs_.push_back(interface.mac.text());
   }
+  make_mirror_calls();
   if (auto engine = start_engine(); !engine) return pass(engine);
   messaging_ = std::make_unique<GroupMessaging>(
       loop_, kProcessGroup,
@@ -88,6 +98,7 @@ Status Daemon::start() {
           [this](const std::string& reason) {
             spdlog::warn("corosync: {}", reason);
             feed(node::ViewChanged{});
+            mirror_calls_->servers_left({});
             changed();
           }});
   messaging_->open();
@@ -271,6 +282,7 @@ void Daemon::on_view(const GroupView& view) {
     }
   }
   feed(changed_view);
+  mirror_calls_->servers_left(changed_view.members);
   runner_->announce_addresses();
   changed();
 }
@@ -283,8 +295,11 @@ void Daemon::on_message(const GroupMember& sender, std::span<const uint8_t> byte
   }
   if (const auto* check = std::get_if<node::StoreCheck>(&*message)) return answer_store_check(*check);
   if (const auto* answer = std::get_if<node::StoreChecked>(&*message)) return take_store_answer(sender.server, *answer);
+  if (const auto* call = std::get_if<node::MirrorCall>(&*message)) return mirror_calls_->take(*call);
+  if (const auto* answer = std::get_if<node::MirrorAnswer>(&*message)) return mirror_calls_->take(*answer);
   if (const auto* beat = std::get_if<node::BeatMessage>(&*message)) {
     remember_macs(sender.server, beat->macs);
+    take_details(sender.server, beat->details);
     const auto known = node_->reports().find(sender.server);
     if (sender.server != self_ && (known == node_->reports().end() || known->second != beat->mirrors)) changed();
   }
@@ -301,7 +316,10 @@ void Daemon::remember_macs(ServerId server, const std::vector<std::string>& macs
 }
 
 void Daemon::send(node::Message& message) {
-  if (auto* beat = std::get_if<node::BeatMessage>(&message)) beat->macs = own_macs_;
+  if (auto* beat = std::get_if<node::BeatMessage>(&message)) {
+    beat->macs = own_macs_;
+    add_details(*beat);
+  }
   const std::string encoded = encode_message(message);
   // What cannot be sent now is sent again by the node: it trusts nothing that has not come back.
   const auto sent = messaging_->send(Bytes(encoded.begin(), encoded.end()));
@@ -321,7 +339,9 @@ void Daemon::run_step(const node::RunStep& step) {
 void Daemon::entry_applied(const node::EntryApplied& applied) {
   events_->append_history(applied.entry, applied.outcome);
   if (applied.outcome.applied && std::holds_alternative<ApplyConfiguration>(applied.entry.command)) sync_mirrors();
+  remember_in_sync(applied);
   push_mirror_states();
+  settle_mirrors();
   // After a restart of batond the log is applied again from its begin: told once is enough.
   const bool told = applied.entry.index <= events_->history_before_start();
   if (!told && !std::holds_alternative<StartEpoch>(applied.entry.command)) {
@@ -334,6 +354,9 @@ void Daemon::entry_applied(const node::EntryApplied& applied) {
       note.group = phase->group;
     } else if (const auto* wish = std::get_if<WishGroup>(&applied.entry.command)) {
       note.group = wish->group;
+    } else if (const std::string key = mirror_of(applied.entry.command); !key.empty()) {
+      note.group = key.substr(0, key.find('.'));
+      note.resource = key.substr(key.find('.') + 1);
     }
     write_note(note);
   }
@@ -344,92 +367,6 @@ void Daemon::write_note(const node::Note& note) {
   spdlog::info("{}{}{}: {}", note.kind, note.group.empty() ? "" : " ", note.group, note.text);
   events_->append(note, wall_now_ms(), to_ns(EventLoop::now()) / 1000);
   changed();
-}
-
-MirrorClient* Daemon::mirror(const std::string& key) {
-  auto found = mirrors_.find(key);
-  return found == mirrors_.end() ? nullptr : found->second.get();
-}
-
-void Daemon::sync_mirrors() {
-  const auto& configuration = node_->configuration();
-  std::set<std::string> wanted;
-  for (const auto& group : configuration.groups) {
-    if (std::find(group.servers.begin(), group.servers.end(), self_) == group.servers.end()) continue;
-    for (const auto& resource : group.resources) {
-      if (resource.kind != ResourceKind::kMirror) continue;
-      const auto key = mirror_key(group.name, resource.name);
-      wanted.insert(key);
-      auto client = make_mirror(group, resource);
-      const auto present = mirrors_.find(key);
-      if (present != mirrors_.end() && present->second->same_settings(client->settings())) continue;
-      if (present != mirrors_.end()) retire(key);
-      mirror_owners_[key] = {group.name, resource.name};
-      mirrors_[key] = std::move(client);
-      mirrors_[key]->start();
-    }
-  }
-  std::vector<std::string> unwanted;
-  for (const auto& [key, client] : mirrors_)
-    if (!wanted.contains(key)) unwanted.push_back(key);
-  for (const auto& key : unwanted) retire(key);
-}
-
-/// Its daemon is told to end; the client stays, since calls of it may still be on their way.
-void Daemon::retire(const std::string& key) {
-  auto client = mirrors_.extract(key);
-  client.mapped()->stop();
-  retired_.push_back(std::move(client.mapped()));
-}
-
-std::unique_ptr<MirrorClient> Daemon::make_mirror(const GroupConfiguration& group,
-                                                  const ResourceConfiguration& resource) {
-  const auto& configuration = node_->configuration();
-  mirror_control::DaemonSettings settings;
-  settings.key = mirror_key(group.name, resource.name);
-  settings.self = self_;
-  for (const auto server : group.servers)
-    if (server != self_) settings.peer = server;
-  settings.store = resource.mirror.store;
-  settings.metadata = paths_.state_directory + "/mirror/" + settings.key + ".meta";
-  settings.size_bytes = resource.mirror.size_bytes;
-  settings.listen_address = "0.0.0.0";  // every interconnect; the handshake proves who connects
-  settings.peer_addresses = configuration.server(settings.peer)->interconnects;
-  settings.port = resource.mirror.port;
-  settings.cluster_key_file = paths_.configuration_directory + "/cluster.key";
-  settings.lease_page = paths_.run_directory + "/lease";
-  settings.socket = paths_.run_directory + "/mirror-" + settings.key + ".sock";
-  settings.export_directory = paths_.run_directory + "/export-" + settings.key;
-  const std::string key = settings.key;
-  MirrorClient::Callbacks callbacks;
-  callbacks.on_report = [this, key](const MirrorReport& report, const std::string&) {
-    feed(node::MirrorReported{key, report});
-    changed();
-  };
-  callbacks.on_propose = [this](const SetInSync& change) { feed(node::MirrorProposed{change}); };
-  callbacks.on_export_lost = [this, key](const std::string& reason) {
-    const auto& [group_name, resource_name] = mirror_owners_.at(key);
-    runner_->mirror_export_lost(group_name, resource_name, reason);
-  };
-  callbacks.on_gone = [this, key] {
-    feed(node::MirrorGone{key});
-    changed();
-  };
-  callbacks.on_note = [this, key](const std::string& text) {
-    write_note({.kind = "mirror", .group = mirror_owners_.at(key).first, .text = key + ": " + text,
-                .resource = mirror_owners_.at(key).second});
-  };
-  callbacks.on_verified = [this, key](const Result<mirror_control::Verified>& result) {
-    for (auto& done : std::exchange(verifying_[key], {})) done(result);
-  };
-  return std::make_unique<MirrorClient>(loop_, settings, paths_.program_directory + "/baton-mirrord",
-                                        paths_.run_directory, paths_.log_directory + "/mirror-" + key + ".log",
-                                        std::move(callbacks));
-}
-
-void Daemon::push_mirror_states() {
-  for (const auto& [key, state] : node_->state().mirrors)
-    if (auto* client = mirror(key)) client->set_state(state);
 }
 
 void Daemon::changed() {

@@ -13,14 +13,17 @@
 #include "src/core/node/node.h"
 #include "src/daemon/event_store.h"
 #include "src/daemon/http_server.h"
+#include "src/daemon/mirror_calls.h"
 #include "src/daemon/mirror_client.h"
 #include "src/daemon/resource_runner.h"
+#include "src/daemon/status_json.h"
 #include "src/daemon/voter_store.h"
 #include "src/os/corosync_engine.h"
 #include "src/os/event_loop.h"
 #include "src/os/group_messaging.h"
 #include "src/os/lease_page.h"
 #include "src/os/link_status.h"
+#include "src/os/worker_thread.h"
 
 namespace baton {
 
@@ -58,8 +61,7 @@ class Daemon {
   using StoresDone = std::function<void(const std::vector<std::string>& problems)>;
   void check_stores_everywhere(const std::string& text, StoresDone done);
   MirrorClient* mirror(const std::string& key);
-  using VerifyDone = std::function<void(Result<mirror_control::Verified>)>;
-  void verify(const std::string& key, VerifyDone done);
+  MirrorCalls& mirror_calls() { return *mirror_calls_; }
 
  private:
   Status read_identity();
@@ -76,9 +78,17 @@ class Daemon {
   void entry_applied(const node::EntryApplied& applied);
   void write_note(const node::Note& note);
   void sync_mirrors();
-  std::unique_ptr<MirrorClient> make_mirror(const GroupConfiguration& group, const ResourceConfiguration& resource);
+  // daemon_mirrors.cc
+  std::unique_ptr<MirrorClient> make_mirror(const mirror_control::DaemonSettings& settings);
+  void make_mirror_calls();
   void retire(const std::string& key);
   void push_mirror_states();
+  void settle_mirrors();
+  void mirror_note(const std::string& kind, const std::string& key, const std::string& text);
+  void mirror_reported(const std::string& key, const mirror_control::Report& report);
+  void add_details(node::BeatMessage& beat);
+  void take_details(ServerId server, const std::map<std::string, MirrorDetails>& details);
+  void remember_in_sync(const node::EntryApplied& applied);
   void answer_store_check(const node::StoreCheck& check);
   void take_store_answer(ServerId from, const node::StoreChecked& answer);
   void read_links();
@@ -107,7 +117,10 @@ class Daemon {
   std::map<ServerId, std::vector<MacAddress>> macs_;
   std::map<ServerId, std::vector<std::string>> known_macs_;
   std::vector<std::string> own_macs_;
-  std::map<std::string, std::vector<VerifyDone>> verifying_;
+  std::unique_ptr<MirrorCalls> mirror_calls_;
+  std::map<ServerId, std::map<std::string, MirrorDetails>> details_;  // by mirror_key()
+  Instant details_sent_{};
+  std::map<std::string, InSyncStanding> in_sync_until_;  // by mirror_key()
   std::unique_ptr<node::NodeCore> node_;
 
   std::deque<node::Event> queue_;
@@ -134,6 +147,8 @@ class Daemon {
     EventLoop::Handle deadline;
   };
   std::map<uint64_t, StoreQuestion> store_questions_;
+  LoopDoor loop_door_;
+  WorkerThread store_worker_;
   std::vector<std::string> problems_;
 };
 

@@ -1,8 +1,8 @@
 // What the API asks of the daemon: status, waiting, proposals, checks of stores on all servers. One thread: the loop's.
 #include "src/daemon/daemon.h"
 #include "src/daemon/status_json.h"
-#include "src/daemon/store_check.h"
 #include "src/daemon/wall_clock.h"
+#include "src/format/store_check.h"
 
 namespace baton {
 
@@ -18,6 +18,8 @@ nlohmann::json Daemon::status() const {
   sources.engine_waiting = messaging_->waiting_for();
   sources.links = links_;
   for (const auto& [key, client] : mirrors_) sources.mirror_problems[key] = client->problem();
+  sources.details = &details_;
+  sources.in_sync_until = &in_sync_until_;
   sources.problems = problems_;
   if (const auto problem = events_->problem(); !problem.empty()) sources.problems.push_back(problem);
   return status_json(sources);
@@ -65,8 +67,19 @@ void Daemon::check_stores_everywhere(const std::string& text, StoresDone done) {
 }
 
 void Daemon::answer_store_check(const node::StoreCheck& check) {
-  node::Message answer = node::StoreChecked{check.origin, check.request, check_stores(check.configuration_text, self_)};
-  send(answer);
+  StoreCheckOptions options;
+  options.self = self_;
+  options.state_directory = paths_.state_directory;
+  for (const auto& [key, mirror] : node_->state().mirrors)
+    if (mirror.permit != Permit{}) options.used.insert(key);
+  // A disk that hangs must not hold up the loop: the asker waits for a while only.
+  store_worker_.run([this, door = loop_door_, check, options] {
+    const auto problems = check_stores(check.configuration_text, options);
+    door.post([this, check, problems] {
+      node::Message answer = node::StoreChecked{check.origin, check.request, problems};
+      send(answer);
+    });
+  });
 }
 
 void Daemon::take_store_answer(ServerId from, const node::StoreChecked& answer) {
@@ -79,14 +92,6 @@ void Daemon::take_store_answer(ServerId from, const node::StoreChecked& answer) 
   auto finished = std::move(question);
   store_questions_.erase(found);
   finished.done(finished.problems);
-}
-
-void Daemon::verify(const std::string& key, VerifyDone done) {
-  auto* client = mirror(key);
-  if (client == nullptr) return done(fail_as(ErrorCode::kNotFound, "there is no mirror {} on this server", key));
-  auto& waiting = verifying_[key];
-  waiting.push_back(std::move(done));
-  if (waiting.size() == 1) client->verify();
 }
 
 void Daemon::read_links() {

@@ -118,6 +118,30 @@ void describe_kind(const SetInSync& command, History& history) {
   history.reason = command.reason;
 }
 
+void describe_operator(const char* kind, const std::string& mirror, const std::string& author, History& history) {
+  history.kind = kind;
+  history.group = mirror.substr(0, mirror.find('.'));
+  history.reason = author;
+}
+
+void describe_kind(const BreakMirror& command, History& history) {
+  describe_operator("break", command.mirror, command.author, history);
+}
+
+void describe_kind(const ForceMirror& command, History& history) {
+  describe_operator("force", command.mirror, command.author, history);
+  if (!command.loss.empty()) history.reason += ": " + command.loss;
+}
+
+void describe_kind(const RestrictMirror& command, History& history) {
+  describe_operator("restrict", command.mirror, command.author, history);
+}
+
+/// How much a person should care: "alert" soon, "warning" some time.
+const char* severity_of(const std::string& kind) {
+  return kind == "alert" ? "alert" : kind == "problem" ? "warning" : "info";
+}
+
 }  // namespace
 
 History to_history(const database::Entry& entry, const Applied& outcome) {
@@ -143,6 +167,7 @@ json to_json(const Event& event) {
           {"server", clean(event.server)},
           {"group", clean(event.note.group)},
           {"kind", clean(event.note.kind)},
+          {"severity", severity_of(event.note.kind)},
           {"text", clean(event.note.text)},
           {"causes", causes},
           {"took_us", event.note.took_us},

@@ -28,7 +28,7 @@ struct History {
   uint64_t index = 0;
   uint64_t epoch = 0;
   int64_t time_ms = 0;
-  std::string kind;   // "epoch", "configuration", "assign", "phase", "wish", "in_sync"
+  std::string kind;   // "epoch", "configuration", "assign", "phase", "wish", "in_sync", "break", "force", "restrict"
   std::string group;  // empty: none
   bool applied = true;
   std::string text;

@@ -7,6 +7,7 @@
 #include "src/daemon/mirror_report_wire.h"
 #include "src/format/cluster.pb.h"
 #include "src/format/command_codec.h"
+#include "src/format/mirror_report_json.h"
 
 namespace baton {
 namespace {
@@ -153,6 +154,11 @@ void put(const node::BeatMessage& message, wire::Message& out) {
   }
   for (const auto& [mirror, report] : message.mirrors) put_mirror_report(mirror, report, *to->add_mirrors());
   for (const auto& mac : message.macs) to->add_macs(mac);
+  for (const auto& [mirror, details] : message.details) {
+    auto* item = to->add_details();
+    item->set_mirror(mirror);
+    item->set_json(mirror_details_to_json(details).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  }
 }
 
 void put(const node::StoreCheck& message, wire::Message& out) {
@@ -167,6 +173,25 @@ void put(const node::StoreChecked& message, wire::Message& out) {
   to->set_origin(message.origin.value);
   to->set_request(message.request);
   for (const auto& problem : message.problems) to->add_problems(problem);
+}
+
+void put(const node::MirrorCall& message, wire::Message& out) {
+  auto* to = out.mutable_mirror_call();
+  to->set_origin(message.origin.value);
+  to->set_request(message.request);
+  to->set_to(message.to.value);
+  to->set_mirror(message.mirror);
+  to->set_verb(message.verb);
+  to->set_body(message.body);
+}
+
+void put(const node::MirrorAnswer& message, wire::Message& out) {
+  auto* to = out.mutable_mirror_answer();
+  to->set_origin(message.origin.value);
+  to->set_request(message.request);
+  to->set_error_code(message.error_code);
+  to->set_error(message.error);
+  to->set_body(message.body);
 }
 
 // ---- From protobuf ----
@@ -218,6 +243,10 @@ Result<node::Message> take(const wire::Beat& from) {
   for (const auto& item : from.mirrors()) {
     if (auto report = take_mirror_report(item)) message.mirrors[item.mirror()] = std::move(*report);
   }
+  for (const auto& item : from.details()) {
+    auto details = mirror_details_from_json(nlohmann::json::parse(item.json(), nullptr, false));
+    if (details) message.details[item.mirror()] = std::move(*details);
+  }
   return message;
 }
 
@@ -243,6 +272,16 @@ Result<node::Message> take(const wire::Message& from) {
       return node::StoreCheck{ServerId(from.store_check().origin()), from.store_check().request(),
                               from.store_check().configuration_text()};
     case wire::Message::kStoreChecked: return take(from.store_checked());
+    case wire::Message::kMirrorCall: {
+      const auto& call = from.mirror_call();
+      return node::MirrorCall{ServerId(call.origin()), call.request(), ServerId(call.to()), call.mirror(), call.verb(),
+                              call.body()};
+    }
+    case wire::Message::kMirrorAnswer: {
+      const auto& answer = from.mirror_answer();
+      return node::MirrorAnswer{ServerId(answer.origin()), answer.request(), answer.error_code(), answer.error(),
+                                answer.body()};
+    }
     case wire::Message::KIND_NOT_SET: break;
   }
   return fail_as(ErrorCode::kInvalid,

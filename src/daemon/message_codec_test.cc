@@ -35,6 +35,14 @@ MirrorReport report() {
   report.copy_read_bytes = 7;
   report.waiting = "lease";
   report.problem = "I/O error at \xff";
+  report.protocol = MirrorProtocol::kA;
+  report.copy_zero_bytes = 6;
+  report.copy_bytes_per_second = 5;
+  report.rate_limit = 4;
+  report.detached = report.broken = report.backup = report.snapshot = true;
+  report.lag_bytes = 3;
+  report.read_errors = 2;
+  report.slow = "the peer's disk";
   return report;
 }
 
@@ -45,6 +53,11 @@ node::BeatMessage beat() {
   message.beat.heard = {{ServerId(2), {1, 2}}, {ServerId(3), {3, 4}}};
   message.mirrors = {{"db.data", report()}, {"db.wal", MirrorReport{}}};
   message.macs = {"02:00:00:00:00:01"};
+  MirrorDetails details;
+  details.device = "/dev/nbd0";
+  details.metrics.write_iops = 12.5;
+  details.paths = {{"10.0.1.2", true, true, "TLS 1.3", 0.25, ""}};
+  message.details = {{"db.data", details}};
   return message;
 }
 
@@ -63,12 +76,23 @@ std::vector<node::Message> samples() {
           database::Message(database::CatchUpRequest{}),
           beat(),
           node::StoreCheck{ServerId(1), 7, "[cluster]\n"},
-          node::StoreChecked{ServerId(1), 7, {"no such directory", ""}}};
+          node::StoreChecked{ServerId(1), 7, {"no such directory", ""}},
+          node::MirrorCall{ServerId(1), 8, ServerId(2), "db.data", "verify", "{}"},
+          node::MirrorAnswer{ServerId(1), 8, "conflict", "not now", ""}};
 }
 
 /// Messages have no operator== of their own: compared by their parts.
 void expect_same(const node::Message& left, const node::Message& right) {
   ASSERT_EQ(left.index(), right.index());
+  if (const auto* call = std::get_if<node::MirrorCall>(&left)) {
+    const auto& other = std::get<node::MirrorCall>(right);
+    EXPECT_EQ(std::tie(call->origin, call->request, call->to, call->mirror, call->verb, call->body),
+              std::tie(other.origin, other.request, other.to, other.mirror, other.verb, other.body));
+  } else if (const auto* said = std::get_if<node::MirrorAnswer>(&left)) {
+    const auto& other = std::get<node::MirrorAnswer>(right);
+    EXPECT_EQ(std::tie(said->origin, said->request, said->error_code, said->error, said->body),
+              std::tie(other.origin, other.request, other.error_code, other.error, other.body));
+  }
   const auto* left_database = std::get_if<database::Message>(&left);
   if (left_database == nullptr) return;
   const auto& right_database = std::get<database::Message>(right);

@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "src/base/overloaded.h"
+#include "src/daemon/mirror_settings.h"
 
 namespace baton {
 
@@ -34,8 +35,8 @@ Status write_private_file(const std::string& path, const std::string& text) {
 
 MirrorClient::MirrorClient(EventLoop& loop, mirror_control::DaemonSettings settings, std::string program,
                            std::string run_directory, std::string log_file, Callbacks callbacks)
-    : loop_(loop), settings_(std::move(settings)), program_(std::move(program)),
-      settings_file_(run_directory + "/mirror-" + settings_.key + ".json"), log_file_(std::move(log_file)),
+    : loop_(loop), running_(settings), wanted_(std::move(settings)), program_(std::move(program)),
+      settings_file_(run_directory + "/mirror-" + wanted_.key + ".json"), log_file_(std::move(log_file)),
       callbacks_(std::move(callbacks)) {}
 
 void MirrorClient::start() { connect_or_spawn(); }
@@ -45,12 +46,8 @@ void MirrorClient::stop() {
   send(mirror_control::Stop{});
 }
 
-bool MirrorClient::same_settings(const mirror_control::DaemonSettings& other) const {
-  return mirror_control::encode(settings_) == mirror_control::encode(other);
-}
-
 void MirrorClient::connect_or_spawn() {
-  auto client = LineClient::connect(loop_, settings_.socket,
+  auto client = LineClient::connect(loop_, wanted_.socket,
                                     {[this](const std::string& line) { on_line(line); },
                                      [this](const std::string& reason) { lost(reason); }});
   if (client) return connected(std::move(*client));
@@ -61,7 +58,7 @@ void MirrorClient::connect_or_spawn() {
 
 void MirrorClient::spawn() {
   answer_adoption();  // nobody listens: whatever was exported is gone
-  const auto written = write_private_file(settings_file_, mirror_control::encode(settings_));
+  const auto written = write_private_file(settings_file_, mirror_control::encode(wanted_));
   if (!written) {
     problem_ = written.error().message;
     return;
@@ -72,16 +69,10 @@ void MirrorClient::spawn() {
   options.may_lock_memory = true;
   options.output = ChildOptions::Output::kLogFile;
   options.log_file = log_file_;
-  auto child = ChildProcess::spawn(loop_, options, [this](const ChildEnd& end) {
-    spawned_ = false;
-    const std::string text = fmt::format("the mirror daemon {}; see {}", describe(end), log_file_);
-    if (text != problem_) callbacks_.on_note(text);  // once, not at each attempt
-    problem_ = text;
-    // One that ends again and again is started less and less often.
-    ++failed_starts_;
-    const Duration pause = std::min<Duration>(kSpawnRetry * failed_starts_, kLongestSpawnRetry);
-    retry_ = loop_.after(end.took > seconds(10) ? Duration{0} : pause, [this] { connect_or_spawn(); });
-  });
+  make_mirror_directories(wanted_);
+  running_ = wanted_;
+  restarting_ = false;
+  auto child = ChildProcess::spawn(loop_, options, [this](const ChildEnd& end) { daemon_ended(end); });
   if (!child) {
     problem_ = child.error().message;
     return;
@@ -90,24 +81,44 @@ void MirrorClient::spawn() {
   spawned_ = true;
 }
 
+void MirrorClient::daemon_ended(const ChildEnd& end) {
+  spawned_ = false;
+  if (stopping_) return;
+  if (restarting_) {
+    retry_ = loop_.after(Duration{0}, [this] { connect_or_spawn(); });
+    return;
+  }
+  const std::string text = fmt::format("the mirror daemon {}; see {}", describe(end), log_file_);
+  if (text != problem_) callbacks_.on_note(text);  // once, not at each attempt
+  problem_ = text;
+  // One that ends again and again is started less and less often.
+  ++failed_starts_;
+  const Duration pause = std::min<Duration>(kSpawnRetry * failed_starts_, kLongestSpawnRetry);
+  retry_ = loop_.after(end.took > seconds(10) ? Duration{0} : pause, [this] { connect_or_spawn(); });
+}
+
 void MirrorClient::connected(std::unique_ptr<LineClient> client) {
   client_ = std::move(client);
   failed_starts_ = 0;
   problem_.clear();
+  if (stopping_) return send(mirror_control::Stop{});
+  if (!spawned_) learn_running_settings();
   if (state_) send(mirror_control::State{*state_});
-  if (stopping_) send(mirror_control::Stop{});
+  send_live_settings();
 }
 
 void MirrorClient::lost(const std::string& reason) {
   client_.reset();
   if (stopping_) return;
-  problem_ = "the mirror daemon is gone (" + reason + ")";
+  problem_ = restarting_ ? "the mirror daemon is being restarted" : "the mirror daemon is gone (" + reason + ")";
   report_.reset();
+  last_notice_ = {};
   device_.clear();
+  asked_size_ = 0;
   finish(promoting_, fail("{}", problem_));
   finish(demoting_, std::string());  // without its daemon a mirror is not exported
   answer_adoption();
-  callbacks_.on_verified(fail_as(ErrorCode::kUnavailable, "{}", problem_));  // to whoever waits for one
+  while (!calls_.empty()) answer_call(calls_.begin()->first, fail_as(ErrorCode::kUnavailable, "{}", problem_));
   callbacks_.on_gone();
   callbacks_.on_export_lost(problem_);
   retry_ = loop_.after(kConnectRetry, [this] { connect_or_spawn(); });
@@ -150,11 +161,6 @@ void MirrorClient::abort(const std::string& reason, Done done) {
   });
 }
 
-void MirrorClient::verify() {
-  if (client_ == nullptr) return callbacks_.on_verified(fail_as(ErrorCode::kUnavailable, "{}", problem_));
-  send(mirror_control::Verify{});
-}
-
 void MirrorClient::adopt(Permit permit, Done done) {
   adopting_ = std::move(done);
   adopting_permit_ = permit;
@@ -179,9 +185,11 @@ void MirrorClient::finish(Done& pending, Result<std::string> result) {
 
 void MirrorClient::take(const mirror_control::Report& notice) {
   report_ = notice.report;
+  last_notice_ = notice;
   device_ = notice.device;
   answer_adoption();
-  callbacks_.on_report(notice.report, notice.device);
+  grow_if_needed();
+  callbacks_.on_report(notice);
 }
 
 void MirrorClient::on_line(const std::string& line) {
@@ -202,11 +210,16 @@ void MirrorClient::on_line(const std::string& line) {
                    if (failed.request == "promote") finish(promoting_, fail("{}", failed.reason));
                    // An abort overtakes a demotion: that one's failure is not the abort's.
                    if (failed.request == "demote" && !aborting_) finish(demoting_, fail("{}", failed.reason));
-                   if (failed.request == "verify") callbacks_.on_verified(fail("{}", failed.reason));
+                   answer_call(failed.request, fail("{}", failed.reason));
                  },
-                 [&](const mirror_control::Verified& verified) { callbacks_.on_verified(verified); },
+                 [&](const mirror_control::Verified& verified) { answer_call("verify", mirror_control::Notice(verified)); },
                  [&](const mirror_control::Aborted& aborted) { callbacks_.on_export_lost(aborted.reason); },
                  [&](const mirror_control::Note& text) { callbacks_.on_note(text.text); },
+                 [&](const mirror_control::Done& done) {
+                   if (done.request == "replace") restarting_ = true;  // it ends now, and begins as a new copy
+                   answer_call(done.request, mirror_control::Notice(done));
+                 },
+                 [&](const mirror_control::Alert& alert) { callbacks_.on_alert(alert.text); },
              },
              *notice);
 }

@@ -31,6 +31,23 @@ wire::CopyKind to_wire(CopyKind kind) {
   return wire::COPY_KIND_UNKNOWN;
 }
 
+wire::MirrorProtocol to_wire(MirrorProtocol protocol) {
+  switch (protocol) {
+    case MirrorProtocol::kA: return wire::MIRROR_PROTOCOL_A;
+    case MirrorProtocol::kB: return wire::MIRROR_PROTOCOL_B;
+    case MirrorProtocol::kC: return wire::MIRROR_PROTOCOL_C;
+  }
+  return wire::MIRROR_PROTOCOL_UNKNOWN;
+}
+
+MirrorProtocol from_wire(wire::MirrorProtocol protocol) {
+  switch (protocol) {
+    case wire::MIRROR_PROTOCOL_A: return MirrorProtocol::kA;
+    case wire::MIRROR_PROTOCOL_B: return MirrorProtocol::kB;
+    default: return MirrorProtocol::kC;  // not said: a server of an older version
+  }
+}
+
 std::optional<MirrorRole> from_wire(wire::MirrorRole role) {
   switch (role) {
     case wire::MIRROR_ROLE_SECONDARY: return MirrorRole::kSecondary;
@@ -82,6 +99,17 @@ void put_mirror_report(const std::string& mirror, const MirrorReport& report, wi
   out.set_copy_read_bytes(report.copy_read_bytes);
   out.set_waiting(report.waiting);
   out.set_problem(report.problem);
+  out.set_protocol(to_wire(report.protocol));
+  out.set_copy_zero_bytes(report.copy_zero_bytes);
+  out.set_copy_bytes_per_second(report.copy_bytes_per_second);
+  out.set_rate_limit(report.rate_limit);
+  out.set_detached(report.detached);
+  out.set_broken(report.broken);
+  out.set_backup(report.backup);
+  out.set_snapshot(report.snapshot);
+  out.set_lag_bytes(report.lag_bytes);
+  out.set_read_errors(report.read_errors);
+  out.set_slow(report.slow);
 }
 
 std::optional<MirrorReport> take_mirror_report(const wire::MirrorReport& from) {
@@ -107,6 +135,17 @@ std::optional<MirrorReport> take_mirror_report(const wire::MirrorReport& from) {
   report.copy_read_bytes = from.copy_read_bytes();
   report.waiting = from.waiting();
   report.problem = from.problem();
+  report.protocol = from_wire(from.protocol());
+  report.copy_zero_bytes = from.copy_zero_bytes();
+  report.copy_bytes_per_second = from.copy_bytes_per_second();
+  report.rate_limit = from.rate_limit();
+  report.detached = from.detached();
+  report.broken = from.broken();
+  report.backup = from.backup();
+  report.snapshot = from.snapshot();
+  report.lag_bytes = from.lag_bytes();
+  report.read_errors = from.read_errors();
+  report.slow = from.slow();
   return report;
 }
 

@@ -10,6 +10,15 @@ namespace baton {
 
 using group::StepAction;
 
+namespace {
+
+/// A device that a mirror daemon may have exported.
+bool is_mirror_device(const std::string& device) {
+  return device.starts_with("/dev/loop") || device.starts_with("/dev/nbd") || device.starts_with("/dev/ublkb");
+}
+
+}  // namespace
+
 Duration ResourceRunner::Step::left() const {
   return std::max<Duration>(step.deadline - EventLoop::now(), milliseconds(100));
 }
@@ -96,7 +105,7 @@ void ResourceRunner::run_filesystem(const StepPointer& step) {
       const std::string mounted = device->value_or("");
       const std::string wanted = device_of(*step);
       // Something else there is not this group's: a start will refuse it by name.
-      const bool up = wanted.empty() ? mounted.starts_with("/dev/loop") : wanted == mounted;
+      const bool up = wanted.empty() ? is_mirror_device(mounted) : wanted == mounted;
       return finish(step, up, up ? mounted : mounted.empty() ? "not mounted" : mounted + " is mounted there");
     }
     case StepAction::kStart: return start_filesystem(step);
@@ -114,6 +123,9 @@ void ResourceRunner::start_filesystem(const StepPointer& step) {
   if (device.empty())
     return finish(step, false, fmt::format("mirror {} has no device", step->resource.filesystem.mirror));
   mount_device(step, device, [this, step, device](const std::string& error) {
+    // SAFETY: a store that was adopted holds what somebody wants to keep, however unreadable.
+    const auto* mirror = step->group.find(step->resource.filesystem.mirror);
+    if (mirror != nullptr && !mirror->mirror.adopt.empty()) return finish(step, false, error);
     // A device that cannot be mounted may be a new mirror that was never used: only then it is formatted.
     make_filesystem_if_blank(loop_, device, step->resource.filesystem.type, step->left(),
                              [this, step, device, error](const Result<bool>& made) {
@@ -152,7 +164,7 @@ void ResourceRunner::kill_filesystem(const StepPointer& step) {
   const std::string mount_point = step->resource.filesystem.mount_point;
   const auto source = mounted_device(mount_point);
   // Somebody else's filesystem on the mount point is left alone.
-  if (source && !source->value_or("").starts_with("/dev/loop")) return finish(step, true, "");
+  if (source && !is_mirror_device(source->value_or(""))) return finish(step, true, "");
   const auto detached = [this, step](const Status& status) {
     finish(step, status.has_value(), status ? "detached" : status.error().message);
   };

@@ -69,35 +69,61 @@ json groups_json(const StatusSources& sources, const planner::Plan& plan) {
   return list;
 }
 
+json copy_json(const StatusSources& sources, const std::string& key, ServerId server) {
+  json copy = json::object();
+  const auto reports = sources.node.reports().find(server);
+  const bool reported = reports != sources.node.reports().end() && reports->second.contains(key);
+  if (reported) copy = mirror_report_to_json(reports->second.at(key));
+  copy["server"] = sources.node.configuration().server_name(server);
+  copy["reported"] = reported;
+  const auto problem = sources.mirror_problems.find(key);
+  if (server == sources.self && problem != sources.mirror_problems.end() && !problem->second.empty())
+    copy["problem"] = problem->second;
+  if (sources.details != nullptr && reported) {
+    const auto details = sources.details->find(server);
+    if (details != sources.details->end() && details->second.contains(key))
+      copy["details"] = mirror_details_to_json(details->second.at(key));
+  }
+  if (sources.in_sync_until != nullptr) {
+    const auto standing = sources.in_sync_until->find(key);
+    if (standing != sources.in_sync_until->end() && standing->second.left_ms.contains(server))
+      copy["in_sync_until_ms"] = standing->second.left_ms.at(server);
+  }
+  return copy;
+}
+
+json mirror_json(const StatusSources& sources, const GroupConfiguration& group, const ResourceConfiguration& resource) {
+  const auto& configuration = sources.node.configuration();
+  const auto key = mirror_key(group.name, resource.name);
+  const auto found = sources.node.state().mirrors.find(key);
+  const MirrorState state = found == sources.node.state().mirrors.end() ? MirrorState{} : found->second;
+  const auto name_of = [&](ServerId id) { return id == ServerId{} ? std::string() : configuration.server_name(id); };
+  json in_sync = json::array();
+  for (const auto& [server, incarnation] : state.in_sync) in_sync.push_back(name_of(server));
+  json restricted = json::array();
+  for (const auto server : state.restricted) restricted.push_back(name_of(server));
+  json copies = json::array();
+  for (const auto server : group.servers) copies.push_back(copy_json(sources, key, server));
+  return {{"name", key},
+          {"group", group.name},
+          {"version", state.version},
+          {"permit", state.permit.value},
+          {"holder", name_of(state.holder)},
+          {"in_sync", in_sync},
+          {"broken", state.broken},
+          {"forced", name_of(state.forced)},
+          {"restricted", restricted},
+          {"size_bytes", resource.mirror.size_bytes},
+          {"protocol", to_string(resource.mirror.protocol)},
+          {"rate", resource.mirror.rate},
+          {"copies", copies}};
+}
+
 json mirrors_json(const StatusSources& sources) {
   json list = json::array();
-  const auto& configuration = sources.node.configuration();
-  for (const auto& group : configuration.groups) {
-    for (const auto& resource : group.resources) {
-      if (resource.kind != ResourceKind::kMirror) continue;
-      const auto key = mirror_key(group.name, resource.name);
-      const auto found = sources.node.state().mirrors.find(key);
-      const MirrorState state = found == sources.node.state().mirrors.end() ? MirrorState{} : found->second;
-      json in_sync = json::array();
-      for (const auto& [server, incarnation] : state.in_sync) in_sync.push_back(configuration.server_name(server));
-      json copies = json::array();
-      for (const auto server : group.servers) {
-        json copy = json::object();
-        const auto reports = sources.node.reports().find(server);
-        const bool reported = reports != sources.node.reports().end() && reports->second.contains(key);
-        if (reported) copy = mirror_report_to_json(reports->second.at(key));
-        copy["server"] = configuration.server_name(server);
-        copy["reported"] = reported;
-        const auto problem = sources.mirror_problems.find(key);
-        if (server == sources.self && problem != sources.mirror_problems.end() && !problem->second.empty())
-          copy["problem"] = problem->second;
-        copies.push_back(std::move(copy));
-      }
-      list.push_back({{"name", key}, {"permit", state.permit.value},
-                      {"holder", state.holder == ServerId{} ? "" : configuration.server_name(state.holder)},
-                      {"in_sync", in_sync}, {"size_bytes", resource.mirror.size_bytes}, {"copies", copies}});
-    }
-  }
+  for (const auto& group : sources.node.configuration().groups)
+    for (const auto& resource : group.resources)
+      if (resource.kind == ResourceKind::kMirror) list.push_back(mirror_json(sources, group, resource));
   return list;
 }
 

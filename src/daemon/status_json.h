@@ -3,6 +3,7 @@
 
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,12 @@
 #include "src/os/link_status.h"
 
 namespace baton {
+
+/// Since when copies are out of a mirror's in-sync set, as far as the log tells.
+struct InSyncStanding {
+  std::set<ServerId> members;
+  std::map<ServerId, int64_t> left_ms;  // 0: not known
+};
 
 struct StatusSources {
   const node::NodeCore& node;
@@ -21,6 +28,8 @@ struct StatusSources {
   std::vector<LinkStatus> links;            // as last read
   std::map<std::string, std::string> mirror_problems;  // of this server's mirror daemons, by mirror_key()
   std::vector<std::string> problems;        // of this server: disks, stores
+  const std::map<ServerId, std::map<std::string, MirrorDetails>>* details = nullptr;  // as last heard
+  const std::map<std::string, InSyncStanding>* in_sync_until = nullptr;               // by mirror_key()
 };
 
 nlohmann::json status_json(const StatusSources& sources);

@@ -117,6 +117,33 @@ void put(const SetInSync& command, wire::Command& out) {
   to->set_reason(command.reason);
 }
 
+void put(const BreakMirror& command, wire::Command& out) {
+  auto* to = out.mutable_break_mirror();
+  to->set_mirror(command.mirror);
+  to->set_expected_version(command.expected_version);
+  to->set_broken(command.broken);
+  to->set_author(command.author);
+}
+
+void put(const ForceMirror& command, wire::Command& out) {
+  auto* to = out.mutable_force_mirror();
+  to->set_mirror(command.mirror);
+  to->set_expected_version(command.expected_version);
+  to->set_server(command.server.value);
+  to->set_incarnation(command.incarnation.value);
+  to->set_loss(command.loss);
+  to->set_author(command.author);
+}
+
+void put(const RestrictMirror& command, wire::Command& out) {
+  auto* to = out.mutable_restrict_mirror();
+  to->set_mirror(command.mirror);
+  to->set_expected_version(command.expected_version);
+  to->set_server(command.server.value);
+  to->set_restricted(command.restricted);
+  to->set_author(command.author);
+}
+
 // ---- From protobuf ----
 
 Result<Command> take(const wire::StartEpoch& from) { return StartEpoch{ServerId(from.leader())}; }
@@ -175,6 +202,20 @@ Result<Command> take(const wire::SetInSync& from) {
   return command;
 }
 
+Result<Command> take(const wire::BreakMirror& from) {
+  return BreakMirror{from.mirror(), from.expected_version(), from.broken(), from.author()};
+}
+
+Result<Command> take(const wire::ForceMirror& from) {
+  return ForceMirror{from.mirror(),  from.expected_version(), ServerId(from.server()), Incarnation(from.incarnation()),
+                     from.loss(), from.author()};
+}
+
+Result<Command> take(const wire::RestrictMirror& from) {
+  return RestrictMirror{from.mirror(), from.expected_version(), ServerId(from.server()), from.restricted(),
+                        from.author()};
+}
+
 }  // namespace
 
 std::string encode_command(const Command& command) {
@@ -197,6 +238,9 @@ Result<Command> decode_command(std::string_view bytes) {
     case wire::Command::kSetGroupPhase: return take(in.set_group_phase());
     case wire::Command::kWishGroup: return take(in.wish_group());
     case wire::Command::kSetInSync: return take(in.set_in_sync());
+    case wire::Command::kBreakMirror: return take(in.break_mirror());
+    case wire::Command::kForceMirror: return take(in.force_mirror());
+    case wire::Command::kRestrictMirror: return take(in.restrict_mirror());
     case wire::Command::KIND_NOT_SET: break;
   }
   if (bytes.empty()) return fail_as(ErrorCode::kInvalid, "not a command: it is empty");

@@ -31,7 +31,10 @@ std::vector<Command> samples() {
   WishGroup wish{"db", 3, true, ServerId(64), "maintenance", "operator"};
   SetInSync in_sync{"db.data", 4, Permit(11), {{ServerId(2), Incarnation(5)}}, "peer lost"};
   return {StartEpoch{ServerId(3)}, ApplyConfiguration{2, "[cluster]\nname = \"demo\"\n", "root"}, assign, phase, wish,
-          in_sync, StartEpoch{}, ApplyConfiguration{}, AssignGroup{}, SetGroupPhase{}, WishGroup{}, SetInSync{}};
+          in_sync, BreakMirror{"db.data", 5, true, "root"},
+          ForceMirror{"db.data", 6, ServerId(2), Incarnation(UINT64_MAX), "4 MiB written since", "root"},
+          RestrictMirror{"db.data", 7, ServerId(1), true, "root"}, BreakMirror{}, ForceMirror{}, RestrictMirror{},
+          StartEpoch{}, ApplyConfiguration{}, AssignGroup{}, SetGroupPhase{}, WishGroup{}, SetInSync{}};
 }
 
 TEST(CommandCodec, RoundTrips) {

@@ -33,10 +33,15 @@ std::map<ServerId, Incarnation> in_sync_from_json(const json& object) {
 }
 
 json state_to_json(const MirrorState& state) {
+  json restricted = json::array();
+  for (const ServerId server : state.restricted) restricted.push_back(server.value);
   return {{"version", state.version},
           {"permit", state.permit.value},
           {"holder", state.holder.value},
-          {"in_sync", in_sync_to_json(state.in_sync)}};
+          {"in_sync", in_sync_to_json(state.in_sync)},
+          {"broken", state.broken},
+          {"forced", state.forced.value},
+          {"restricted", restricted}};
 }
 
 MirrorState state_from_json(const json& object) {
@@ -45,6 +50,10 @@ MirrorState state_from_json(const json& object) {
   state.permit = Permit(object.at("permit").get<uint64_t>());
   state.holder = ServerId(object.at("holder").get<uint32_t>());
   state.in_sync = in_sync_from_json(object.at("in_sync"));
+  state.broken = object.value("broken", false);
+  state.forced = ServerId(object.value("forced", uint32_t{0}));
+  for (const uint32_t server : object.value("restricted", std::vector<uint32_t>{}))
+    state.restricted.insert(ServerId(server));
   return state;
 }
 
@@ -72,13 +81,25 @@ struct RequestEncoder {
   json operator()(const Demote&) const { return {{"request", "demote"}}; }
   json operator()(const Abort& abort) const { return {{"request", "abort"}, {"reason", abort.reason}}; }
   json operator()(const PeerLost& lost) const { return {{"request", "peer_lost"}, {"reason", lost.reason}}; }
-  json operator()(const Verify&) const { return {{"request", "verify"}}; }
+  json operator()(const Verify& verify) const { return {{"request", "verify"}, {"repair", verify.repair}}; }
   json operator()(const Stop&) const { return {{"request", "stop"}}; }
+  json operator()(const SetRate& rate) const {
+    return {{"request", "set_rate"}, {"bytes_per_second", rate.bytes_per_second}};
+  }
+  json operator()(const Discard&) const { return {{"request", "discard"}}; }
+  json operator()(const Grow& grow) const { return {{"request", "grow"}, {"size_bytes", grow.size_bytes}}; }
+  json operator()(const Backup& backup) const { return {{"request", "backup"}, {"wanted", backup.wanted}}; }
+  json operator()(const Replace&) const { return {{"request", "replace"}}; }
 };
 
 struct NoticeEncoder {
   json operator()(const Report& report) const {
-    return {{"notice", "report"}, {"report", mirror_report_to_json(report.report)}, {"device", report.device}};
+    MirrorDetails details{report.device,        report.metrics,    report.paths, report.export_kind,
+                          report.export_reason, report.nbd_socket, {}};
+    return {{"notice", "report"},
+            {"report", mirror_report_to_json(report.report)},
+            {"device", report.device},
+            {"details", mirror_details_to_json(details)}};
   }
   json operator()(const Propose& propose) const {
     return {{"notice", "propose"}, {"change", change_to_json(propose.change)}};
@@ -91,10 +112,17 @@ struct NoticeEncoder {
     return {{"notice", "failed"}, {"request", failed.request}, {"reason", failed.reason}};
   }
   json operator()(const Verified& verified) const {
-    return {{"notice", "verified"}, {"blocks", verified.blocks}, {"different", verified.different}};
+    return {{"notice", "verified"},
+            {"blocks", verified.blocks},
+            {"different", verified.different},
+            {"repaired", verified.repaired}};
   }
   json operator()(const Aborted& aborted) const { return {{"notice", "aborted"}, {"reason", aborted.reason}}; }
   json operator()(const Note& note) const { return {{"notice", "note"}, {"text", note.text}}; }
+  json operator()(const Done& done) const {
+    return {{"notice", "done"}, {"request", done.request}, {"text", done.text}};
+  }
+  json operator()(const Alert& alert) const { return {{"notice", "alert"}, {"text", alert.text}}; }
 };
 
 Request request_from_json(const json& object) {
@@ -104,46 +132,42 @@ Request request_from_json(const json& object) {
   if (name == "demote") return Demote{};
   if (name == "abort") return Abort{object.value("reason", std::string())};
   if (name == "peer_lost") return PeerLost{object.value("reason", std::string())};
-  if (name == "verify") return Verify{};
+  if (name == "verify") return Verify{object.value("repair", false)};
   if (name == "stop") return Stop{};
+  if (name == "set_rate") return SetRate{object.at("bytes_per_second").get<uint64_t>()};
+  if (name == "discard") return Discard{};
+  if (name == "grow") return Grow{object.at("size_bytes").get<uint64_t>()};
+  if (name == "backup") return Backup{object.at("wanted").get<bool>()};
+  if (name == "replace") return Replace{};
   throw std::invalid_argument("unknown request \"" + name + "\"");
+}
+
+Report report_from_json(const json& object) {
+  auto report = mirror_report_from_json(object.at("report"));
+  if (!report) throw std::invalid_argument(report.error().message);
+  auto details = mirror_details_from_json(object.value("details", json::object()));
+  if (!details) throw std::invalid_argument(details.error().message);
+  return Report{*report,           object.value("device", std::string()), details->metrics, std::move(details->paths),
+                details->export_kind, details->export_reason,                details->nbd_socket};
 }
 
 Notice notice_from_json(const json& object) {
   const auto name = object.at("notice").get<std::string>();
-  if (name == "report") {
-    auto report = mirror_report_from_json(object.at("report"));
-    if (!report) throw std::invalid_argument(report.error().message);
-    return Report{*report, object.value("device", std::string())};
-  }
+  if (name == "report") return report_from_json(object);
   if (name == "propose") return Propose{change_from_json(object.at("change"))};
   if (name == "promoted") {
     return Promoted{Permit(object.at("permit").get<uint64_t>()), object.value("device", std::string())};
   }
   if (name == "demoted") return Demoted{};
   if (name == "failed") return Failed{object.at("request").get<std::string>(), object.value("reason", std::string())};
-  if (name == "verified") return Verified{object.at("blocks").get<uint64_t>(), object.at("different").get<uint64_t>()};
+  if (name == "verified")
+    return Verified{object.at("blocks").get<uint64_t>(), object.at("different").get<uint64_t>(),
+                    object.value("repaired", uint64_t{0})};
+  if (name == "done") return Done{object.at("request").get<std::string>(), object.value("text", std::string())};
+  if (name == "alert") return Alert{object.value("text", std::string())};
   if (name == "aborted") return Aborted{object.value("reason", std::string())};
   if (name == "note") return Note{object.value("text", std::string())};
   throw std::invalid_argument("unknown notice \"" + name + "\"");
-}
-
-DaemonSettings settings_from_json(const json& object) {
-  DaemonSettings settings;
-  settings.key = object.at("key").get<std::string>();
-  settings.self = ServerId(object.at("self").get<uint32_t>());
-  settings.peer = ServerId(object.at("peer").get<uint32_t>());
-  settings.store = object.at("store").get<std::string>();
-  settings.metadata = object.at("metadata").get<std::string>();
-  settings.size_bytes = object.at("size_bytes").get<uint64_t>();
-  settings.listen_address = object.at("listen_address").get<std::string>();
-  settings.peer_addresses = object.at("peer_addresses").get<std::vector<std::string>>();
-  settings.port = object.value("port", settings.port);
-  settings.cluster_key_file = object.at("cluster_key_file").get<std::string>();
-  settings.lease_page = object.at("lease_page").get<std::string>();
-  settings.socket = object.at("socket").get<std::string>();
-  settings.export_directory = object.at("export_directory").get<std::string>();
-  return settings;
 }
 
 /// Parses `text` and hands it to `convert`; whatever is thrown on the way becomes an error that starts with `what`.
@@ -168,27 +192,6 @@ Result<Request> decode_request(const std::string& line) {
 
 Result<Notice> decode_notice(const std::string& line) {
   return decode_with<Notice>("a notice of the mirror daemon", line, notice_from_json);
-}
-
-std::string encode(const DaemonSettings& settings) {
-  return json{{"key", settings.key},
-              {"self", settings.self.value},
-              {"peer", settings.peer.value},
-              {"store", settings.store},
-              {"metadata", settings.metadata},
-              {"size_bytes", settings.size_bytes},
-              {"listen_address", settings.listen_address},
-              {"peer_addresses", settings.peer_addresses},
-              {"port", settings.port},
-              {"cluster_key_file", settings.cluster_key_file},
-              {"lease_page", settings.lease_page},
-              {"socket", settings.socket},
-              {"export_directory", settings.export_directory}}
-      .dump(2);
-}
-
-Result<DaemonSettings> decode_daemon_settings(const std::string& text) {
-  return decode_with<DaemonSettings>("the mirror daemon's settings", text, settings_from_json);
 }
 
 }  // namespace baton::mirror_control

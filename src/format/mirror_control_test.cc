@@ -14,12 +14,16 @@ MirrorState sample_state() {
   state.permit = Permit(3);
   state.holder = ServerId(2);
   state.in_sync = {{ServerId(1), Incarnation(4)}, {ServerId(2), Incarnation(9)}};
+  state.broken = true;
+  state.forced = ServerId(2);
+  state.restricted = {ServerId(1)};
   return state;
 }
 
 TEST(MirrorControl, RequestsSurviveTheWire) {
   const std::vector<Request> requests = {State{sample_state()}, Promote{Permit(5)},   Demote{}, Abort{"moved"},
-                                         PeerLost{"server 2 left"}, Verify{}, Stop{}};
+                                         PeerLost{"server 2 left"}, Verify{true}, Stop{},
+                                         SetRate{50000000}, Discard{}, Grow{UINT64_MAX}, Backup{true}, Replace{}};
   for (const Request& request : requests) {
     const std::string line = encode(request);
     EXPECT_EQ(line.find('\n'), std::string::npos);
@@ -39,10 +43,23 @@ TEST(MirrorControl, NoticesSurviveTheWire) {
   report.generation = {UINT64_MAX, 17};
   report.copy = CopyKind::kFull;
   report.waiting = "in-sync = me";
+  report.protocol = MirrorProtocol::kA;
+  report.copy_zero_bytes = 1;
+  report.copy_bytes_per_second = 2;
+  report.rate_limit = 3;
+  report.lag_bytes = 4;
+  report.read_errors = 5;
+  report.detached = report.broken = report.backup = report.snapshot = true;
+  report.slow = "the peer";
+  Report full{report, "/dev/loop3", {}, {}, "nbd", "the kernel has no ublk", "/run/baton/nbd/db.data.sock"};
+  full.metrics.writes = UINT64_MAX;
+  full.metrics.total_us = 17.5;
+  full.paths = {{"10.0.1.2", true, true, "TLS 1.3", 0.25, ""}, {"10.0.0.2", false, false, "", 0, "refused"}};
   SetInSync change{"db.data", 4, Permit(2), {{ServerId(1), Incarnation(1)}}, "peer lost"};
-  const std::vector<Notice> notices = {Report{report, "/dev/loop3"}, Propose{change},    Promoted{Permit(1), "/dev/loop3"},
-                                       Demoted{},  Failed{"demote", "in use"}, Verified{10, 1}, Aborted{"lease"},
-                                       Note{"two\nlines and \xff bytes"}};
+  const std::vector<Notice> notices = {full, Propose{change},    Promoted{Permit(1), "/dev/loop3"},
+                                       Demoted{},  Failed{"demote", "in use"}, Verified{10, 1, 1}, Aborted{"lease"},
+                                       Note{"two\nlines and \xff bytes"}, Done{"backup", "/dev/nbd0"},
+                                       Alert{"the disk failed"}};
   for (const Notice& notice : notices) {
     const std::string line = encode(notice);
     EXPECT_EQ(line.find('\n'), std::string::npos);
@@ -52,6 +69,8 @@ TEST(MirrorControl, NoticesSurviveTheWire) {
     EXPECT_EQ(encode(*decoded), line);
   }
   EXPECT_EQ(std::get<Report>(*decode_notice(encode(notices[0]))).report, report);
+  EXPECT_EQ(std::get<Report>(*decode_notice(encode(notices[0]))).metrics, full.metrics);
+  EXPECT_EQ(std::get<Report>(*decode_notice(encode(notices[0]))).paths, full.paths);
   EXPECT_EQ(std::get<Propose>(*decode_notice(encode(notices[1]))).change, change);
 }
 
@@ -68,12 +87,32 @@ TEST(MirrorControl, RefusesWhatItDoesNotUnderstand) {
 }
 
 TEST(MirrorControl, SettingsSurvive) {
-  DaemonSettings settings{"db.data", ServerId(1), ServerId(2), "/s", "/m", 1 << 20, "10.0.0.1", {"10.0.0.2", "10.1.0.2"},
-                          7801, "/k", "/l", "/c", "/e"};
+  DaemonSettings settings;
+  settings.key = "db.data";
+  settings.self = ServerId(1);
+  settings.peer = ServerId(2);
+  settings.size_bytes = 1 << 20;
+  settings.listen_address = "10.0.0.1";
+  settings.more_listen_addresses = {"10.1.0.1"};
+  settings.peer_addresses = {"10.0.0.2", "10.1.0.2"};
+  settings.port = 7801;
+  settings.protocol = MirrorProtocol::kB;
+  settings.encrypt = settings.compress = true;
+  settings.disk_timeout = milliseconds(1500);
+  settings.link_timeout = milliseconds(2000);
+  settings.rate_limit = 1000;
   auto decoded = decode_daemon_settings(encode(settings));
   ASSERT_TRUE(decoded) << decoded.error().message;
   EXPECT_EQ(encode(*decoded), encode(settings));
   EXPECT_EQ(decoded->peer_addresses.size(), 2u);
+  EXPECT_EQ(decoded->disk_timeout, milliseconds(1500));
+  EXPECT_EQ(decoded->protocol, MirrorProtocol::kB);
+  auto old = decode_daemon_settings(R"({"key":"k","self":1,"peer":2,"store":"/s","metadata":"/m","size_bytes":4096,
+      "listen_address":"","peer_addresses":[],"cluster_key_file":"","lease_page":"","socket":"","export_directory":""})");
+  ASSERT_TRUE(old) << old.error().message;
+  EXPECT_EQ(old->protocol, MirrorProtocol::kC);
+  EXPECT_FALSE(old->encrypt);
+  EXPECT_EQ(old->peer_timeout, milliseconds(6000));
   auto missing = decode_daemon_settings("{}");
   ASSERT_FALSE(missing);
   EXPECT_NE(missing.error().message.find("key"), std::string::npos) << missing.error().message;

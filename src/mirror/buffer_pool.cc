@@ -1,17 +1,27 @@
-// Memory comes from the system in pieces of at least 1 MiB per size class and is kept for ever: on the write path
-// nothing waits for the kernel's memory management once the pool has grown to what the load needs.
+// Memory comes from the system in pieces of at least 64 KiB per size class, locked and present from the start. Under
+// steady load nothing waits for the kernel's memory management; what a burst has taken goes back when it has rested.
 #include "src/mirror/buffer_pool.h"
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <bit>
 
 #include "src/base/assert.h"
 
 namespace baton::mirror {
+namespace {
+
+constexpr size_t kSmallestPiece = 64u << 10;
+/// A class that is used much grows faster: a piece as large as an eighth of what it has.
+constexpr size_t kLargestPiece = 1u << 20;
+
+}  // namespace
 
 BufferPool::~BufferPool() {
-  for (const auto& [address, size] : mappings_) munmap(address, size);
+  for (SizeClass& size_class : classes_) {
+    for (const auto& piece : size_class.pieces) munmap(piece->memory, piece->size);
+  }
 }
 
 BufferId BufferPool::allocate(uint32_t bytes) {
@@ -27,39 +37,99 @@ void BufferPool::allocate_as(BufferId name, uint32_t bytes) {
   const unsigned size_class = shift - kSmallestShift;
   const auto [place, fresh] = buffers_.try_emplace(name);
   BATON_ASSERT(fresh);
-  place->second = Buffer{take_memory(size_class), 1, static_cast<uint8_t>(size_class)};
+  const Free taken = take_memory(size_class);
+  place->second = Buffer{taken.memory, taken.piece, 1, static_cast<uint8_t>(size_class)};
+  bytes_in_use_ += uint64_t{1} << shift;
 }
 
-uint8_t* BufferPool::take_memory(unsigned size_class) {
-  auto& free = free_[size_class];
-  if (free.empty()) {
-    const size_t piece = kMaxTransferBytes;
-    void* memory = mmap(nullptr, piece, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-    BATON_ASSERT(memory != MAP_FAILED);
-    mappings_.emplace_back(memory, piece);
-    reserved_bytes_ += piece;
-    const size_t step = size_t{1} << (kSmallestShift + size_class);
-    free.reserve(free.size() + piece / step);
-    for (size_t offset = piece; offset >= step; offset -= step) free.push_back(static_cast<uint8_t*>(memory) + offset - step);
-  }
-  uint8_t* memory = free.back();
+BufferPool::Free BufferPool::take_memory(unsigned size_class) {
+  auto& free = classes_[size_class].free;
+  if (free.empty()) add_piece(size_class);
+  // The one that was used last: it is in the processor's cache, and what is not needed gets to rest.
+  const Free taken = free.back();
   free.pop_back();
-  return memory;
+  ++taken.piece->buffers_in_use;
+  taken.piece->used = true;
+  return taken;
+}
+
+void BufferPool::add_piece(unsigned number) {
+  SizeClass& size_class = classes_[number];
+  const size_t step = size_t{1} << (kSmallestShift + number);
+  size_t present = 0;
+  for (const auto& piece : size_class.pieces) present += piece->size;
+  const size_t wanted = std::bit_ceil(std::clamp(present / 8, kSmallestPiece, kLargestPiece));
+  const size_t size = std::max(step, wanted);
+  void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+  BATON_ASSERT(memory != MAP_FAILED);
+  reserved_bytes_ += size;
+  auto piece = std::make_unique<Piece>();
+  piece->memory = static_cast<uint8_t*>(memory);
+  piece->size = size;
+  for (size_t offset = size; offset >= step; offset -= step) {
+    size_class.free.push_back({piece->memory + offset - step, piece.get()});
+  }
+  size_class.pieces.push_back(std::move(piece));
 }
 
 void BufferPool::retain(BufferId name) { ++find(name).references; }
 
 void BufferPool::release(BufferId name) {
-  Buffer& buffer = find(name);
+  const auto found = buffers_.find(name);
+  BATON_ASSERT(found != buffers_.end());
+  Buffer& buffer = found->second;
   if (--buffer.references > 0) return;
-  free_[buffer.size_class].push_back(buffer.memory);
-  buffers_.erase(name);
+  bytes_in_use_ -= uint64_t{1} << (kSmallestShift + buffer.size_class);
+  --buffer.piece->buffers_in_use;
+  classes_[buffer.size_class].free.push_back({buffer.memory, buffer.piece});
+  buffers_.erase(found);
+}
+
+BufferId BufferPool::name_of(const uint8_t* memory) const {
+  for (const auto& [name, buffer] : buffers_) {
+    if (memory >= buffer.memory && memory < buffer.memory + capacity(name)) return name;
+  }
+  return 0;
+}
+
+BufferId BufferPool::part_with_memory(BufferId name) {
+  const BufferId other = allocate(capacity(name));
+  Buffer& first = find(name);
+  Buffer& second = find(other);
+  std::swap(first.memory, second.memory);
+  std::swap(first.piece, second.piece);
+  return other;
 }
 
 uint32_t BufferPool::capacity(BufferId name) const {
   const auto found = buffers_.find(name);
   BATON_ASSERT(found != buffers_.end());
   return 1u << (kSmallestShift + found->second.size_class);
+}
+
+void BufferPool::trim(Instant now) {
+  for (SizeClass& size_class : classes_) give_back(size_class, now);
+}
+
+void BufferPool::give_back(SizeClass& size_class, Instant now) {
+  std::vector<Piece*> resting;
+  for (const auto& piece : size_class.pieces) {
+    if (piece->used || piece->buffers_in_use > 0) {
+      piece->used = false;
+      piece->resting_since = now;
+    } else if (now - piece->resting_since >= kRest && reserved_bytes_ - piece->size >= kKeptBytes) {
+      reserved_bytes_ -= piece->size;
+      resting.push_back(piece.get());
+    }
+  }
+  if (resting.empty()) return;
+  const auto rests = [&](const Piece* piece) { return std::find(resting.begin(), resting.end(), piece) != resting.end(); };
+  std::erase_if(size_class.free, [&](const Free& free) { return rests(free.piece); });
+  std::erase_if(size_class.pieces, [&](const auto& piece) {
+    if (!rests(piece.get())) return false;
+    munmap(piece->memory, piece->size);
+    return true;
+  });
 }
 
 BufferPool::Buffer& BufferPool::find(BufferId name) {

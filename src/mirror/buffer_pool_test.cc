@@ -55,5 +55,68 @@ TEST(BufferPool, NamesOfTheCore) {
   EXPECT_FALSE(pool.contains(uint64_t{1} << 63));
 }
 
+TEST(BufferPool, WhatRestsIsGivenBack) {
+  BufferPool pool;
+  Instant now{};
+  const auto pass = [&](Duration time) {
+    for (Instant end = now + time; now < end; now += 1s) pool.trim(now);
+  };
+  std::vector<BufferId> names;
+  for (int i = 0; i < 64; ++i) names.push_back(pool.allocate(1 << 20));
+  for (int i = 0; i < 512; ++i) names.push_back(pool.allocate(4096));
+  EXPECT_TRUE(pool.full());
+  EXPECT_GE(pool.reserved_bytes(), 66u << 20);
+  pass(20s);
+  EXPECT_GE(pool.reserved_bytes(), 66u << 20);  // all of it is in use
+  while (names.size() > 3) {
+    pool.release(names.back());
+    names.pop_back();
+  }
+  EXPECT_FALSE(pool.full());
+  pass(3s);
+  EXPECT_GE(pool.reserved_bytes(), 66u << 20);  // it may be needed again at once
+  pass(20s);
+  EXPECT_LE(pool.reserved_bytes(), 6u << 20);
+  EXPECT_GE(pool.reserved_bytes(), BufferPool::kKeptBytes);
+  for (BufferId name : names) std::fill_n(pool.data(name), 1 << 20, uint8_t{1});
+  for (int i = 0; i < 100; ++i) std::fill_n(pool.data(pool.allocate(1 << 20)), 1 << 20, uint8_t{1});
+}
+
+TEST(BufferPool, UnderSteadyLoadNothingComesOrGoes) {
+  BufferPool pool;
+  std::vector<BufferId> names;
+  uint64_t reserved = 0;
+  for (int round = 0; round < 100; ++round) {
+    for (int i = 0; i < 300; ++i) names.push_back(pool.allocate(65536));
+    for (BufferId name : names) pool.release(name);
+    names.clear();
+    pool.trim(Instant{} + round * 1s);
+    if (round == 0) reserved = pool.reserved_bytes();
+    EXPECT_EQ(pool.reserved_bytes(), reserved);
+  }
+  EXPECT_LT(reserved, 300 * 65536 * 5 / 4);
+}
+
+TEST(BufferPool, SmallUseTakesLittle) {
+  BufferPool pool;
+  for (uint32_t bytes = 4096; bytes <= 1 << 20; bytes *= 2) pool.allocate(bytes);
+  EXPECT_LE(pool.reserved_bytes(), 2400u << 10);
+}
+
+TEST(BufferPool, MemoryIsPartedWith) {
+  BufferPool pool;
+  const BufferId name = pool.allocate(8192);
+  uint8_t* memory = pool.data(name);
+  EXPECT_EQ(pool.name_of(memory + 5000), name);
+  const BufferId kept = pool.part_with_memory(name);
+  EXPECT_EQ(pool.data(kept), memory);
+  EXPECT_NE(pool.data(name), memory);
+  EXPECT_EQ(pool.name_of(memory), kept);
+  pool.release(name);
+  EXPECT_NE(pool.data(pool.allocate(8192)), memory);
+  pool.release(kept);
+  EXPECT_EQ(pool.data(pool.allocate(8192)), memory);
+}
+
 }  // namespace
 }  // namespace baton::mirror

@@ -42,12 +42,7 @@ struct MirrorDaemon::ActionHandler {
   }
   void operator()(const Promoted& promoted) const { daemon.promoted(promoted.permit); }
   void operator()(const Demoted&) const { daemon.demoted(); }
-  void operator()(const RoleRefused& refused) const {
-    const std::string request = daemon.stopping_ ? "stop" : daemon.demotion_asked_ ? "demote" : "promote";
-    daemon.demotion_asked_ = daemon.stopping_ = false;
-    if (request == "promote" && !daemon.exported()) daemon.export_wanted_ = false;
-    daemon.fail_request(request, refused.reason);
-  }
+  void operator()(const RoleRefused& refused) const { daemon.role_refused(refused); }
   void operator()(const AbortExport& abort) const { daemon.abort_export(abort.reason); }
   void operator()(const Stopped&) const {
     spdlog::info("ended in order");
@@ -59,7 +54,27 @@ struct MirrorDaemon::ActionHandler {
   void operator()(const Noted& noted) const { daemon.note(noted.text); }
   void operator()(const Verified& verified) const {
     if (!verified.failure.empty()) return daemon.fail_request("verify", verified.failure);
-    daemon.notify(mirror_control::Verified{verified.blocks, verified.different});
+    daemon.notify(mirror_control::Verified{verified.blocks, verified.different, verified.repaired});
+  }
+  void operator()(const LocalZero& zero) const { daemon.local_zero(zero); }
+  void operator()(const CopyBuffer& copy) const { daemon.copy_buffer(copy); }
+  void operator()(const TakeSnapshot& take) const {
+    daemon.snapshot_->take([&self = daemon, operation = take.operation](Status taken) {
+      self.snapshot_done(operation, "the last consistent state is not kept", std::move(taken));
+    });
+  }
+  void operator()(const RevertToSnapshot& revert) const {
+    daemon.snapshot_->revert([&self = daemon, operation = revert.operation](Status reverted) {
+      self.snapshot_done(operation, "the last consistent state cannot be brought back", std::move(reverted));
+    });
+  }
+  void operator()(const DropSnapshot&) const { daemon.drop_snapshot(); }
+  void operator()(const Discarded&) const { daemon.discarded(); }
+  void operator()(const Grown& grown) const { daemon.grown(grown.size_blocks); }
+  void operator()(const BackupReady& ready) const { daemon.backup_ready(ready.wanted); }
+  void operator()(const Alerted& alerted) const {
+    spdlog::error("{}", alerted.text);
+    daemon.notify(mirror_control::Alert{alerted.text});
   }
 };
 
@@ -94,8 +109,9 @@ void MirrorDaemon::read_done(const LocalRead& read, BufferId buffer, int error) 
   if (error != 0) {
     disk_problem(fmt::format("reading {} blocks at {} of {} failed: {}", read.range.count, read.range.first,
                              device_->name(), errno_text(error)));
-  } else if (read.want_hashes) {
-    done.hashes = hash_blocks(pool_.data(buffer), read.range.count);
+  } else {
+    if (read.want_hashes) done.hashes = hash_blocks(pool_.data(buffer), read.range.count);
+    if (read.want_zero) done.zero = is_zero(pool_.data(buffer), read.range.count * kBlockBytes);
   }
   pool_.release(buffer);
   emit(std::move(done));
@@ -112,6 +128,22 @@ void MirrorDaemon::local_write(const LocalWrite& write) {
     pool_.release(write.buffer);
     emit(OperationDone{write.operation, error == 0, {}});
   });
+}
+
+void MirrorDaemon::local_zero(const LocalZero& zero) {
+  device_->zero(zero.range, zero.unmap, [this, zero](int error) {
+    if (error != 0) {
+      disk_problem(fmt::format("zeroing {} blocks at {} of {} failed: {}", zero.range.count, zero.range.first,
+                               device_->name(), errno_text(error)));
+    }
+    emit(OperationDone{zero.operation, error == 0, {}});
+  });
+}
+
+void MirrorDaemon::copy_buffer(const CopyBuffer& copy) {
+  const size_t bytes = copy.blocks * kBlockBytes;
+  BATON_ASSERT(bytes <= pool_.capacity(copy.from) && bytes <= pool_.capacity(copy.to));
+  std::memcpy(pool_.data(copy.to), pool_.data(copy.from), bytes);
 }
 
 MetadataFile::Done MirrorDaemon::persisted(OperationId operation, const char* what) {

@@ -12,7 +12,12 @@ struct MirrorDaemon::RequestHandler {
   void operator()(const mirror_control::Demote&) const { daemon.on_demote(); }
   void operator()(const mirror_control::Abort& abort) const { daemon.on_abort(abort.reason); }
   void operator()(const mirror_control::PeerLost& lost) const { daemon.emit(PeerLost{lost.reason}); }
-  void operator()(const mirror_control::Verify&) const { daemon.emit(StartVerify{}); }
+  void operator()(const mirror_control::Verify& verify) const { daemon.emit(StartVerify{verify.repair}); }
+  void operator()(const mirror_control::SetRate& rate) const { daemon.emit(SetRate{rate.bytes_per_second}); }
+  void operator()(const mirror_control::Discard&) const { daemon.emit(Discard{}); }
+  void operator()(const mirror_control::Grow& grow) const { daemon.on_grow(grow.size_bytes); }
+  void operator()(const mirror_control::Backup& backup) const { daemon.on_backup(backup.wanted); }
+  void operator()(const mirror_control::Replace&) const { daemon.on_replace(); }
   void operator()(const mirror_control::Stop&) const { daemon.on_stop(); }
 };
 
@@ -68,6 +73,18 @@ void MirrorDaemon::without_export(const std::string& request, std::function<void
         go_on();
       });
   }
+}
+
+void MirrorDaemon::role_refused(const RoleRefused& refused) {
+  if (!refused.request.empty()) {
+    if (refused.request == "grow") growing_ = false;
+    const bool replacing = refused.request == "discard" && std::exchange(replacing_, false);
+    return fail_request(replacing ? "replace" : refused.request, refused.reason);
+  }
+  const std::string request = stopping_ ? "stop" : demotion_asked_ ? "demote" : "promote";
+  demotion_asked_ = stopping_ = false;
+  if (request == "promote" && !exported()) export_wanted_ = false;
+  fail_request(request, refused.reason);
 }
 
 void MirrorDaemon::on_demote() {

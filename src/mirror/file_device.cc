@@ -1,10 +1,11 @@
 // Opening is synchronous (start-up); reads, writes and flushes are the ring's. A short transfer is continued, and one
-// that no longer moves ends as an I/O error.
+// that no longer moves ends as an I/O error. A range is zeroed in the best way that the store knows.
 #include "src/mirror/file_device.h"
 
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "src/base/assert.h"
@@ -62,6 +63,26 @@ Result<OwnedFd> open_store(const std::string& path, bool* direct) {
   return fd;
 }
 
+/// A file in which there is nothing but holes. Of a block device nobody knows.
+bool holds_no_data(int fd) {
+  struct stat status {};
+  if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) return false;
+  return lseek(fd, 0, SEEK_DATA) < 0 && errno == ENXIO;
+}
+
+constexpr uint64_t kZeroPiece = uint64_t{1} << 20;    // of zeroes that are written
+constexpr uint64_t kFallocatePiece = uint64_t{1} << 30;  // of zeroes that the store makes
+
+/// Zeroes to write from. Never written to, so that the whole of it is the kernel's one page of zeroes.
+const uint8_t* zero_memory() {
+  static const uint8_t* const memory = [] {
+    void* mapped = mmap(nullptr, kZeroPiece, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    BATON_ASSERT(mapped != MAP_FAILED);
+    return static_cast<const uint8_t*>(mapped);
+  }();
+  return memory;
+}
+
 }  // namespace
 
 Result<FileDevice::Opened> FileDevice::open(Ring& ring, const std::string& path, uint64_t size_bytes) {
@@ -85,6 +106,7 @@ Result<FileDevice::Opened> FileDevice::open(Ring& ring, const std::string& path,
                    "truncate -s {} {}), or make the mirror smaller in the configuration",
                    path, *size, size_bytes, size_bytes, path);
   }
+  opened.known_zero = opened.created || holds_no_data(fd->get());
   opened.device.reset(new FileDevice(ring, path, std::move(*fd), size_bytes / kBlockBytes, direct));
   return opened;
 }
@@ -98,12 +120,82 @@ void FileDevice::write(BlockRange range, const uint8_t* data, Done done) {
 void FileDevice::flush(Done done) {
   // Everything that has ended is on the disk already: PostgreSQL alone asks a thousand times when it recovers.
   // SAFETY: I2. Only a flush that was begun after the last write's end counts.
-  if (flushed_writes_ == ended_writes_) return done(0);
+  if (flushed_writes_ == ended_writes_ && flush_error_ == 0) return done(0);
   Transfer* transfer = take_transfer(std::move(done));
-  ring_.fdatasync(fd_.get(), [this, transfer, covered = ended_writes_](int result) {
-    if (result >= 0) flushed_writes_ = std::max(flushed_writes_, covered);
-    finish(transfer, result < 0 ? -result : 0);
-  });
+  ring_.fdatasync(fd_.get(),
+                  [this, transfer, covered = ended_writes_](int result) { flushed(transfer, covered, result); });
+}
+
+void FileDevice::flushed(Transfer* transfer, uint64_t covered, int result) {
+  // SAFETY: I2. The kernel reports a lost write to one flush only: what comes after that one proves nothing any more.
+  if (result < 0 && flush_error_ == 0) flush_error_ = -result;
+  if (flush_error_ == 0) flushed_writes_ = std::max(flushed_writes_, covered);
+  finish(transfer, flush_error_);
+}
+
+Result<uint64_t> FileDevice::available_bytes() const { return size_of(fd_.get(), path_); }
+
+Status FileDevice::grow(uint64_t size_bytes) {
+  const uint64_t present = size_blocks_ * kBlockBytes;
+  if (size_bytes % kBlockBytes != 0 || size_bytes < present) {
+    return fail_as(ErrorCode::kInvalid, "the store {} of {} bytes cannot be made {} bytes large: it must be a multiple "
+                   "of {} and not less than now", path_, present, size_bytes, kBlockBytes);
+  }
+  auto available = available_bytes();
+  if (!available) return pass(available);
+  struct stat status {};
+  const bool file = fstat(fd_.get(), &status) == 0 && S_ISREG(status.st_mode);
+  if (*available < size_bytes && !file) {
+    return fail_as(ErrorCode::kNoSpace, "the store {} has {} bytes, {} are wanted: enlarge the device first (for "
+                   "example with lvextend), then grow the mirror", path_, *available, size_bytes);
+  }
+  if (*available < size_bytes && ftruncate(fd_.get(), static_cast<off_t>(size_bytes)) != 0) {
+    return fail("cannot enlarge the store {} to {} bytes: {}", path_, size_bytes, errno_text());
+  }
+  if (file && fsync(fd_.get()) != 0) return fail("cannot sync the store {}: {}", path_, errno_text());
+  size_blocks_ = size_bytes / kBlockBytes;
+  return {};
+}
+
+void FileDevice::zero(BlockRange range, bool unmap, Done done) {
+  BATON_ASSERT(range.count > 0 && range.first < size_blocks_ && range.count <= size_blocks_ - range.first);
+  Transfer* transfer = take_transfer(std::move(done));
+  transfer->writing = true;
+  transfer->unmap = unmap;
+  transfer->data = nullptr;
+  transfer->left = range.count * kBlockBytes;
+  transfer->offset = range.first * kBlockBytes;
+  go_on_zeroing(transfer);
+}
+
+void FileDevice::go_on_zeroing(Transfer* transfer) {
+  const Zeroing way = transfer->unmap ? unmapping_ : zeroing_;
+  const uint64_t size = std::min(transfer->left, way == Zeroing::kWrite ? kZeroPiece : kFallocatePiece);
+  if (way == Zeroing::kWrite) {
+    ring_.write(fd_.get(), zero_memory(), static_cast<uint32_t>(size), transfer->offset, [this, transfer](int result) {
+      zeroed(transfer, Zeroing::kWrite, result > 0 ? static_cast<uint64_t>(result) : 0, result == 0 ? -EIO : result);
+    });
+    return;
+  }
+  const int mode = (way == Zeroing::kPunch ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE) | FALLOC_FL_KEEP_SIZE;
+  ring_.fallocate(fd_.get(), mode, transfer->offset, size,
+                  [this, transfer, way, size](int result) { zeroed(transfer, way, size, result); });
+}
+
+void FileDevice::zeroed(Transfer* transfer, Zeroing way, uint64_t size, int result) {
+  if (result == -EAGAIN || result == -EINTR) return go_on_zeroing(transfer);
+  if (result == -EOPNOTSUPP && way != Zeroing::kWrite) {
+    const Zeroing next = way == Zeroing::kPunch ? Zeroing::kZeroRange : Zeroing::kWrite;
+    Zeroing& known = transfer->unmap ? unmapping_ : zeroing_;
+    known = std::max(known, next);
+    return go_on_zeroing(transfer);
+  }
+  if (result < 0) return finish(transfer, -result);
+  if (size % kBlockBytes != 0) return finish(transfer, EIO);
+  transfer->left -= size;
+  transfer->offset += size;
+  if (transfer->left == 0) return finish(transfer, 0);
+  go_on_zeroing(transfer);
 }
 
 FileDevice::Transfer* FileDevice::take_transfer(Done done) {
@@ -123,7 +215,8 @@ void FileDevice::begin(bool writing, BlockRange range, uint8_t* data, Done done)
   Transfer* transfer = take_transfer(std::move(done));
   transfer->writing = writing;
   transfer->data = data;
-  transfer->left = static_cast<uint32_t>(range.count * kBlockBytes);
+  transfer->left = range.count * kBlockBytes;
+  BATON_ASSERT(transfer->left <= UINT32_MAX);
   transfer->offset = range.first * kBlockBytes;
   go_on(transfer);
 }
@@ -131,9 +224,9 @@ void FileDevice::begin(bool writing, BlockRange range, uint8_t* data, Done done)
 void FileDevice::go_on(Transfer* transfer) {
   auto callback = [this, transfer](int result) { transferred(transfer, result); };
   if (transfer->writing) {
-    ring_.write(fd_.get(), transfer->data, transfer->left, transfer->offset, callback);
+    ring_.write(fd_.get(), transfer->data, static_cast<uint32_t>(transfer->left), transfer->offset, callback);
   } else {
-    ring_.read(fd_.get(), transfer->data, transfer->left, transfer->offset, callback);
+    ring_.read(fd_.get(), transfer->data, static_cast<uint32_t>(transfer->left), transfer->offset, callback);
   }
 }
 

@@ -14,7 +14,8 @@ class FileDevice : public BlockDevice {
  public:
   struct Opened {
     std::unique_ptr<FileDevice> device;
-    bool created = false;  // the file was not there: it holds zeroes
+    bool created = false;     // the file was not there
+    bool known_zero = false;  // it surely reads as zeroes everywhere: a file just made, or one that holds no data at all
   };
 
   /// Opens the store, which must hold at least `size_bytes`. A file that is missing is made (sparse) if its directory
@@ -23,8 +24,11 @@ class FileDevice : public BlockDevice {
 
   void read(BlockRange range, uint8_t* data, Done done) override;
   void write(BlockRange range, const uint8_t* data, Done done) override;
+  void zero(BlockRange range, bool unmap, Done done) override;
   void flush(Done done) override;
   uint64_t size_blocks() const override { return size_blocks_; }
+  Result<uint64_t> available_bytes() const override;
+  Status grow(uint64_t size_bytes) override;
   const std::string& name() const override { return path_; }
 
   /// False when the filesystem below cannot do direct I/O: the page cache is then between, flushes still count.
@@ -33,11 +37,14 @@ class FileDevice : public BlockDevice {
  private:
   struct Transfer {
     bool writing = false;
+    bool unmap = false;
     uint8_t* data = nullptr;
-    uint32_t left = 0;
+    uint64_t left = 0;
     uint64_t offset = 0;
     Done done;
   };
+  /// Ways to make zeroes, best first. What the store cannot do is not tried twice.
+  enum class Zeroing { kPunch, kZeroRange, kWrite };
 
   FileDevice(Ring& ring, std::string path, OwnedFd fd, uint64_t size_blocks, bool direct)
       : ring_(ring), path_(std::move(path)), fd_(std::move(fd)), size_blocks_(size_blocks), direct_(direct) {}
@@ -45,6 +52,9 @@ class FileDevice : public BlockDevice {
   void begin(bool writing, BlockRange range, uint8_t* data, Done done);
   void go_on(Transfer* transfer);
   void transferred(Transfer* transfer, int result);
+  void go_on_zeroing(Transfer* transfer);
+  void zeroed(Transfer* transfer, Zeroing way, uint64_t size, int result);
+  void flushed(Transfer* transfer, uint64_t covered, int result);
   void finish(Transfer* transfer, int error_number);
 
   Ring& ring_;
@@ -54,6 +64,9 @@ class FileDevice : public BlockDevice {
   bool direct_ = true;
   uint64_t ended_writes_ = 1;    // the writes of an earlier process are one that has ended
   uint64_t flushed_writes_ = 0;  // of them, those that a flush has covered
+  int flush_error_ = 0;          // of the first flush that failed: none counts after it
+  Zeroing unmapping_ = Zeroing::kPunch;
+  Zeroing zeroing_ = Zeroing::kZeroRange;
   std::vector<std::unique_ptr<Transfer>> transfers_;
   std::vector<Transfer*> free_transfers_;
 };

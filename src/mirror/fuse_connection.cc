@@ -1,8 +1,9 @@
-// The kernel copies a write's data straight into an aligned buffer: the request's header and arguments are 80 bytes,
-// read into a place of their own. Large data keeps that buffer, small data moves to one of its size.
+// The kernel copies a write's data straight into an aligned buffer: the request's header and arguments are 80
+// bytes, read into a place of their own. Large data keeps that buffer, small data moves to one of its size.
 #include "src/mirror/fuse_connection.h"
 
 #include <fcntl.h>
+#include <linux/falloc.h>
 #include <linux/fuse.h>
 #include <linux/mount.h>
 #include <sys/stat.h>
@@ -71,12 +72,14 @@ Status FuseConnection::mount_filesystem() {
   OwnedFd context(static_cast<int>(syscall(SYS_fsopen, "fuse", FSOPEN_CLOEXEC)));
   if (!context) return fail("cannot begin a FUSE mount: {}", errno_text());
   const int fd = context.get();
-  const bool made = set_string(fd, "source", "baton") == 0 && set_string(fd, "fd", std::to_string(fuse_.get())) == 0 &&
+  const bool made = set_string(fd, "source", "baton") == 0 &&
+                    set_string(fd, "fd", std::to_string(fuse_.get())) == 0 &&
                     set_string(fd, "rootmode", "40000") == 0 && set_string(fd, "user_id", "0") == 0 &&
                     set_string(fd, "group_id", "0") == 0 &&
                     syscall(SYS_fsconfig, fd, FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) == 0;
   if (!made) return fail("cannot make the FUSE filesystem: {}", errno_text());
-  mount_ = OwnedFd(static_cast<int>(syscall(SYS_fsmount, fd, FSMOUNT_CLOEXEC, MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID)));
+  mount_ = OwnedFd(
+      static_cast<int>(syscall(SYS_fsmount, fd, FSMOUNT_CLOEXEC, MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID)));
   if (!mount_) return fail("cannot mount the FUSE filesystem: {}", errno_text());
   return {};
 }
@@ -84,6 +87,7 @@ Status FuseConnection::mount_filesystem() {
 // ---- Receiving ----
 
 void FuseConnection::receive() {
+  held_back_ = false;
   if (data_ == 0) data_ = pool_.allocate(kMaxTransferBytes);
   parts_[0] = {head_, sizeof head_};
   parts_[1] = {pool_.data(data_), kMaxTransferBytes};
@@ -115,11 +119,12 @@ void FuseConnection::received(int result) {
     // Under a deeper queue more is waiting already: take it without going round.
     if (pending_.size() > 1) drain();
   }
-  receive();
+  held_back_ = must_wait();
+  if (!held_back_) receive();
 }
 
 void FuseConnection::drain() {
-  for (int i = 0; i < kDrainLimit; ++i) {
+  for (int i = 0; i < kDrainLimit && !must_wait(); ++i) {
     if (data_ == 0) data_ = pool_.allocate(kMaxTransferBytes);
     parts_[1] = {pool_.data(data_), kMaxTransferBytes};
     const ssize_t size = readv(fuse_.get(), parts_, 2);
@@ -157,6 +162,8 @@ void FuseConnection::handle_other(const fuse_in_header& header) {
       return reply_open(header);
     case FUSE_STATFS:
       return reply_statfs(header);
+    case FUSE_FALLOCATE:
+      return handle_allocate(header);
     case FUSE_RELEASE:
     case FUSE_RELEASEDIR:
     case FUSE_ACCESS:
@@ -167,7 +174,6 @@ void FuseConnection::handle_other(const fuse_in_header& header) {
     case FUSE_INTERRUPT:
       return;  // want no answer
     default:
-      // Among them FALLOCATE: the kernel then offers no discard.
       return reply_error(header.unique, ENOSYS);
   }
 }
@@ -204,8 +210,8 @@ void FuseConnection::handle_read(const fuse_in_header& header) {
 
 void FuseConnection::handle_write(const fuse_in_header& header, size_t size) {
   const auto in = arguments_of<fuse_write_in>(head_);
-  if (header.nodeid != kDiskNode || in.offset % kBlockBytes != 0 || in.size % kBlockBytes != 0 || in.size == 0 ||
-      size != sizeof head_ + in.size) {
+  if (header.nodeid != kDiskNode || in.offset % kBlockBytes != 0 || in.size % kBlockBytes != 0 ||
+      in.size == 0 || size != sizeof head_ + in.size) {
     return reply_error(header.unique, EINVAL);
   }
   if (in.offset >= size_bytes_ || in.size > size_bytes_ - in.offset) return reply_error(header.unique, ENOSPC);
@@ -225,6 +231,29 @@ void FuseConnection::handle_flush(const fuse_in_header& header) {
   submit(header, RequestKind::kFlush, {}, 0);
 }
 
+/// What discards and write-zeroes of the loop device come to.
+void FuseConnection::handle_allocate(const fuse_in_header& header) {
+  const auto in = arguments_of<fuse_fallocate_in>(head_);
+  const bool punch = in.mode == (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE);
+  const bool zero = in.mode == (FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE);
+  if (header.nodeid != kDiskNode || (!punch && !zero)) return reply_error(header.unique, EOPNOTSUPP);
+  if (in.offset % kBlockBytes != 0 || in.length % kBlockBytes != 0) return reply_error(header.unique, EINVAL);
+  if (in.offset > size_bytes_ || in.length > size_bytes_ - in.offset) return reply_error(header.unique, ENOSPC);
+  if (in.length == 0) return reply_error(header.unique, 0);
+  submit_zero(header.unique, {in.offset / kBlockBytes, in.length / kBlockBytes}, punch);
+}
+
+/// The first piece; complete() goes on with the rest.
+void FuseConnection::submit_zero(uint64_t unique, BlockRange range, bool unmap) {
+  const RequestId id = ++*next_request_;
+  const BlockRange piece{range.first, std::min(range.count, kMaxZeroBlocks)};
+  Pending pending{unique, RequestKind::kZero, 0, 0};
+  pending.rest = {piece.end(), range.count - piece.count};
+  pending.unmap = unmap;
+  pending_.emplace(id, pending);
+  on_request_(ClientRequest{id, RequestKind::kZero, piece, 0, false, unmap});
+}
+
 void FuseConnection::submit(const fuse_in_header& header, RequestKind kind, BlockRange range, BufferId buffer) {
   const RequestId id = ++*next_request_;
   if (buffer != 0) pool_.retain(buffer);  // until it has been answered
@@ -239,10 +268,12 @@ void FuseConnection::complete(RequestId request, bool ok) {
   if (found == pending_.end()) return;
   const Pending pending = found->second;
   pending_.erase(found);
+  if (held_back_ && !aborted_ && !must_wait()) receive();
   if (aborted_ || !fuse_) {
     if (pending.buffer != 0) pool_.release(pending.buffer);
     return;
   }
+  if (ok && pending.rest.count > 0) return submit_zero(pending.unique, pending.rest, pending.unmap);
   Reply* reply = take_reply(pending.unique, ok ? 0 : EIO);
   reply->buffer = pending.buffer;
   unsigned parts = 1;
@@ -345,10 +376,26 @@ void FuseConnection::reply_statfs(const fuse_in_header& header) {
   reply_body(header.unique, out);
 }
 
+void FuseConnection::grow(uint64_t size_bytes) {
+  size_bytes_ = size_bytes;
+  if (!fuse_ || aborted_) return;
+  // What the kernel knows of the file is to be asked for anew. Not through the ring: it must be there before
+  // anybody asks.
+  fuse_out_header header{};
+  fuse_notify_inval_inode_out notice{};
+  header.len = sizeof header + sizeof notice;
+  header.error = FUSE_NOTIFY_INVAL_INODE;
+  notice.ino = kDiskNode;
+  notice.off = -1;
+  const iovec parts[] = {{&header, sizeof header}, {&notice, sizeof notice}};
+  if (writev(fuse_.get(), parts, 2) < 0) return;  // it has never asked
+}
+
 // ---- The end ----
 
 void FuseConnection::abort(std::function<void()> done) {
   on_lost_ = nullptr;
+  if (held_back_) receive();
   if (receiving_ == 0 && !aborted_) {
     // Lost already, nothing is being read.
     aborted_ = true;
@@ -359,8 +406,8 @@ void FuseConnection::abort(std::function<void()> done) {
     ring_.after(Duration::zero(), std::move(done));
     return;
   }
-  // SAFETY: docs/protocol.md, P3: closing the last descriptor of the connection makes the kernel fail all that is
-  // under way and to come; nothing is answered from here on.
+  // SAFETY: docs/protocol.md, P3: closing the last descriptor of the connection makes the kernel fail all that
+  // is under way and to come; nothing is answered from here on.
   aborted_ = true;
   abort_done_.push_back(std::move(done));
   ring_.cancel(receiving_);

@@ -1,6 +1,6 @@
-// FuseConnection: one FUSE filesystem with one file, `disk`, spoken to the kernel directly over /dev/fuse through the
-// ring. Its mount is attached to no directory and no mount namespace: it is reached by descriptor alone, so nobody
-// else's unmounting, copying of namespaces or looking around can touch it. The loop's thread.
+// FuseConnection: one FUSE filesystem with one file, `disk`, spoken to the kernel directly over /dev/fuse
+// through the ring. Its mount is attached to no directory and no mount namespace: it is reached by descriptor
+// alone, so nobody else's unmounting, copying of namespaces or looking around can touch it. The loop's thread.
 #pragma once
 
 #include <functional>
@@ -24,7 +24,8 @@ class FuseConnection : public std::enable_shared_from_this<FuseConnection> {
 
   /// Mounts and begins to serve. `next_request` gives ids, rising over all connections.
   static Result<std::shared_ptr<FuseConnection>> open(Ring& ring, BufferPool& pool, uint64_t size_bytes,
-                                                      RequestId* next_request, OnRequest on_request, OnLost on_lost);
+                                                      RequestId* next_request, OnRequest on_request,
+                                                      OnLost on_lost);
   ~FuseConnection();
 
   /// The mount, for openat(mount(), "disk") in a child; -1 once forgotten.
@@ -33,6 +34,9 @@ class FuseConnection : public std::enable_shared_from_this<FuseConnection> {
   void forget_mount() { mount_.close(); }
 
   void complete(RequestId request, bool ok);
+
+  /// The file is larger now; who asks the kernel for its size after this gets the new one.
+  void grow(uint64_t size_bytes);
 
   /// Ends the connection: the kernel fails everything under way and to come. `done` when that is so.
   void abort(std::function<void()> done);
@@ -43,6 +47,8 @@ class FuseConnection : public std::enable_shared_from_this<FuseConnection> {
     RequestKind kind = RequestKind::kRead;
     BufferId buffer = 0;
     uint32_t bytes = 0;
+    BlockRange rest;  // of a kZero: what follows it, once it is done
+    bool unmap = false;
   };
   struct Reply {
     fuse_out_header header;
@@ -55,6 +61,7 @@ class FuseConnection : public std::enable_shared_from_this<FuseConnection> {
   Status mount_filesystem();
   void drop_pending();
   void receive();
+  bool must_wait() const { return pool_.full() && !pending_.empty(); }
   void received(int result);
   void drain();
   void handle(size_t size);
@@ -63,6 +70,8 @@ class FuseConnection : public std::enable_shared_from_this<FuseConnection> {
   void handle_read(const fuse_in_header& header);
   void handle_write(const fuse_in_header& header, size_t size);
   void handle_flush(const fuse_in_header& header);
+  void handle_allocate(const fuse_in_header& header);
+  void submit_zero(uint64_t unique, BlockRange range, bool unmap);
   void submit(const fuse_in_header& header, RequestKind kind, BlockRange range, BufferId buffer);
   fuse_attr attributes(uint64_t node) const;
   void reply_attributes(const fuse_in_header& header);
@@ -88,6 +97,7 @@ class FuseConnection : public std::enable_shared_from_this<FuseConnection> {
   bool aborted_ = false;
   std::vector<std::function<void()>> abort_done_;
   Ring::Operation receiving_ = 0;
+  bool held_back_ = false;  // nothing is received until something under way has ended: the pool is full
 
   alignas(8) uint8_t head_[80];  // the request's header and a write's arguments
   BufferId data_ = 0;            // what follows: a write's data, aligned

@@ -1,10 +1,11 @@
-// The loop device is held by a child, the keeper, never by this process: closing a block device writes out what is
-// cached for it, and at this process's end, a kill included, that would wait for the FUSE connection that is ending
-// with it. The keeper sees our end, finds the connection dead, and takes the device away.
+// The loop device is held by a child, the keeper, never by this process: closing a block device writes out what
+// is cached for it, and at this process's end, a kill included, that would wait for the FUSE connection that is
+// ending with it. The keeper sees our end, finds the connection dead, and takes the device away.
 #include "src/mirror/fuse_export.h"
 
 #include <fcntl.h>
 #include <openssl/rand.h>
+#include <sys/stat.h>
 
 #include <cstdlib>
 #include <filesystem>
@@ -27,27 +28,35 @@ std::string new_tag(const std::string& mirror) {
   return fmt::format("baton-{:016x}-{}", random, mirror).substr(0, 60);
 }
 
-/// The child that has the loop device open for as long as it is exported.
-void keep_loop(TaskChannel& parent, int mount, const std::string& tag) {
-  OwnedFd disk(openat(mount, "disk", O_RDWR | O_CLOEXEC));
+/// The file, held by the keeper, is asked for its size first: the kernel sizes the device by what it knows of
+/// the file.
+Status grow(const LoopDevice& loop, int disk) {
+  struct stat status {};
+  if (fstat(disk, &status) != 0) return fail("cannot look at the FUSE file: {}", errno_text());
+  return grow_loop(loop.number, loop.fd.get());
+}
+
+/// The child that has the loop device open for as long as it is exported. It is asked to "detach" or to "grow".
+void keep_loop(TaskChannel& parent, int mount, const std::string& tag, bool read_only) {
+  OwnedFd disk(openat(mount, "disk", (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC));
   if (!disk) return parent.answer(false, "cannot open the FUSE file: " + errno_text());
-  auto loop = attach_loop(disk.get(), tag);
+  auto loop = attach_loop(disk.get(), tag, read_only);
   if (!loop) return parent.answer(false, loop.error().message);
-  disk.close();
   close(mount);
   parent.answer(true, std::to_string(loop->number));
-  while (parent.next_request()) {
-    auto detached = detach_loop(loop->number, loop->fd.get(), kUsersLimit);
-    parent.answer(detached.has_value(), detached ? "" : detached.error().message);
-    if (detached) return;
+  while (auto request = parent.next_request()) {
+    const bool growing = *request == "grow";
+    auto done = growing ? grow(*loop, disk.get()) : detach_loop(loop->number, loop->fd.get(), kUsersLimit);
+    parent.answer(done.has_value(), done ? "" : done.error().message);
+    if (done && !growing) return;
   }
   detach_loop_lazily(loop->fd.get());
 }
 
 }  // namespace
 
-FuseExport::FuseExport(Ring& ring, BufferPool& pool, std::string mirror, uint64_t size_bytes, std::string directory,
-                       OnRequest on_request, OnLost on_lost, Note note)
+FuseExport::FuseExport(Ring& ring, BufferPool& pool, std::string mirror, uint64_t size_bytes,
+                       std::string directory, OnRequest on_request, OnLost on_lost, Note note, bool read_only)
     : ring_(ring),
       pool_(pool),
       mirror_(std::move(mirror)),
@@ -55,7 +64,8 @@ FuseExport::FuseExport(Ring& ring, BufferPool& pool, std::string mirror, uint64_
       directory_(std::move(directory)),
       on_request_(std::move(on_request)),
       on_lost_(std::move(on_lost)),
-      note_(std::move(note)) {}
+      note_(std::move(note)),
+      read_only_(read_only) {}
 
 FuseExport::~FuseExport() = default;
 
@@ -63,9 +73,8 @@ FuseExport::~FuseExport() = default;
 
 void FuseExport::open(std::function<void(Result<std::string>)> done) {
   BATON_ASSERT(state_ == State::kClosed);
-  auto connection = FuseConnection::open(
-      ring_, pool_, size_bytes_, &last_request_, on_request_,
-      [this](const std::string& reason) { connection_lost(reason); });
+  auto connection = FuseConnection::open(ring_, pool_, size_bytes_, &last_request_, on_request_,
+                                         [this](const std::string& reason) { connection_lost(reason); });
   if (!connection) {
     ring_.after(Duration::zero(), [done, error = connection.error()] { done(tl::unexpected<Error>(error)); });
     return;
@@ -77,7 +86,9 @@ void FuseExport::open(std::function<void(Result<std::string>)> done) {
   const int mount = connection_->mount();
   keeper_ = ForkedTask::start(
       ring_, "setting up the loop device", {mount}, kAttachLimit,
-      [mount, tag = tag_](TaskChannel& parent) { keep_loop(parent, mount, tag); },
+      [mount, tag = tag_, read_only = read_only_](TaskChannel& parent) {
+        keep_loop(parent, mount, tag, read_only);
+      },
       [this](const TaskAnswer& answer) { attached(answer.ok, answer.text); }, [this] { keeper_ended(); });
 }
 
@@ -99,13 +110,15 @@ void FuseExport::attached(bool ok, const std::string& text) {
 }
 
 void FuseExport::let_keeper_go() {
+  growing_ = false;
   if (auto keeper = std::exchange(keeper_, nullptr)) keeper->let_go();
 }
 
 void FuseExport::keeper_ended() {
   keeper_.reset();
   if (state_ == State::kClosing && detached_) return detached();
-  if (state_ == State::kOpen || state_ == State::kClosing) connection_lost("the keeper of the loop device ended");
+  if (state_ == State::kOpen || state_ == State::kClosing)
+    connection_lost("the keeper of the loop device ended");
 }
 
 void FuseExport::write_record(int number) {
@@ -118,6 +131,11 @@ void FuseExport::write_record(int number) {
 
 void FuseExport::close(std::function<void(Status)> done) {
   BATON_ASSERT(state_ == State::kOpen);
+  if (growing_) {
+    ring_.after(Duration::zero(),
+                [done] { done(fail_as(ErrorCode::kConflict, "the device is being enlarged: try again")); });
+    return;
+  }
   state_ = State::kClosing;
   detached_ = false;
   close_done_ = std::move(done);
@@ -130,8 +148,8 @@ void FuseExport::close(std::function<void(Status)> done) {
   });
 }
 
-/// In a close the kernel ends the connection as soon as the loop device lets go of the file: that is as it should be,
-/// unless the device then says that it could not be detached.
+/// In a close the kernel ends the connection as soon as the loop device lets go of the file: that is as it
+/// should be, unless the device then says that it could not be detached.
 void FuseExport::connection_lost(const std::string& reason) {
   if (state_ == State::kClosing) {
     lost_ = reason;
@@ -154,6 +172,7 @@ void FuseExport::detached() {
 
 void FuseExport::abort(std::function<void()> done) {
   lost_.clear();
+  growing_ = false;
   auto connection = std::exchange(connection_, nullptr);
   auto open_done = std::exchange(open_done_, nullptr);
   auto close_done = std::exchange(close_done_, nullptr);
@@ -171,6 +190,20 @@ void FuseExport::abort(std::function<void()> done) {
   });
   if (open_done) open_done(fail("the export was aborted while it was being made"));
   if (close_done) close_done(fail("the export was aborted while it was being closed"));
+}
+
+void FuseExport::grow(uint64_t size_bytes, std::function<void(Status)> done) {
+  size_bytes_ = size_bytes;
+  if (state_ != State::kOpen || growing_) {
+    ring_.after(Duration::zero(), [done = std::move(done)] { done({}); });
+    return;
+  }
+  growing_ = true;
+  connection_->grow(size_bytes);
+  keeper_->ask("grow", kAttachLimit, [this, done = std::move(done)](const TaskAnswer& answer) {
+    growing_ = false;
+    done(answer.ok ? Status() : Status(fail("{}", answer.text)));
+  });
 }
 
 void FuseExport::complete(RequestId request, bool ok) {

@@ -1,5 +1,5 @@
-// FuseExport: the export that every kernel has: a FUSE file with a loop device of 4096-byte sectors over it. Whatever
-// could wait for this very process is done by a child. The loop's thread.
+// FuseExport: the export that every kernel has: a FUSE file with a loop device of 4096-byte sectors over it.
+// Whatever could wait for this very process is done by a child. The loop's thread.
 #pragma once
 
 #include <memory>
@@ -16,7 +16,7 @@ class FuseExport : public Export {
  public:
   /// `directory` keeps the record of the loop device, for a successor to clean up after us.
   FuseExport(Ring& ring, BufferPool& pool, std::string mirror, uint64_t size_bytes, std::string directory,
-             OnRequest on_request, OnLost on_lost, Note note);
+             OnRequest on_request, OnLost on_lost, Note note, bool read_only = false);
   ~FuseExport() override;
 
   void open(std::function<void(Result<std::string>)> done) override;
@@ -26,6 +26,8 @@ class FuseExport : public Export {
   void reclaim() override;
   State state() const override { return state_; }
   const std::string& device() const override { return device_; }
+  void grow(uint64_t size_bytes, std::function<void(Status)> done) override;
+  std::string kind() const override { return "fuse"; }
 
  private:
   void attached(bool ok, const std::string& text);
@@ -44,12 +46,14 @@ class FuseExport : public Export {
   OnRequest on_request_;
   OnLost on_lost_;
   Note note_;
+  bool read_only_;
 
   State state_ = State::kClosed;
   RequestId last_request_ = 0;
   std::shared_ptr<FuseConnection> connection_;
   std::string tag_;
   std::shared_ptr<ForkedTask> keeper_;
+  bool growing_ = false;   // the keeper works on it
   bool detached_ = false;  // in a close: the device goes when the keeper has ended
   std::string device_;
   std::string lost_;  // why the connection ended during a close

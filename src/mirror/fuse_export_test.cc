@@ -1,12 +1,15 @@
-// The export over a disk in memory: made, used by the kernel, closed, aborted. Needs root, /dev/fuse and loop devices;
-// skipped without.
+// The export over a disk in memory: made, used by the kernel, closed, aborted. Needs root, /dev/fuse and loop
+// devices; skipped without.
 #include "src/mirror/fuse_export.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <spawn.h>
+#include <sys/mount.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -26,6 +29,9 @@ class FuseExportTest : public ::testing::Test {
     if (getuid() != 0 || access("/dev/fuse", R_OK) != 0 || access("/dev/loop-control", R_OK) != 0) {
       GTEST_SKIP() << "needs root, /dev/fuse and /dev/loop-control";
     }
+    // Mounts of our own: a namespace that somebody copies meanwhile would keep our device in use.
+    ASSERT_EQ(unshare(CLONE_NEWNS), 0);
+    ASSERT_EQ(mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr), 0);
     char pattern[] = "/var/tmp/baton-export-XXXXXX";
     directory_ = mkdtemp(pattern);
     auto ring = Ring::create();
@@ -42,18 +48,24 @@ class FuseExportTest : public ::testing::Test {
     std::filesystem::remove_all(directory_);
   }
 
-  void make_export() {
+  void make_export(bool read_only = false) {
     export_ = std::make_unique<FuseExport>(
         *ring_, pool_, "test.disk", kSize, directory_, [this](const ClientRequest& request) { serve(request); },
-        [this](const std::string& reason) { lost_ = reason; }, [this](const std::string& text) { noted_ += text; });
+        [this](const std::string& reason) { lost_ = reason; },
+        [this](const std::string& text) { noted_ += text; }, read_only);
   }
 
   void serve(const ClientRequest& request) {
     const uint64_t start = request.range.first * kBlockBytes;
     const uint64_t size = request.range.count * kBlockBytes;
     if (request.kind == RequestKind::kFlush) ++flushes_;
+    if (request.kind == RequestKind::kZero) {
+      std::memset(disk_.data() + start, 0, size);
+      zero_unmaps_.push_back(request.unmap);
+    }
     if (request.kind == RequestKind::kRead) std::memcpy(pool_.data(request.buffer), disk_.data() + start, size);
-    if (request.kind == RequestKind::kWrite) std::memcpy(disk_.data() + start, pool_.data(request.buffer), size);
+    if (request.kind == RequestKind::kWrite)
+      std::memcpy(disk_.data() + start, pool_.data(request.buffer), size);
     if (frozen_) {
       held_.push_back(request.id);
     } else {
@@ -102,6 +114,7 @@ class FuseExportTest : public ::testing::Test {
   std::vector<uint8_t> disk_ = std::vector<uint8_t>(kSize);
   std::unique_ptr<FuseExport> export_;
   int flushes_ = 0;
+  std::vector<bool> zero_unmaps_;
   bool frozen_ = false;
   std::vector<RequestId> held_;
   std::string lost_;
@@ -127,6 +140,41 @@ TEST_F(FuseExportTest, TheKernelReadsAndWrites) {
   EXPECT_EQ(run("losetup " + device + " >/dev/null 2>&1") == 0, false);
   EXPECT_EQ(pool_.in_use(), 0u);
   EXPECT_EQ(lost_, "");
+}
+
+TEST_F(FuseExportTest, DiscardsAndZeroesGoThrough) {
+  open();
+  const std::string device = export_->device();
+  std::fill(disk_.begin(), disk_.end(), 1);
+  EXPECT_EQ(run("blkdiscard -o 1048576 -l 2097152 " + device), 0);
+  EXPECT_TRUE(zero_unmaps_.back());
+  EXPECT_EQ(run("blkdiscard -z -o 8388608 -l 4096 " + device), 0);
+  EXPECT_EQ(std::count(disk_.begin(), disk_.end(), 0), 2'097'152 + 4096);
+  EXPECT_EQ(disk_[1 << 20], 0);
+  EXPECT_EQ(disk_[8 << 20], 0);
+  EXPECT_TRUE(close());
+}
+
+TEST_F(FuseExportTest, ItGrowsWhileOpen) {
+  open();
+  disk_.resize(2 * kSize);
+  std::optional<Status> grown;
+  export_->grow(2 * kSize, [&](Status status) { grown = status; });
+  ASSERT_TRUE(ring_->run_until([&] { return grown.has_value(); }, 5s));
+  ASSERT_TRUE(*grown) << grown->error().message;
+  EXPECT_EQ(run("test $(blockdev --getsize64 " + export_->device() + ") = 33554432"), 0);
+  EXPECT_EQ(run("echo x | dd of=" + export_->device() + " bs=4096 seek=8191 conv=sync,fsync 2>/dev/null"), 0);
+  EXPECT_EQ(disk_[2 * kSize - 4096], 'x');
+  EXPECT_TRUE(close());
+}
+
+TEST_F(FuseExportTest, ReadOnlyIsReadOnly) {
+  make_export(true);
+  open();
+  EXPECT_EQ(run("test $(blockdev --getro " + export_->device() + ") = 1"), 0);
+  EXPECT_NE(run("dd if=/dev/zero of=" + export_->device() + " bs=4096 count=1 oflag=direct 2>/dev/null"), 0);
+  EXPECT_EQ(run("head -c 8192 " + export_->device() + " >/dev/null"), 0);
+  EXPECT_TRUE(close());
 }
 
 TEST_F(FuseExportTest, FilesystemsWorkAndHoldTheDevice) {
@@ -163,7 +211,7 @@ TEST_F(FuseExportTest, AnAbortEndsWhatHangs) {
   EXPECT_EQ(export_->state(), Export::State::kClosed);
   export_->complete(held_.front(), true);  // too late, and harmless
   frozen_ = false;
-  ASSERT_TRUE(ring_->run_until([&] { return loop_users(std::atoi(device.c_str() + 9)).empty(); }, 5s));
+  ASSERT_TRUE(ring_->run_until([&] { return device_users(device.substr(5)).empty(); }, 5s));
   open();
   EXPECT_TRUE(close());
 }

@@ -1,5 +1,5 @@
-// LinkConnection: one TCP connection of the mirror connect, from its first byte to its last: handshake, frames in,
-// frames out in batches. Kept alive by its operations under way. The loop's thread.
+// LinkConnection: one TCP connection of a mirror connect, from its first byte to its last: TLS if wanted, proof, frames
+// in, frames out in batches. Kept alive by its operations under way. The loop's thread.
 #pragma once
 
 #include <memory>
@@ -8,12 +8,21 @@
 #include <vector>
 
 #include "src/mirror/buffer_pool.h"
+#include "src/mirror/link_compression.h"
 #include "src/mirror/link_frames.h"
 #include "src/mirror/link_handshake.h"
 #include "src/mirror/ring.h"
+#include "src/mirror/tls_channel.h"
 #include "src/os/owned_fd.h"
 
 namespace baton::mirror {
+
+/// Why a connection ended.
+struct LinkEnd {
+  std::string reason;
+  bool intruder = false;  // it could not prove that it belongs here, or this side not to it
+  bool by_peer = false;   // the peer, or its kernel, ended it: it may be that its process is gone
+};
 
 class LinkConnection : public std::enable_shared_from_this<LinkConnection> {
  public:
@@ -22,31 +31,50 @@ class LinkConnection : public std::enable_shared_from_this<LinkConnection> {
    public:
     virtual ~Owner() = default;
     virtual void link_authenticated(LinkConnection& connection) = 0;
-    /// `buffer` (data of a write, else 0) belongs to the owner from here on.
-    virtual void link_received(LinkConnection& connection, Message message, BufferId buffer) = 0;
-    /// Once, unless the owner closed it. `intruder`: it could not prove that it belongs here.
-    virtual void link_ended(LinkConnection& connection, const std::string& reason, bool intruder) = 0;
+    /// `buffer` (data of the message, else 0) belongs to the owner from here on.
+    virtual void link_message(LinkConnection& connection, const FrameHeader& header, Message message, BufferId buffer) = 0;
+    virtual void link_record(LinkConnection& connection, const FrameHeader& header, const LinkRecord& record) = 0;
+    /// Once, unless the owner closed it.
+    virtual void link_ended(LinkConnection& connection, const LinkEnd& end) = 0;
+  };
+  struct Identity {
+    ClusterKey key;
+    std::string mirror;
+    ServerId self;
+    ServerId peer;
+    bool encrypt = false;
+    TlsFiles files;
   };
 
   /// `socket` is connected and blocking (the ring does not block on it).
-  LinkConnection(Ring& ring, BufferPool& pool, Owner& owner, OwnedFd socket, std::string address,
-                 LinkHandshake handshake);
+  LinkConnection(Ring& ring, BufferPool& pool, Owner& owner, OwnedFd socket, std::string address, LinkSide side,
+                 const Identity& identity);
   ~LinkConnection();
 
   /// Begins the handshake. Call it once, after make_shared.
   void start();
-  /// Queues a frame; flush() sends what is queued. The buffer is retained until it has been sent.
-  void send(const Message& message, BufferId buffer);
+  /// Queues bytes of a frame and its data; flush() sends what is queued. The buffer is retained until it has been sent.
+  void send(std::span<const uint8_t> head, BufferId buffer, uint32_t data_bytes);
+  void send(const LinkRecord& record, uint64_t acknowledged);
   void flush();
   /// Nothing more is received or reported; what is queued is still sent, for at most half a second.
   void close();
+  /// The same at once: nobody listens there any more.
+  void abort();
 
   bool authenticated() const { return state_ == State::kUp; }
   const std::string& address() const { return address_; }
-  ConnectionId id = 0;  // the owner's, given at authentication
+  LinkSide side() const { return side_; }
+  bool encrypted() const { return identity_.encrypt; }
+  Instant heard() const { return heard_; }
+
+  // The owner's:
+  size_t path = 0;
+  uint64_t peer_beat_ns = 0;  // the peer's clock at its latest beat
+  Instant peer_beat_came{};
 
  private:
-  enum class State { kGreeting, kProving, kUp, kClosed };
+  enum class State { kTls, kGreeting, kProving, kUp, kClosed };
 
   /// What one sendmsg carries: heads of frames back to back, and the data between them.
   struct Batch {
@@ -62,17 +90,27 @@ class LinkConnection : public std::enable_shared_from_this<LinkConnection> {
 
   void receive_more();
   void received(int result);
+  void received_encrypted(size_t bytes);
+  bool check_first_byte(uint8_t byte);
+  std::span<uint8_t> place_to_receive();
+  void arrived(size_t bytes);
   void consume();
   bool consume_handshake();
+  bool consume_greeting(std::span<const uint8_t> bytes);
   bool consume_frame();
   bool begin_data(const FrameHeader& header, std::span<const uint8_t> available);
-  void deliver(std::span<const uint8_t> body, std::span<const uint8_t> data, BufferId buffer);
+  void deliver_data();
+  void begin_greeting();
   void send_raw(std::span<const uint8_t> bytes);
   void begin_batch();
+  void cut_batch();
+  void fill_vectors();
+  bool encrypt_batch();
+  void send_cipher();
   void continue_batch();
   void sent(int result);
   void release_batch(Batch& batch);
-  void end(const std::string& reason, bool intruder = false);
+  void end(LinkEnd end);
   void hang_up();
 
   Ring& ring_;
@@ -80,22 +118,27 @@ class LinkConnection : public std::enable_shared_from_this<LinkConnection> {
   Owner* owner_;
   OwnedFd socket_;
   std::string address_;
+  LinkSide side_;
+  Identity identity_;
   LinkHandshake handshake_;
+  std::unique_ptr<TlsChannel> tls_;
   State state_ = State::kGreeting;
+  bool first_byte_seen_ = false;
+  Instant heard_{};
 
   Bytes input_;  // fixed size; bytes received and not yet consumed are [input_start_, input_end_)
   size_t input_start_ = 0;
   size_t input_end_ = 0;
+  Bytes cipher_input_;                      // with TLS: as received
   std::optional<FrameHeader> data_header_;  // of a frame whose data comes straight into a buffer
   Bytes data_body_;
   BufferId data_buffer_ = 0;
   size_t data_received_ = 0;
-  uint64_t received_frames_ = 0;
 
   Batch queued_;
   Batch sending_;
   bool send_under_way_ = false;
-  uint64_t sent_frames_ = 0;
+  Bytes cipher_sending_;  // with TLS: what goes out instead of the batch
   std::vector<iovec> vectors_;
   size_t vector_start_ = 0;
   msghdr message_{};

@@ -19,7 +19,7 @@ namespace baton::mirror {
 namespace {
 
 constexpr char kMagic[9] = "BATONMC1";
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
 constexpr size_t kNonceOffset = 16;
 
 int digit(char c) {
@@ -82,6 +82,12 @@ Result<std::array<uint8_t, kProofBytes>> LinkHandshake::greeted(std::span<const 
 bool LinkHandshake::proves(std::span<const uint8_t, kProofBytes> proof) const {
   const auto expected = proof_of(side_ == LinkSide::kConnector ? LinkSide::kAcceptor : LinkSide::kConnector);
   return CRYPTO_memcmp(expected.data(), proof.data(), kProofBytes) == 0;
+}
+
+uint64_t LinkHandshake::random_number() {
+  uint64_t number = 0;
+  BATON_ASSERT(RAND_bytes(reinterpret_cast<unsigned char*>(&number), sizeof number) == 1);
+  return number;
 }
 
 std::array<uint8_t, kProofBytes> LinkHandshake::proof_of(LinkSide side) const {

@@ -36,6 +36,9 @@ class LinkHandshake {
   /// SAFETY: docs/protocol.md, "Mirror connect": not a byte more is read from one who cannot prove itself.
   bool proves(std::span<const uint8_t, kProofBytes> proof) const;
 
+  /// That nobody can guess: names a session.
+  static uint64_t random_number();
+
  private:
   std::array<uint8_t, kProofBytes> proof_of(LinkSide side) const;
 

@@ -20,31 +20,13 @@ namespace {
 namespace fs = std::filesystem;
 constexpr int kTries = 50;
 
-/// Opens the node, making it if udev does not (containers, the lab).
-Result<OwnedFd> open_loop(int number, int flags) {
-  const std::string path = loop_path(number);
-  OwnedFd fd(::open(path.c_str(), flags | O_CLOEXEC));
-  if (fd || errno != ENOENT) {
-    if (!fd) return fail("cannot open {}: {}", path, errno_text());
-    return fd;
-  }
-  unsigned major_number = 7;
-  auto minor_number = static_cast<unsigned>(number);
-  char colon = 0;
-  std::ifstream("/sys/block/loop" + std::to_string(number) + "/dev") >> major_number >> colon >> minor_number;
-  if (mknod(path.c_str(), S_IFBLK | 0600, makedev(major_number, minor_number)) != 0 && errno != EEXIST) {
-    return fail("cannot make {}: {}", path, errno_text());
-  }
-  fd = OwnedFd(::open(path.c_str(), flags | O_CLOEXEC));
-  if (!fd) return fail("cannot open {}: {}", path, errno_text());
-  return fd;
-}
+std::string loop_name(int number) { return "loop" + std::to_string(number); }
 
-loop_config configuration_for(int file, const std::string& tag) {
+loop_config configuration_for(int file, const std::string& tag, bool read_only) {
   loop_config configuration{};
   configuration.fd = static_cast<uint32_t>(file);
   configuration.block_size = 4096;
-  configuration.info.lo_flags = LO_FLAGS_DIRECT_IO | LO_FLAGS_AUTOCLEAR;
+  configuration.info.lo_flags = LO_FLAGS_DIRECT_IO | LO_FLAGS_AUTOCLEAR | (read_only ? LO_FLAGS_READ_ONLY : 0);
   tag.copy(reinterpret_cast<char*>(configuration.info.lo_file_name), LO_NAME_SIZE - 1);
   return configuration;
 }
@@ -55,7 +37,8 @@ void add_mounts(const std::string& mountinfo, const std::string& device, std::se
   for (std::string line; std::getline(file, line);) {
     std::istringstream fields(line);
     std::string id, parent, numbers, root, point;
-    if (fields >> id >> parent >> numbers >> root >> point && numbers == device) found.insert("mounted at " + point);
+    if (fields >> id >> parent >> numbers >> root >> point && numbers == device)
+      found.insert("mounted at " + point);
   }
 }
 
@@ -72,19 +55,41 @@ void add_openers(const fs::path& process, const std::string& path, std::set<std:
 
 }  // namespace
 
-std::string loop_path(int number) { return "/dev/loop" + std::to_string(number); }
+std::string loop_path(int number) { return "/dev/" + loop_name(number); }
 
-Result<LoopDevice> attach_loop(int file, const std::string& tag) {
+Result<OwnedFd> open_device_node(const std::string& name, int flags) {
+  const std::string path = "/dev/" + name;
+  OwnedFd fd(::open(path.c_str(), flags | O_CLOEXEC));
+  if (fd || errno != ENOENT) {
+    if (!fd) return fail("cannot open {}: {}", path, errno_text());
+    return fd;
+  }
+  unsigned major_number = 0;
+  unsigned minor_number = 0;
+  char colon = 0;
+  if (!(std::ifstream("/sys/block/" + name + "/dev") >> major_number >> colon >> minor_number)) {
+    return fail("there is no block device {}", name);
+  }
+  if (mknod(path.c_str(), S_IFBLK | 0600, makedev(major_number, minor_number)) != 0 && errno != EEXIST) {
+    return fail("cannot make {}: {}", path, errno_text());
+  }
+  fd = OwnedFd(::open(path.c_str(), flags | O_CLOEXEC));
+  if (!fd) return fail("cannot open {}: {}", path, errno_text());
+  return fd;
+}
+
+Result<LoopDevice> attach_loop(int file, const std::string& tag, bool read_only) {
   OwnedFd control(open("/dev/loop-control", O_RDWR | O_CLOEXEC));
-  if (!control) return fail("cannot open /dev/loop-control: {}. The kernel needs its loop driver", errno_text());
+  if (!control)
+    return fail("cannot open /dev/loop-control: {}. The kernel needs its loop driver", errno_text());
   int error = EBUSY;
   for (int tries = 0; tries < kTries && error == EBUSY; ++tries) {
     LoopDevice loop;
     loop.number = ioctl(control.get(), LOOP_CTL_GET_FREE);
     if (loop.number < 0) return fail("there is no free loop device: {}", errno_text());
-    auto fd = open_loop(loop.number, O_RDWR);
+    auto fd = open_device_node(loop_name(loop.number), O_RDWR);
     if (!fd) return pass(fd);
-    const loop_config configuration = configuration_for(file, tag);
+    const loop_config configuration = configuration_for(file, tag, read_only);
     if (ioctl(fd->get(), LOOP_CONFIGURE, &configuration) == 0) {
       loop.fd = std::move(*fd);
       return loop;
@@ -113,37 +118,67 @@ Status detach_loop(int number, int fd, Duration limit) {
     loop_info64 information{};
     if (asked && ioctl(fd, LOOP_GET_STATUS64, &information) != 0 && errno == ENXIO) return {};
     if (std::chrono::steady_clock::now() >= deadline) {
-      const std::string users = loop_users(number);
-      return fail_as(ErrorCode::kConflict, "{} is still in use{}{}: end that, then try again", loop_path(number),
-                     users.empty() ? "" : ": ", users);
+      const std::string users = device_users(loop_name(number));
+      return fail_as(ErrorCode::kConflict, "{} is still in use{}{}: end that, then try again",
+                     loop_path(number), users.empty() ? "" : ": ", users);
     }
     std::this_thread::sleep_for(20ms);
   }
 }
 
+Result<OwnedFd> claim_device(const std::string& name, Duration limit) {
+  const auto deadline = std::chrono::steady_clock::now() + limit;
+  while (true) {
+    OwnedFd exclusive(::open(("/dev/" + name).c_str(), O_RDWR | O_EXCL | O_CLOEXEC));
+    if (!exclusive && errno == EROFS)
+      exclusive = OwnedFd(::open(("/dev/" + name).c_str(), O_RDONLY | O_EXCL | O_CLOEXEC));
+    const int error = errno;
+    if (!exclusive && error != EBUSY) return fail("cannot open /dev/{}: {}", name, errno_text(error));
+    const std::string users = device_users(name);
+    if (exclusive && users.empty()) {
+      if (fsync(exclusive.get()) != 0) return fail("cannot write out /dev/{}: {}", name, errno_text());
+      return exclusive;
+    }
+    if (std::chrono::steady_clock::now() >= deadline) {
+      return fail_as(ErrorCode::kConflict, "/dev/{} is still in use{}{}: end that, then try again", name,
+                     users.empty() ? "" : ": ", users);
+    }
+    exclusive.close();
+    std::this_thread::sleep_for(20ms);
+  }
+}
+
+Status grow_loop(int number, int fd) {
+  if (ioctl(fd, LOOP_SET_CAPACITY, 0) != 0)
+    return fail("cannot enlarge {}: {}", loop_path(number), errno_text());
+  return {};
+}
+
 void detach_loop_lazily(int fd) { ioctl(fd, LOOP_CLR_FD); }
 
 std::string reclaim_loop(int number, const std::string& tag) {
-  auto fd = open_loop(number, O_RDWR);
+  auto fd = open_device_node(loop_name(number), O_RDWR);
   if (!fd) return "";
   loop_info64 information{};
   if (ioctl(fd->get(), LOOP_GET_STATUS64, &information) != 0) return "";
   char name[LO_NAME_SIZE + 1] = {};
   std::memcpy(name, information.lo_file_name, LO_NAME_SIZE);
   if (tag.substr(0, LO_NAME_SIZE - 1) != name) return "";
-  const std::string users = loop_users(number);
+  const std::string users = device_users(loop_name(number));
   detach_loop_lazily(fd->get());
-  if (users.empty()) return fmt::format("{}, left behind by an earlier daemon, was detached", loop_path(number));
-  return fmt::format("{}, left behind by an earlier daemon, gives only errors and is still in use: {}; it goes with its "
-                     "last user",
-                     loop_path(number), users);
+  if (users.empty())
+    return fmt::format("{}, left behind by an earlier daemon, was detached", loop_path(number));
+  return fmt::format(
+      "{}, left behind by an earlier daemon, gives only errors and is still in use: {}; it goes with its "
+      "last user",
+      loop_path(number), users);
 }
 
-std::string loop_users(int number) {
+std::string device_users(const std::string& block_name) {
   std::set<std::string> found;
   std::set<std::string> namespaces;
   std::string device;
-  std::getline(std::ifstream("/sys/block/loop" + std::to_string(number) + "/dev"), device);
+  std::getline(std::ifstream("/sys/block/" + block_name + "/dev"), device);
   std::error_code ignored;
   const std::string self = std::to_string(getpid());
   const std::string parent = std::to_string(getppid());
@@ -151,8 +186,9 @@ std::string loop_users(int number) {
     const std::string name = process.path().filename().string();
     if (name.find_first_not_of("0123456789") != std::string::npos) continue;
     const fs::path view = fs::read_symlink(process.path() / "ns/mnt", ignored);
-    if (!view.empty() && namespaces.insert(view.string()).second) add_mounts(process.path() / "mountinfo", device, found);
-    if (name != self && name != parent) add_openers(process.path(), loop_path(number), found);
+    if (!view.empty() && namespaces.insert(view.string()).second)
+      add_mounts(process.path() / "mountinfo", device, found);
+    if (name != self && name != parent) add_openers(process.path(), "/dev/" + block_name, found);
   }
   std::string text;
   for (const std::string& user : found) text += (text.empty() ? "" : "; ") + user;

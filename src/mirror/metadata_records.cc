@@ -2,74 +2,44 @@
 #include "src/mirror/metadata_records.h"
 
 #include <algorithm>
-#include <cstring>
+#include <bit>
 
-#include "src/base/assert.h"
-#include "src/base/checksum.h"
+#include "src/mirror/metadata_sector.h"
 
 namespace baton::mirror {
-namespace {
 
-constexpr uint64_t kHeaderMagic = 0x315249'4D4E5442;  // "BTNMIR1" read as little-endian bytes
-constexpr uint32_t kSuperblockMagic = 0x50555342;     // "BSUP"
-constexpr uint32_t kActivityMagic = 0x54434142;       // "BACT"
-constexpr uint32_t kBitmapMagic = 0x504D4242;         // "BBMP"
-constexpr size_t kChecksumOffset = kSectorBytes - 4;
-constexpr size_t kMaxAncestors = 32;
-constexpr uint32_t kWasPrimary = 1;
-constexpr uint32_t kClean = 2;
-constexpr uint32_t kConsistent = 4;
+using namespace sector;
 
-void seal(const Bytes& content, std::span<uint8_t> sector) {
-  BATON_ASSERT(sector.size() == kSectorBytes && content.size() <= kChecksumOffset);
-  std::fill(sector.begin(), sector.end(), uint8_t{0});
-  std::copy(content.begin(), content.end(), sector.begin());
-  const uint32_t checksum = crc32c(sector.first(kChecksumOffset));
-  std::memcpy(sector.data() + kChecksumOffset, &checksum, sizeof checksum);
+bool all_zero(std::span<const uint8_t> bytes) {
+  return bytes.empty() || (bytes[0] == 0 && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
 }
 
-bool sealed(std::span<const uint8_t> sector) {
-  uint32_t checksum = 0;
-  std::memcpy(&checksum, sector.data() + kChecksumOffset, sizeof checksum);
-  return checksum == crc32c(sector.first(kChecksumOffset));
-}
-
-bool blank(std::span<const uint8_t> bytes) {
-  return std::all_of(bytes.begin(), bytes.end(), [](uint8_t byte) { return byte == 0; });
-}
-
-void put_generation(ByteWriter& writer, const Generation& generation) {
-  writer.put(generation.counter);
-  writer.put(generation.random);
-}
-
-Generation take_generation(ByteReader& reader) {
-  Generation generation;
-  generation.counter = reader.take<uint64_t>();
-  generation.random = reader.take<uint64_t>();
-  return generation;
-}
-
-/// The runs of set bits, as blocks of the mirror.
-std::vector<BlockRange> ranges_of(uint64_t page, std::span<const uint8_t> bits) {
+std::vector<BlockRange> sector::ranges_of(uint64_t page, std::span<const uint8_t> bits) {
   std::vector<BlockRange> ranges;
   const uint64_t start = page * kBitmapPageBlocks;
-  for (uint64_t bit = 0; bit < kBitmapPageBlocks; ++bit) {
-    if (bits[bit / 8] == 0) {
-      bit |= 7;
-      continue;
-    }
-    if ((bits[bit / 8] >> (bit % 8) & 1) == 0) continue;
-    if (!ranges.empty() && ranges.back().end() == start + bit) {
-      ++ranges.back().count;
+  const auto add = [&](uint64_t first, uint64_t count) {
+    if (!ranges.empty() && ranges.back().end() == first) {
+      ranges.back().count += count;
     } else {
-      ranges.push_back({start + bit, 1});
+      ranges.push_back({first, count});
+    }
+  };
+  // Word by word: the usual page is all clear or all set in most places.
+  for (uint64_t bit = 0; bit < kBitmapPageBlocks; bit += 64) {
+    uint64_t word = 0;
+    std::memcpy(&word, bits.data() + bit / 8, sizeof word);
+    for (uint64_t at = 0; word != 0;) {
+      const auto gap = static_cast<uint64_t>(std::countr_zero(word));
+      at += gap;
+      word >>= gap;
+      const auto run = static_cast<uint64_t>(std::countr_one(word));
+      add(start + bit + at, run);
+      at += run;
+      word = run == 64 ? 0 : word >> run;
     }
   }
   return ranges;
 }
-
-}  // namespace
 
 void encode_header(const MetadataHeader& header, std::span<uint8_t> out) {
   Bytes content;
@@ -77,7 +47,7 @@ void encode_header(const MetadataHeader& header, std::span<uint8_t> out) {
   writer.put(kHeaderMagic);
   writer.put(kMetadataVersion);
   writer.put(static_cast<uint32_t>(kActivitySlots));
-  writer.put(header.size_blocks);
+  writer.put(static_cast<uint64_t>(header.being_made ? 1 : 0));
   writer.put_string(header.mirror);
   seal(content, out);
 }
@@ -86,29 +56,36 @@ Result<MetadataHeader> decode_header(std::span<const uint8_t> sector) {
   if (sector.size() != kSectorBytes) return fail_as(ErrorCode::kInvalid, "it is shorter than its header");
   ByteReader reader(sector.first(kChecksumOffset));
   if (reader.take<uint64_t>() != kHeaderMagic) return fail_as(ErrorCode::kInvalid, "it is not a mirror's metadata");
-  const auto version = reader.take<uint32_t>();
-  // A newer version may keep its checksum elsewhere: look at the number first.
-  if (version > kMetadataVersion) {
-    return fail_as(ErrorCode::kInvalid, "it has format version {}, this program knows versions up to {}", version,
-                   kMetadataVersion);
-  }
-  if (!sealed(sector) || version == 0) return fail_as(ErrorCode::kInvalid, "its header is damaged (checksum)");
-  const auto slots = reader.take<uint32_t>();
   MetadataHeader header;
-  header.size_blocks = reader.take<uint64_t>();
+  header.version = reader.take<uint32_t>();
+  // A newer version may keep its checksum elsewhere: look at the number first.
+  if (header.version > kMetadataVersion) {
+    return fail_as(ErrorCode::kInvalid, "it has format version {}, this program knows versions up to {}",
+                   header.version, kMetadataVersion);
+  }
+  if (!sealed(sector) || header.version == 0) return fail_as(ErrorCode::kInvalid, "its header is damaged (checksum)");
+  const auto slots = reader.take<uint32_t>();
+  const auto last = reader.take<uint64_t>();  // the size in version 1, flags since
+  header.size_blocks = header.version == 1 ? last : 0;
+  header.being_made = header.version > 1 && (last & 1) != 0;
   header.mirror = reader.take_string();
-  if (reader.failed() || slots != kActivitySlots) return fail_as(ErrorCode::kInvalid, "its header makes no sense");
+  const bool known_flags = header.version == 1 || last <= 1;
+  if (reader.failed() || slots != kActivitySlots || !known_flags) {
+    return fail_as(ErrorCode::kInvalid, "its header makes no sense");
+  }
   return header;
 }
 
-void encode_superblock(const Superblock& superblock, uint64_t sequence, std::span<uint8_t> out) {
+void encode_superblock(const Superblock& superblock, uint64_t era, uint64_t sequence, std::span<uint8_t> out) {
   BATON_ASSERT(superblock.ancestors.size() <= kMaxAncestors);
   Bytes content;
   ByteWriter writer(content);
   writer.put(kSuperblockMagic);
   writer.put((superblock.was_primary ? kWasPrimary : 0) | (superblock.clean ? kClean : 0) |
-             (superblock.consistent ? kConsistent : 0));
+             (superblock.consistent ? kConsistent : 0) | (superblock.detached ? kDetached : 0) |
+             (superblock.snapshot ? kSnapshot : 0));
   writer.put(sequence);
+  writer.put(era);
   writer.put(superblock.size_blocks);
   writer.put(superblock.permit.value);
   writer.put(superblock.incarnation.value);
@@ -122,60 +99,60 @@ void encode_superblock(const Superblock& superblock, uint64_t sequence, std::spa
 
 SuperblockRecord decode_superblock(std::span<const uint8_t> sector) {
   SuperblockRecord record;
-  if (sector.size() == kSectorBytes && blank(sector)) return record;
+  if (sector.size() == kSectorBytes && all_zero(sector)) return record;
   record.condition = RecordCondition::kDamaged;
   if (sector.size() != kSectorBytes || !sealed(sector)) return record;
   ByteReader reader(sector.first(kChecksumOffset));
   if (reader.take<uint32_t>() != kSuperblockMagic) return record;
-  Superblock& superblock = record.superblock;
   const auto flags = reader.take<uint32_t>();
-  superblock.was_primary = (flags & kWasPrimary) != 0;
-  superblock.clean = (flags & kClean) != 0;
-  superblock.consistent = (flags & kConsistent) != 0;
   record.sequence = reader.take<uint64_t>();
-  superblock.size_blocks = reader.take<uint64_t>();
-  superblock.permit = Permit(reader.take<uint64_t>());
-  superblock.incarnation = Incarnation(reader.take<uint64_t>());
-  superblock.generation = take_generation(reader);
-  superblock.base = take_generation(reader);
-  const auto ancestors = reader.take<uint32_t>();
-  if (ancestors > kMaxAncestors) return record;
-  for (uint32_t i = 0; i < ancestors; ++i) superblock.ancestors.push_back(take_generation(reader));
-  superblock.mirror = reader.take_string();
-  if (!reader.failed()) record.condition = RecordCondition::kValid;
+  record.era = reader.take<uint64_t>();
+  if (take_superblock(reader, flags, &record.superblock)) record.condition = RecordCondition::kValid;
   return record;
 }
 
-void encode_activity(const std::vector<uint64_t>& extents, uint64_t sequence, std::span<uint8_t> out) {
-  BATON_ASSERT(extents.size() <= kMaxActivityExtents);
+void encode_activity(const std::vector<uint64_t>& extents, uint64_t era, uint64_t sequence, std::span<uint8_t> out) {
+  BATON_ASSERT(extents.size() <= kMaxActivityExtents && out.size() == activity_sectors(extents.size()) * kSectorBytes);
   Bytes content;
+  content.reserve(out.size());
   ByteWriter writer(content);
   writer.put(kActivityMagic);
   writer.put(static_cast<uint32_t>(extents.size()));
   writer.put(sequence);
+  writer.put(era);
+  writer.put(uint32_t{0});  // the checksum's place
   for (uint64_t extent : extents) {
     BATON_ASSERT(extent <= UINT32_MAX);
     writer.put(static_cast<uint32_t>(extent));
   }
-  seal(content, out);
+  std::fill(std::copy(content.begin(), content.end(), out.begin()), out.end(), uint8_t{0});
+  const uint32_t checksum = crc32c(out);
+  std::memcpy(out.data() + kActivityHead - sizeof checksum, &checksum, sizeof checksum);
 }
 
-ActivityRecord decode_activity(std::span<const uint8_t> sector) {
+ActivityRecord decode_activity(std::span<const uint8_t> slot, uint64_t era) {
   ActivityRecord record;
-  if (sector.size() == kSectorBytes && blank(sector)) return record;
+  if (slot.size() >= kSectorBytes && all_zero(slot.first(kSectorBytes))) return record;
   record.condition = RecordCondition::kDamaged;
-  if (sector.size() != kSectorBytes || !sealed(sector)) return record;
-  ByteReader reader(sector.first(kChecksumOffset));
+  if (slot.size() < kSectorBytes) return record;
+  ByteReader reader(slot);
   if (reader.take<uint32_t>() != kActivityMagic) return record;
   const auto count = reader.take<uint32_t>();
+  if (count > kMaxActivityExtents || slot.size() < activity_sectors(count) * kSectorBytes) return record;
   record.sequence = reader.take<uint64_t>();
-  if (count > kMaxActivityExtents) return record;
+  const auto stored_era = reader.take<uint64_t>();
+  const auto checksum = reader.take<uint32_t>();
+  Bytes content(slot.begin(), slot.begin() + static_cast<ptrdiff_t>(activity_sectors(count) * kSectorBytes));
+  std::memset(content.data() + kActivityHead - sizeof checksum, 0, sizeof checksum);
+  if (checksum != crc32c(content)) return record;
+  if (stored_era != era) return {};
   for (uint32_t i = 0; i < count; ++i) record.extents.push_back(reader.take<uint32_t>());
   record.condition = RecordCondition::kValid;
   return record;
 }
 
-void encode_bitmap(uint64_t page, const std::vector<BlockRange>& ranges, uint64_t sequence, std::span<uint8_t> out) {
+void encode_bitmap(uint64_t page, const std::vector<BlockRange>& ranges, uint64_t era, uint64_t sequence,
+                   std::span<uint8_t> out) {
   BATON_ASSERT(out.size() == kBitmapRecordBytes);
   auto bits = out.subspan(kSectorBytes);
   std::fill(bits.begin(), bits.end(), uint8_t{0});
@@ -198,12 +175,13 @@ void encode_bitmap(uint64_t page, const std::vector<BlockRange>& ranges, uint64_
   writer.put(crc32c(bits));
   writer.put(sequence);
   writer.put(page);
+  writer.put(era);
   seal(content, out.first(kSectorBytes));
 }
 
-BitmapRecord decode_bitmap(uint64_t page, std::span<const uint8_t> bytes) {
+BitmapRecord decode_bitmap(uint64_t page, std::span<const uint8_t> bytes, uint64_t era) {
   BitmapRecord record;
-  if (bytes.size() == kBitmapRecordBytes && blank(bytes)) return record;
+  if (bytes.size() == kBitmapRecordBytes && all_zero(bytes)) return record;
   record.condition = RecordCondition::kDamaged;
   if (bytes.size() != kBitmapRecordBytes || !sealed(bytes.first(kSectorBytes))) return record;
   ByteReader reader(bytes);
@@ -211,9 +189,39 @@ BitmapRecord decode_bitmap(uint64_t page, std::span<const uint8_t> bytes) {
   const auto checksum = reader.take<uint32_t>();
   record.sequence = reader.take<uint64_t>();
   const auto stored_page = reader.take<uint64_t>();
+  if (reader.take<uint64_t>() != era) return {};
   auto bits = bytes.subspan(kSectorBytes);
   if (stored_page != page || checksum != crc32c(bits)) return record;
   record.ranges = ranges_of(page, bits);
+  record.condition = RecordCondition::kValid;
+  return record;
+}
+
+void encode_map(uint64_t index, std::span<const uint8_t> bits, uint64_t era, uint64_t sequence, std::span<uint8_t> out) {
+  BATON_ASSERT(bits.size() == kMapSectorPages / 8);
+  Bytes content;
+  content.reserve(kSectorBytes);
+  ByteWriter writer(content);
+  writer.put(kMapMagic);
+  writer.put(static_cast<uint32_t>(index));
+  writer.put(sequence);
+  writer.put(era);
+  writer.put_bytes(bits);
+  seal(content, out);
+}
+
+MapRecord decode_map(uint64_t index, std::span<const uint8_t> sector, uint64_t era) {
+  MapRecord record;
+  if (sector.size() == kSectorBytes && all_zero(sector)) return record;
+  record.condition = RecordCondition::kDamaged;
+  if (sector.size() != kSectorBytes || !sealed(sector)) return record;
+  ByteReader reader(sector.first(kChecksumOffset));
+  if (reader.take<uint32_t>() != kMapMagic) return record;
+  if (reader.take<uint32_t>() != index) return record;
+  record.sequence = reader.take<uint64_t>();
+  if (reader.take<uint64_t>() != era) return {};
+  auto bits = reader.take_bytes(kMapSectorPages / 8);
+  record.bits.assign(bits.begin(), bits.end());
   record.condition = RecordCondition::kValid;
   return record;
 }

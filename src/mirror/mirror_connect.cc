@@ -1,267 +1,291 @@
-// A connection that has not proved itself within a second is closed, and only a few may try at once.
+// Connections until they are part of a session. One that has not proved itself and joined within a second is closed, and
+// only a few may try at once.
 #include "src/mirror/mirror_connect.h"
 
-#include <arpa/inet.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/socket.h>
-
 #include <algorithm>
-#include <cstring>
+
+#include "src/base/assert.h"
+#include "src/base/overloaded.h"
+#include "src/mirror/link_messages.h"
 
 namespace baton::mirror {
 namespace {
 
 constexpr Duration kRetry = 200ms;
-constexpr Duration kConnectLimit = 500ms;
 constexpr Duration kHandshakeLimit = 1s;
 constexpr Duration kNoteInterval = 10s;
+constexpr Duration kLongestNoteInterval = 640s;
 constexpr size_t kMaxHandshakes = 16;
-constexpr int kUserTimeoutMs = 2000;
-constexpr int kListenPatience = 5;
-
-Result<sockaddr_in> parse_address(const std::string& address, uint16_t port) {
-  sockaddr_in parsed{};
-  parsed.sin_family = AF_INET;
-  parsed.sin_port = htons(port);
-  if (inet_pton(AF_INET, address.c_str(), &parsed.sin_addr) != 1) {
-    return fail_as(ErrorCode::kInvalid, "\"{}\" is not an IPv4 address", address);
-  }
-  return parsed;
-}
-
-void set_option(int fd, int level, int option, int value) { setsockopt(fd, level, option, &value, sizeof value); }
-
-void tune(int fd) {
-  set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-  set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, kUserTimeoutMs);
-}
-
-Result<OwnedFd> open_listener(const std::string& address, uint16_t port) {
-  auto parsed = parse_address(address, port);
-  if (!parsed) return pass(parsed);
-  OwnedFd fd(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!fd) return fail("cannot make a socket: {}", errno_text());
-  set_option(fd.get(), SOL_SOCKET, SO_REUSEADDR, 1);
-  set_option(fd.get(), IPPROTO_IP, IP_FREEBIND, 1);  // the interconnect may come up later
-  if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&*parsed), sizeof *parsed) != 0 || ::listen(fd.get(), 16) != 0) {
-    const int error = errno;
-    return fail("cannot listen for the mirror connect on {}:{}: {}. {}", address, port, errno_text(error),
-                error == EADDRINUSE ? "Another program uses the port: give the mirror another `port`"
-                                    : "Trying again");
-  }
-  return fd;
-}
+constexpr size_t kMaxNoted = 200;
 
 }  // namespace
 
 MirrorConnect::MirrorConnect(Ring& ring, BufferPool& pool, Settings settings, Emit emit, Note note)
-    : ring_(ring), pool_(pool), settings_(std::move(settings)), emit_(std::move(emit)), note_(std::move(note)) {}
+    : ring_(ring),
+      pool_(pool),
+      settings_(std::move(settings)),
+      identity_{settings_.key, settings_.mirror, settings_.self, settings_.peer, settings_.encrypt, settings_.files},
+      emit_(std::move(emit)),
+      note_(std::move(note)) {
+  const auto& own = settings_.listen_addresses;
+  const auto& peers = settings_.peer_addresses;
+  configured_ = std::min(kMaxPaths, std::max(own.size(), peers.size()));
+  for (size_t i = 0; i < configured_; ++i) {
+    if (i < own.size()) paths_[i].own_address = own[i];
+    if (i < peers.size()) paths_[i].peer_address = peers[i];
+    paths_[i].dialer = std::make_unique<LinkDialer>(
+        ring_, [this, i](OwnedFd socket) { dialed(i, std::move(socket)); },
+        [this, i](const LinkDialer::Failure& failure) { attempt_failed(i, failure.error, failure.text); });
+  }
+}
 
 MirrorConnect::~MirrorConnect() {
-  if (listening_ != 0) ring_.cancel(listening_);
-  if (current_) current_->close();
+  alive_.reset();
+  ring_.cancel_timer(tick_timer_);
+  for (Path& path : paths_) {
+    if (path.joined) path.joined->close();
+    ring_.cancel_timer(path.redial);
+  }
   for (auto& connection : handshakes_) connection->close();
+}
+
+void MirrorConnect::after(Duration delay, std::function<void()> callback) {
+  ring_.after(delay, [alive = std::weak_ptr(alive_), callback = std::move(callback)] {
+    if (!alive.expired()) callback();
+  });
 }
 
 void MirrorConnect::note_at_times(const std::string& subject, const std::string& text) {
   const Instant now = Ring::now();
-  if (noted_.size() > 200) noted_.clear();
-  auto [place, fresh] = noted_.try_emplace(subject, now);
-  if (!fresh && now - place->second < kNoteInterval) return;
-  place->second = now;
+  if (noted_.size() > kMaxNoted) noted_.clear();
+  auto [place, fresh] = noted_.try_emplace(subject, Noted{now, kNoteInterval});
+  if (!fresh) {
+    if (now - place->second.last < place->second.pause) return;
+    place->second = {now, std::min(2 * place->second.pause, kLongestNoteInterval)};
+  }
   note_(text);
 }
 
-// ---- Listening ----
+// ---- Listening and dialing ----
 
-void MirrorConnect::listen() { try_listen(); }
-
-void MirrorConnect::try_listen() {
-  auto listener = open_listener(settings_.listen_address, settings_.port);
-  if (!listener) {
-    // A killed predecessor's socket may linger for a moment.
-    if (++listen_failures_ >= kListenPatience) note_at_times("listen", listener.error().message);
-    ring_.after(kRetry, [this] { try_listen(); });
-    return;
-  }
-  listener_ = std::move(*listener);
-  watch_listener();
-}
-
-void MirrorConnect::watch_listener() {
-  listening_ = ring_.poll(listener_.get(), POLLIN, [this](int result) {
-    if (result == -ECANCELED) return;
-    accept_all();
-    watch_listener();
-  });
-}
-
-void MirrorConnect::accept_all() {
-  while (true) {
-    sockaddr_in from{};
-    socklen_t size = sizeof from;
-    OwnedFd socket(accept4(listener_.get(), reinterpret_cast<sockaddr*>(&from), &size, SOCK_CLOEXEC));
-    if (!socket) return;
-    char text[INET_ADDRSTRLEN] = "?";
-    inet_ntop(AF_INET, &from.sin_addr, text, sizeof text);
-    adopt(std::move(socket), text, LinkSide::kAcceptor);
+void MirrorConnect::listen() {
+  for (size_t i = 0; i < configured_; ++i) {
+    if (paths_[i].own_address.empty()) continue;
+    paths_[i].listener = std::make_unique<LinkListener>(
+        ring_, paths_[i].own_address, settings_.port,
+        [this, i](OwnedFd socket, const std::string& from) { adopt(std::move(socket), from, LinkSide::kAcceptor, i); },
+        [this, i](const std::string& problem) {
+          paths_[i].problem = problem;
+          note_at_times("listen " + paths_[i].own_address, problem);
+        });
   }
 }
-
-// ---- Connecting ----
 
 void MirrorConnect::want(bool wanted) {
   if (wanted == wanted_) return;
   wanted_ = wanted;
-  next_address_ = 0;
-  if (wanted) {
-    connect_next();
-  } else {
-    ring_.cancel_timer(retry_timer_);
-    ++attempt_;
-    attempting_ = false;
+  for (size_t i = 0; i < configured_; ++i) {
+    if (wanted) {
+      dial(i);
+      continue;
+    }
+    ring_.cancel_timer(paths_[i].redial);
+    paths_[i].dialer->give_up();
+    if (auto outgoing = paths_[i].outgoing) {
+      outgoing->close();
+      forget(*outgoing);
+    }
   }
 }
 
-void MirrorConnect::connect_next() {
-  if (!wanted_ || current_ || attempting_ || settings_.peer_addresses.empty()) return;
-  ring_.cancel_timer(retry_timer_);
-  connect_to(settings_.peer_addresses[next_address_ % settings_.peer_addresses.size()]);
+bool MirrorConnect::may_dial(const Path& path) const {
+  return wanted_ && !path.peer_address.empty() && (!session_ || session_->initiator()) && !path.joined &&
+         !path.outgoing && !path.dialer->dialing();
 }
 
-void MirrorConnect::connect_to(const std::string& address) {
-  attempting_ = true;
-  const uint64_t attempt = ++attempt_;
-  auto parsed = parse_address(address, settings_.port);
-  if (!parsed) return attempt_failed(address, parsed.error().message);
-  OwnedFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!socket) return attempt_failed(address, errno_text());
-  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&*parsed), sizeof *parsed) != 0 && errno != EINPROGRESS) {
-    return attempt_failed(address, errno_text());
-  }
-  const int fd = socket.get();
-  auto shared = std::make_shared<OwnedFd>(std::move(socket));
-  const auto operation =
-      ring_.poll(fd, POLLOUT, [this, attempt, shared, text = std::make_shared<std::string>(address)](int result) {
-        connected_or_not(attempt, std::move(*shared), *text, result);
-      });
-  ring_.after(kConnectLimit, [this, operation] { ring_.cancel(operation); });
+void MirrorConnect::dial(size_t index) {
+  Path& path = paths_[index];
+  ring_.cancel_timer(path.redial);
+  if (may_dial(path)) path.dialer->dial(path.own_address, path.peer_address, settings_.port);
 }
 
-void MirrorConnect::connected_or_not(uint64_t attempt, OwnedFd socket, const std::string& address, int poll_result) {
-  if (attempt != attempt_) return;  // no longer wanted
-  if (poll_result == -ECANCELED) return attempt_failed(address, "no answer");
-  int error = 0;
-  socklen_t size = sizeof error;
-  if (getsockopt(socket.get(), SOL_SOCKET, SO_ERROR, &error, &size) != 0) error = errno;
-  if (error != 0) return attempt_failed(address, errno_text(error));
-  const int flags = fcntl(socket.get(), F_GETFL);
-  fcntl(socket.get(), F_SETFL, flags & ~O_NONBLOCK);
-  adopt(std::move(socket), address, LinkSide::kConnector);
+void MirrorConnect::dial_after(size_t index, Duration delay) {
+  if (!wanted_ || index >= configured_) return;
+  ring_.cancel_timer(paths_[index].redial);
+  paths_[index].redial = ring_.after(delay, [this, index, alive = std::weak_ptr(alive_)] {
+    if (!alive.expired()) dial(index);
+  });
 }
 
-void MirrorConnect::attempt_failed(const std::string& address, const std::string& reason) {
-  attempting_ = false;
-  if (!wanted_ || current_) return;
-  note_at_times("connect " + address, fmt::format("the mirror connect to server {} at {}:{} cannot be made: {}; trying again",
-                                                  settings_.peer, address, settings_.port, reason));
-  // Every address in turn, then a pause.
-  next_address_ = (next_address_ + 1) % std::max<size_t>(1, settings_.peer_addresses.size());
-  const Duration pause = next_address_ == 0 ? kRetry : Duration::zero();
-  ring_.cancel_timer(retry_timer_);
-  retry_timer_ = ring_.after(pause, [this] { connect_next(); });
+void MirrorConnect::dialed(size_t index, OwnedFd socket) {
+  adopt(std::move(socket), paths_[index].peer_address, LinkSide::kConnector, index);
 }
 
-// ---- Connections ----
+void MirrorConnect::attempt_failed(size_t index, int error, const std::string& reason) {
+  Path& path = paths_[index];
+  path.problem = reason;
+  if (!wanted_ || path.joined) return;
+  if (session_ && !session_->initiator()) return;  // the peer's turn
+  note_at_times("connect " + path.peer_address,
+                fmt::format("the mirror connect to server {} at {}:{} cannot be made: {}; trying again", settings_.peer,
+                            path.peer_address, settings_.port, reason));
+  dial_after(index, kRetry);
+  // Its server answers, its mirror daemon is gone: there is nobody to go on with.
+  const bool nobody_there = error == ECONNREFUSED && connection_ != 0 && !active_;
+  if (nobody_there) end_session("the peer's mirror daemon has ended", false, kRetry);
+}
 
-void MirrorConnect::adopt(OwnedFd socket, const std::string& address, LinkSide side) {
-  tune(socket.get());
+// ---- Handshakes ----
+
+void MirrorConnect::adopt(OwnedFd socket, const std::string& address, LinkSide side, size_t index) {
   if (handshakes_.size() >= kMaxHandshakes) {
-    handshakes_.front()->close();
-    handshakes_.erase(handshakes_.begin());
+    // The oldest of the strangers; our own attempts are few.
+    auto oldest = std::find_if(handshakes_.begin(), handshakes_.end(), [&](const auto& known) { return !ours(*known); });
+    BATON_ASSERT(oldest != handshakes_.end());
+    (*oldest)->close();
+    handshakes_.erase(oldest);
   }
-  auto connection = std::make_shared<LinkConnection>(
-      ring_, pool_, *this, std::move(socket), address,
-      LinkHandshake(settings_.key, side, settings_.mirror, settings_.self, settings_.peer));
+  auto connection = std::make_shared<LinkConnection>(ring_, pool_, *this, std::move(socket), address, side, identity_);
+  connection->path = index;
   handshakes_.push_back(connection);
-  if (side == LinkSide::kConnector) outgoing_ = connection;
-  ring_.after(kHandshakeLimit, [this, weak = std::weak_ptr(connection)] {
+  if (side == LinkSide::kConnector) paths_[index].outgoing = connection;
+  after(kHandshakeLimit, [this, weak = std::weak_ptr(connection)] {
     auto late = weak.lock();
     if (!late || std::find(handshakes_.begin(), handshakes_.end(), late) == handshakes_.end()) return;
-    late->close();
-    link_ended(*late, "it did not prove itself in time", true);
+    reject(*late, "it did not prove itself in time");
   });
   connection->start();
 }
 
+bool MirrorConnect::ours(const LinkConnection& connection) const {
+  return paths_[connection.path].outgoing.get() == &connection;
+}
+
 void MirrorConnect::forget(LinkConnection& connection) {
+  if (ours(connection)) paths_[connection.path].outgoing.reset();
   std::erase_if(handshakes_, [&](const auto& known) { return known.get() == &connection; });
-  if (outgoing_.get() == &connection) {
-    outgoing_.reset();
-    attempting_ = false;
-  }
+}
+
+/// Ends a connection that is not part of the session as if it had ended by itself.
+void MirrorConnect::reject(LinkConnection& connection, const std::string& reason) {
+  auto kept = connection.shared_from_this();
+  kept->close();
+  link_ended(*kept, {reason, true});
 }
 
 void MirrorConnect::link_authenticated(LinkConnection& connection) {
-  auto kept = connection.shared_from_this();
-  forget(connection);
-  drop_current("a newer connection was made");
-  current_ = std::move(kept);
-  current_->id = ++last_id_;
-  next_address_ = 0;
-  noted_.clear();
-  emit_(LinkUp{current_->id});
+  if (!ours(connection)) return;  // the peer says what it wants
+  if (!wanted_ || (session_ && !session_->initiator())) {
+    auto kept = connection.shared_from_this();
+    kept->close();
+    return forget(*kept);
+  }
+  if (!session_) {
+    const auto random = LinkHandshake::random_number;
+    session_ = std::make_unique<LinkSession>(pool_, SessionId{random(), random()}, true, settings_.compress);
+  }
+  connection.send(Join{session_->id(), static_cast<uint8_t>(connection.path), connection_ == 0}, session_->received());
+  connection.flush();
 }
 
-void MirrorConnect::link_received(LinkConnection& connection, Message message, BufferId buffer) {
-  if (&connection != current_.get()) {
+void MirrorConnect::link_record(LinkConnection& connection, const FrameHeader& header, const LinkRecord& record) {
+  auto kept = connection.shared_from_this();
+  if (part_of_session(connection)) {
+    if (session_->acknowledged(header.acknowledged)) return on_record(connection, record);
+    return end_session("the peer acknowledges what it was never sent", true, kRetry);
+  }
+  const bool connecting = ours(connection);
+  if (const auto* join = std::get_if<Join>(&record); join != nullptr && !connecting) {
+    return on_join(connection, header.acknowledged, *join);
+  }
+  if (const auto* joined = std::get_if<Joined>(&record); joined != nullptr && connecting && session_) {
+    return on_joined(connection, header.acknowledged, *joined);
+  }
+  reject(connection, "it does not say what a mirror daemon says first");
+}
+
+void MirrorConnect::link_message(LinkConnection& connection, const FrameHeader& header, Message message, BufferId buffer) {
+  auto kept = connection.shared_from_this();
+  const auto let_go = [&] {
     if (buffer != 0) pool_.release(buffer);
-    return;
+  };
+  if (!part_of_session(connection)) {
+    let_go();
+    return reject(connection, "it sends messages before it has joined a session");
   }
-  emit_(MessageReceived{connection.id, std::move(message), buffer});
+  if (!session_->acknowledged(header.acknowledged)) {
+    let_go();
+    return end_session("the peer acknowledges what it was never sent", true, kRetry);
+  }
+  switch (session_->arrived(header)) {
+    case LinkSession::Arrival::kNew:
+      return emit_(MessageReceived{connection_, std::move(message), buffer});
+    case LinkSession::Arrival::kRepeated:
+      return let_go();
+    case LinkSession::Arrival::kImpossible:
+      let_go();
+      return end_session(fmt::format("message {} (type {}) does not fit after message {}", header.sequence, header.type,
+                                     session_->received()),
+                         true, kRetry);
+  }
 }
 
-void MirrorConnect::link_ended(LinkConnection& connection, const std::string& reason, bool intruder) {
+void MirrorConnect::link_ended(LinkConnection& connection, const LinkEnd& end) {
   auto kept = connection.shared_from_this();
-  if (current_ == kept) {
-    current_.reset();
-    emit_(LinkDown{connection.id, reason});
-    connect_next();
-    return;
-  }
-  const bool ours = outgoing_ == kept;
+  if (part_of_session(connection)) return path_lost(connection.path, end);
+  const bool connecting = ours(connection);
+  const size_t index = connection.path;
   forget(connection);
-  if (intruder) {
-    note_at_times("intruder " + connection.address(),
-                  fmt::format("a mirror connect {} {} was refused: {}", ours ? "to" : "from", connection.address(), reason));
-  }
-  if (ours) attempt_failed(connection.address(), reason + ". Is its cluster key the same?");
+  if (connecting) return attempt_failed(index, 0, end.reason);
+  if (!end.intruder) return;
+  if (!paths_[index].joined) paths_[index].problem = end.reason;
+  note_at_times("intruder " + connection.address(),
+                fmt::format("a mirror connect from {} was refused: {}", connection.address(), end.reason));
 }
 
-void MirrorConnect::drop_current(const std::string& reason) {
-  if (!current_) return;
-  auto old = std::exchange(current_, nullptr);
-  old->close();
-  emit_(LinkDown{old->id, reason});
-}
+// ---- For the core ----
 
 void MirrorConnect::send(ConnectionId connection, const Message& message, BufferId buffer) {
-  if (current_ && current_->id == connection) current_->send(message, buffer);
+  if (connection == 0 || connection != connection_) return;
+  const LinkSession::Frame& frame = session_->add(message, buffer);
+  sent_bytes_ += data_bytes_of(message);
+  if (active_) paths_[*active_].joined->send(frame.head, frame.buffer, frame.data_bytes);
+  if (session_->overflown()) {
+    end_session(fmt::format("the peer takes nothing any more: {} bytes wait for it", session_->unacknowledged_bytes()), false,
+                kRetry);
+  }
 }
 
 void MirrorConnect::close(ConnectionId connection, const std::string& reason) {
-  if (!current_ || current_->id != connection) return;
-  drop_current(reason);
-  // Not at once: what made us close it would most likely still be so.
-  if (!wanted_) return;
-  ring_.cancel_timer(retry_timer_);
-  retry_timer_ = ring_.after(kRetry, [this] { connect_next(); });
+  // Not again at once: what made the core close it would most likely still be so.
+  if (connection != 0 && connection == connection_) end_session(reason, true, kRetry);
 }
 
 void MirrorConnect::flush() {
-  if (current_) current_->flush();
+  if (!session_) return;
+  if (active_ && session_->acknowledgement_due()) {
+    paths_[*active_].joined->send(Acknowledge{}, session_->received());
+    session_->acknowledgement_sent();
+  }
+  for (Path& path : paths_) {
+    if (path.joined) path.joined->flush();
+  }
+}
+
+std::vector<MirrorPath> MirrorConnect::paths() const {
+  std::vector<MirrorPath> all;
+  for (size_t i = 0; i < configured_; ++i) {
+    const Path& path = paths_[i];
+    MirrorPath shown;
+    shown.address = !path.peer_address.empty() ? path.peer_address : path.joined ? path.joined->address() : "";
+    shown.up = path.joined != nullptr;
+    shown.active = active_ == i;
+    shown.encryption = settings_.encrypt ? "TLS 1.3" : "none";
+    shown.round_trip_ms = std::chrono::duration<double, std::milli>(path.round_trip).count();
+    shown.problem = shown.up ? "" : path.problem;
+    all.push_back(std::move(shown));
+  }
+  return all;
 }
 
 }  // namespace baton::mirror

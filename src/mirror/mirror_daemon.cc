@@ -10,9 +10,9 @@
 #include <cstring>
 
 #include "src/base/assert.h"
+#include "src/mirror/faulty_device.h"
 #include "src/mirror/file_device.h"
-#include "src/mirror/fuse_export.h"
-#include "src/mirror/mirror_hash.h"
+#include "src/mirror/tls_authority.h"
 
 namespace baton::mirror {
 namespace {
@@ -32,6 +32,9 @@ MirrorReport without_progress(MirrorReport report) {
   report.copy_done_bytes = 0;
   report.copy_sent_bytes = 0;
   report.copy_read_bytes = 0;
+  report.copy_zero_bytes = 0;
+  report.copy_bytes_per_second = 0;
+  report.lag_bytes = 0;
   return report;
 }
 
@@ -53,8 +56,10 @@ Result<std::unique_ptr<MirrorDaemon>> MirrorDaemon::start(const mirror_control::
   if (auto watched = daemon->watch_signals(); !watched) return pass(watched);
   MirrorDaemon* self = daemon.get();
   daemon->lease_ = std::make_unique<LeaseReader>(settings.lease_page, settings.self);
-  daemon->export_ = std::make_unique<FuseExport>(
-      *daemon->ring_, daemon->pool_, settings.key, settings.size_bytes, settings.export_directory,
+  daemon->export_ = std::make_unique<MirrorExport>(
+      *daemon->ring_, daemon->pool_,
+      MirrorExport::Settings{settings.key, settings.size_bytes, settings.export_directory, settings.export_kind,
+                             settings.nbd_socket, nullptr},
       [self](const ClientRequest& request) { self->emit(request); },
       [self](const std::string& reason) { self->export_lost(reason); }, [self](const std::string& text) { self->note(text); });
   daemon->control_ = std::make_unique<ControlServer>(
@@ -67,7 +72,7 @@ Result<std::unique_ptr<MirrorDaemon>> MirrorDaemon::start(const mirror_control::
 
 Status MirrorDaemon::open_disks() {
   const StoredCopy blank = blank_copy(settings_.key, settings_.size_bytes / kBlockBytes);
-  auto metadata = MetadataFile::open(*ring_, settings_.metadata, blank);
+  auto metadata = MetadataFile::open(*ring_, settings_.metadata, blank, 10s, true);
   if (!metadata) return pass(metadata);
   for (const std::string& warning : metadata->warnings) spdlog::warn("{}", warning);
   stored_ = std::move(metadata->stored);
@@ -82,19 +87,53 @@ Status MirrorDaemon::open_disks() {
                    "filesystem mounted?), or remove the metadata too, and this copy is made anew by a full copy",
                    settings_.store, settings_.metadata);
   }
-  auto store = FileDevice::open(*ring_, settings_.store, settings_.size_bytes);
+  return open_store();
+}
+
+Status MirrorDaemon::open_store() {
+  const uint64_t stored_bytes = stored_.superblock.size_blocks * kBlockBytes;
+  if (stored_bytes > settings_.size_bytes) {
+    return fail_as(ErrorCode::kInvalid, "the mirror has {} bytes, the configuration says {}: a mirror cannot shrink",
+                   stored_bytes, settings_.size_bytes);
+  }
+  auto store = FileDevice::open(*ring_, settings_.store, stored_bytes);
   if (!store) return pass(store);
   if (store->created) spdlog::info("the store {} was made", settings_.store);
   if (!store->device->direct()) spdlog::warn("the store {} cannot do direct I/O: the page cache is used", settings_.store);
+  zeroed_store_ = store->known_zero;
   device_ = std::move(store->device);
+  if (!settings_.fault_file.empty()) {
+    device_ = std::make_unique<FaultyDevice>(*ring_, std::move(device_), settings_.fault_file);
+  }
+  auto timed = std::make_unique<TimedDevice>(*ring_, pool_, std::move(device_), settings_.disk_timeout);
+  timed_ = timed.get();
+  auto meter = std::make_unique<DeviceMeter>(std::move(timed));
+  meter_ = meter.get();
+  device_ = std::move(meter);
+  snapshot_ = Snapshot::for_store(*ring_, settings_.store);
   return {};
 }
 
 Status MirrorDaemon::open_link() {
   auto key = read_cluster_key(settings_.cluster_key_file);
   if (!key) return pass(key);
-  MirrorConnect::Settings link{settings_.key,           settings_.self, settings_.peer, settings_.listen_address,
-                            settings_.peer_addresses, settings_.port, *key};
+  if (settings_.encrypt) {
+    const std::string directory = settings_.certificate_file.substr(0, settings_.certificate_file.rfind('/'));
+    if (auto made = write_certificates(*key, settings_.self, directory); !made) return pass(made);
+  }
+  MirrorConnect::Settings link;
+  link.mirror = settings_.key;
+  link.self = settings_.self;
+  link.peer = settings_.peer;
+  link.listen_addresses = {settings_.listen_address};
+  for (const std::string& more : settings_.more_listen_addresses) link.listen_addresses.push_back(more);
+  link.peer_addresses = settings_.peer_addresses;
+  link.port = settings_.port;
+  link.key = *key;
+  link.encrypt = settings_.encrypt;
+  link.files = {settings_.certificate_file, settings_.private_key_file, settings_.authority_file};
+  link.compress = settings_.compress;
+  link.link_timeout = settings_.link_timeout;
   link_ = std::make_unique<MirrorConnect>(
       *ring_, pool_, std::move(link), [this](Event event) { emit(std::move(event)); },
       [this](const std::string& text) { note(text); });
@@ -144,11 +183,40 @@ void MirrorDaemon::watch_lease() {
   ring_->after(LeaseReader::kRefresh, [this] { watch_lease(); });
 }
 
+void MirrorDaemon::watch_second() {
+  pool_.trim(Ring::now());
+  const bool news = metrics_.turn(Ring::now(), copy_->counters(), *meter_, link_->sent_bytes());
+  const bool slow = !slow_disk().empty();
+  if (slow && !slow_told_) notify(mirror_control::Alert{slow_disk()});
+  if (control_ && (news || slow || slow_told_ || link_->connected())) notify(current_report());
+  slow_told_ = slow;
+  ring_->after(1s, [this] { watch_second(); });
+}
+
+/// What the disk has not answered for long: slow is not dead, but people should know.
+std::string MirrorDaemon::slow_disk() const {
+  if (timed_->dead()) return {};
+  if (timed_->slow()) {
+    return fmt::format("this server's disk {} has not answered a request for {} ms; after {} ms it is given up",
+                       device_->name(), timed_->oldest() / 1ms, settings_.disk_timeout / 1ms);
+  }
+  if (metadata_->oldest() != kNever && Ring::now() - metadata_->oldest() > settings_.disk_timeout / 4) {
+    return fmt::format("writing {} has taken {} ms", metadata_->path(), (Ring::now() - metadata_->oldest()) / 1ms);
+  }
+  return {};
+}
+
 void MirrorDaemon::begin() {
   Settings settings;
   settings.self = settings_.self;
   settings.peer = settings_.peer;
   settings.seed = random_seed();
+  settings.protocol = settings_.protocol;
+  settings.link_timeout = settings_.link_timeout;
+  settings.ping_interval = settings_.link_timeout / 5;
+  settings.peer_timeout = settings_.peer_timeout;
+  settings.freeze_limit = settings_.freeze_limit;
+  settings.zeroed_store = zeroed_store_;
   copy_ = std::make_unique<MirrorCopy>(settings, std::move(stored_));
   std::vector<Action> actions;
   copy_->start(context(), actions);
@@ -156,7 +224,11 @@ void MirrorDaemon::begin() {
   export_->reclaim();
   link_->listen();
   watch_lease();
+  watch_second();
+  emit(SetRate{settings_.rate_limit});
   pump();
+  // The configuration grew while this daemon was not running.
+  if (settings_.size_bytes > device_->size_blocks() * kBlockBytes) on_grow(settings_.size_bytes);
 }
 
 // ---- The loop ----
@@ -174,6 +246,8 @@ Instant MirrorDaemon::before_wait() {
     pump();
   }
   link_->flush();
+  export_->flush();
+  if (backup_export_) backup_export_->flush();
   report_if_due();
   const Instant wake = copy_->next_tick();
   return report_changed_ ? std::min(wake, last_report_time_ + kReportInterval) : wake;
@@ -182,7 +256,15 @@ Instant MirrorDaemon::before_wait() {
 // ---- Telling batond ----
 
 mirror_control::Report MirrorDaemon::current_report() const {
-  mirror_control::Report report{copy_->report(), export_->device()};
+  mirror_control::Report report;
+  report.report = copy_->report();
+  report.device = export_->device();
+  report.metrics = metrics_.metrics();
+  report.paths = link_->paths();
+  report.export_kind = export_->kind();
+  report.export_reason = export_->reason();
+  report.nbd_socket = export_->nbd_socket();
+  if (const std::string slow = slow_disk(); !slow.empty()) report.report.slow = slow;
   report.report.exported = exported();
   report.report.size_bytes = settings_.size_bytes;
   return report;

@@ -11,11 +11,15 @@
 #include "src/mirror/block_device.h"
 #include "src/mirror/buffer_pool.h"
 #include "src/mirror/control_server.h"
-#include "src/mirror/export.h"
+#include "src/mirror/device_meter.h"
+#include "src/mirror/export_choice.h"
 #include "src/mirror/lease_reader.h"
 #include "src/mirror/metadata_file.h"
 #include "src/mirror/mirror_connect.h"
+#include "src/mirror/mirror_metrics.h"
 #include "src/mirror/ring.h"
+#include "src/mirror/snapshot.h"
+#include "src/mirror/timed_device.h"
 
 namespace baton::mirror {
 
@@ -30,10 +34,12 @@ class MirrorDaemon {
  private:
   explicit MirrorDaemon(const mirror_control::DaemonSettings& settings);
   Status open_disks();
+  Status open_store();
   Status open_link();
   Status watch_signals();
   void watch_signal_descriptor();
   void watch_lease();
+  void watch_second();
   void begin();
 
   // The loop's rounds.
@@ -57,6 +63,8 @@ class MirrorDaemon {
   struct ActionHandler;
   void local_read(const LocalRead& read);
   void local_write(const LocalWrite& write);
+  void local_zero(const LocalZero& zero);
+  void copy_buffer(const CopyBuffer& copy);
   void read_done(const LocalRead& read, BufferId buffer, int error);
   MetadataFile::Done persisted(OperationId operation, const char* what);
   void promoted(Permit permit);
@@ -64,6 +72,20 @@ class MirrorDaemon {
   void abort_export(const std::string& reason);
   void export_lost(const std::string& reason);
   void export_opened(Result<std::string> device);
+  void role_refused(const RoleRefused& refused);
+
+  // What a person asks: daemon_maintenance.cc
+  void done_request(const std::string& request, const std::string& text);
+  void on_replace();
+  void discarded();
+  void when_metadata_idle(const std::string& request, std::function<void()> go_on, Instant deadline = kNever);
+  void on_grow(uint64_t size_bytes);
+  void zero_new_blocks(BlockRange rest, uint64_t size_bytes);
+  void grown(uint64_t size_blocks);
+  void on_backup(bool wanted);
+  void backup_ready(bool wanted);
+  void snapshot_done(OperationId operation, const char* what, Status status);
+  void drop_snapshot();
 
   // Telling batond.
   void notify(const mirror_control::Notice& notice) { control_->notify(notice); }
@@ -71,6 +93,7 @@ class MirrorDaemon {
   void note(const std::string& text);
   void disk_problem(const std::string& text);
   mirror_control::Report current_report() const;
+  std::string slow_disk() const;
   void report_if_due();
   void report_export() {
     report_changed_ = true;
@@ -83,10 +106,15 @@ class MirrorDaemon {
   BufferPool pool_;
   std::unique_ptr<LeaseReader> lease_;
   std::unique_ptr<MetadataFile> metadata_;
-  std::unique_ptr<BlockDevice> device_;
+  TimedDevice* timed_ = nullptr;
+  DeviceMeter* meter_ = nullptr;
+  std::unique_ptr<BlockDevice> device_;  // the store with its wrappers
+  std::unique_ptr<Snapshot> snapshot_;
+  bool zeroed_store_ = false;
   StoredCopy stored_;
   std::unique_ptr<MirrorConnect> link_;
-  std::unique_ptr<Export> export_;
+  std::unique_ptr<MirrorExport> export_;
+  std::unique_ptr<MirrorExport> backup_export_;
   std::unique_ptr<ControlServer> control_;
   std::unique_ptr<MirrorCopy> copy_;
   OwnedFd signals_;
@@ -97,6 +125,10 @@ class MirrorDaemon {
   bool export_wanted_ = false;      // from a Promote request until Demote, Abort or an abort of our own
   bool demotion_asked_ = false;
   bool stopping_ = false;
+  bool replacing_ = false;
+  bool growing_ = false;
+  MetricsClock metrics_;
+  bool slow_told_ = false;
   bool report_changed_ = true;
   std::optional<mirror_control::Report> last_report_;
   Instant last_report_time_;

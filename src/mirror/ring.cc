@@ -97,6 +97,12 @@ Ring::Operation Ring::fdatasync(int fd, Callback callback) {
   return begin(entry, std::move(callback));
 }
 
+Ring::Operation Ring::fallocate(int fd, int mode, uint64_t offset, uint64_t size, Callback callback) {
+  io_uring_sqe* entry = next_entry();
+  io_uring_prep_fallocate(entry, fd, mode, static_cast<off_t>(offset), static_cast<off_t>(size));
+  return begin(entry, std::move(callback));
+}
+
 Ring::Operation Ring::poll(int fd, short events, Callback callback) {
   io_uring_sqe* entry = next_entry();
   io_uring_prep_poll_add(entry, fd, static_cast<unsigned>(events));

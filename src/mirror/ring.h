@@ -37,6 +37,7 @@ class Ring {
   Operation write(int fd, const void* data, uint32_t size, uint64_t offset, Callback callback);
   Operation writev(int fd, const iovec* parts, unsigned count, Callback callback);
   Operation fdatasync(int fd, Callback callback);
+  Operation fallocate(int fd, int mode, uint64_t offset, uint64_t size, Callback callback);
   /// Once, with the events that came.
   Operation poll(int fd, short events, Callback callback);
   /// Waits until `fd` is readable, then reads from its stream; a spurious wake-up gives -EAGAIN.

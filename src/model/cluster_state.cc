@@ -49,6 +49,18 @@ const char* to_string(MirrorLink link) {
   return "unknown";
 }
 
+const char* to_string(MirrorProtocol protocol) {
+  switch (protocol) {
+    case MirrorProtocol::kA:
+      return "A";
+    case MirrorProtocol::kB:
+      return "B";
+    case MirrorProtocol::kC:
+      return "C";
+  }
+  return "unknown";
+}
+
 const char* to_string(CopyKind kind) {
   switch (kind) {
     case CopyKind::kNone:

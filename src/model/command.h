@@ -74,7 +74,8 @@ struct WishGroup {
   bool operator==(const WishGroup&) const = default;
 };
 
-/// The primary changes which copies count as in sync (removal before it acknowledges alone; readmission).
+/// The primary changes which copies count as in sync (removal before it acknowledges alone; readmission; a primary
+/// whose disk failed leaves the set to the other copy alone: docs/protocol.md, D1).
 struct SetInSync {
   std::string mirror;
   uint64_t expected_version = 0;
@@ -84,7 +85,39 @@ struct SetInSync {
   bool operator==(const SetInSync&) const = default;
 };
 
-using Command = std::variant<StartEpoch, ApplyConfiguration, AssignGroup, SetGroupPhase, WishGroup, SetInSync>;
+/// An operator breaks a mirror (its holder goes on alone) or rejoins it.
+struct BreakMirror {
+  std::string mirror;
+  uint64_t expected_version = 0;
+  bool broken = false;
+  std::string author;
+  bool operator==(const BreakMirror&) const = default;
+};
+
+/// An operator makes a copy the only one in sync although it may lack acknowledged writes, or is inconsistent (forced
+/// permit). Refused while the mirror's group is not stopped.
+struct ForceMirror {
+  std::string mirror;
+  uint64_t expected_version = 0;
+  ServerId server;
+  Incarnation incarnation;
+  std::string loss;  // what the operator was shown
+  std::string author;
+  bool operator==(const ForceMirror&) const = default;
+};
+
+/// An operator keeps a mirror (and so its group) away from a server, or lifts that.
+struct RestrictMirror {
+  std::string mirror;
+  uint64_t expected_version = 0;
+  ServerId server;
+  bool restricted = false;
+  std::string author;
+  bool operator==(const RestrictMirror&) const = default;
+};
+
+using Command = std::variant<StartEpoch, ApplyConfiguration, AssignGroup, SetGroupPhase, WishGroup, SetInSync,
+                             BreakMirror, ForceMirror, RestrictMirror>;
 
 /// What applying a command did. `applied` false: the state had changed since it was decided, `refusal` says how.
 struct Applied {

@@ -98,7 +98,11 @@ TEST(Command, ARunningGroupKeepsWhatItStandsOn) {
   };
   refused(kWeb, "baton group stop db");
   std::string changed = kDb;
-  refused(changed.replace(changed.find("512"), 3, "256"), "store, size and port");
+  refused(changed.replace(changed.find("512"), 3, "256"), "cannot shrink");
+  changed = kDb;
+  refused(changed.replace(changed.find("db.img"), 6, "other"), "store, metadata and port");
+  refused(kDb + "metadata = \"/dev/sdb1\"\n", "store, metadata and port");
+  refused(kDb + "start_timeout = \"5 s\"\n", "resources of group db cannot change");
   changed = kDb;
   refused(changed.replace(changed.find("mirror.data"), 11, "mirror.new1"), "resources of group db cannot change");
   std::string other = text(kDb);
@@ -210,7 +214,8 @@ TEST(Command, OnlyTheHolderOfThePermitChangesTheInSyncSet) {
   const MirrorState before = cluster.mirror();
   EXPECT_FALSE(cluster.run(SetInSync{kMirror, before.version - 1, before.permit, before.in_sync, ""}));
   EXPECT_FALSE(cluster.run(SetInSync{kMirror, before.version, Permit{0}, before.in_sync, ""}));
-  EXPECT_FALSE(cluster.set_in_sync({{kTwo, Incarnation{1}}})) << "without the holder";
+  EXPECT_FALSE(cluster.set_in_sync({})) << "never empty";
+  EXPECT_FALSE(cluster.set_in_sync({{kTwo, Incarnation{2}}})) << "not the copy that was in sync";
   EXPECT_TRUE(cluster.set_in_sync(before.in_sync));
   EXPECT_EQ(cluster.mirror().version, before.version + 1);
 }

@@ -9,6 +9,7 @@
 
 #include "src/base/ids.h"
 #include "src/base/time.h"
+#include "src/model/mirror_report.h"
 
 namespace baton {
 
@@ -52,6 +53,15 @@ struct MirrorConfiguration {
   std::string store;       // file or block device, absolute, the same path on both servers
   uint64_t size_bytes = 0; // what the service sees; a multiple of 4096
   uint16_t port = 7800;    // TCP port of the mirror connect
+  std::string metadata;    // file or block device (CLUSTER partition) apart from the data; empty: in the state directory
+  MirrorProtocol protocol = MirrorProtocol::kC;
+  bool encrypt = true;     // TLS 1.3 on the mirror connect
+  bool compress = false;   // lz4 on the mirror connect
+  milliseconds disk_timeout{30000};  // a disk request that takes longer detaches the disk
+  milliseconds peer_timeout{6000};   // a request that the peer does not answer for longer drops the peer
+  uint64_t rate = 0;       // bytes per second of copies; 0: as the foreground's latency allows
+  std::string export_kind = "auto";  // auto, ublk, nbd, fuse
+  std::string adopt;       // server whose store holds data to be kept; empty: stores must be new
   bool operator==(const MirrorConfiguration&) const = default;
 };
 

@@ -2,6 +2,7 @@
 // pairs and the lists are compared, so that a new property needs one line here.
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <map>
 
 #include "src/model/configuration_toml.h"
@@ -55,13 +56,36 @@ void add_service_properties(const ServiceConfiguration& service, Properties& pro
        {"restarts", fmt::format("{} within {}", service.restarts, format_duration(service.restart_window))}});
 }
 
+Properties mirror_properties(const MirrorConfiguration& mirror) {
+  return {{"size", format_size(mirror.size_bytes)},
+          {"store", mirror.store},
+          {"port", std::to_string(mirror.port)},
+          {"metadata", mirror.metadata.empty() ? "none" : mirror.metadata},
+          {"protocol", to_string(mirror.protocol)},
+          {"encryption", mirror.encrypt ? "on" : "off"},
+          {"compression", mirror.compress ? "on" : "off"},
+          {"disk timeout", format_duration(mirror.disk_timeout)},
+          {"peer timeout", format_duration(mirror.peer_timeout)},
+          {"rate", format_rate(mirror.rate)},
+          {"export", mirror.export_kind},
+          {"adopt", mirror.adopt.empty() ? "none" : mirror.adopt}};
+}
+
+/// When a changed setting of a mirror works, as batond carries it out (src/daemon/mirror_settings.h).
+std::string when_it_works(const std::string& property) {
+  static const std::vector<std::string> later = {"protocol", "compression", "disk timeout", "peer timeout", "export"};
+  if (property == "size" || property == "rate") return " (at once)";
+  if (property == "encryption") return " (only while the group is stopped)";
+  if (property == "adopt") return " (only before the mirror is first used)";
+  const bool is_later = std::find(later.begin(), later.end(), property) != later.end();
+  return is_later ? " (the secondary at once, the primary when the group next moves or stops)" : "";
+}
+
 Properties resource_properties(const ResourceConfiguration& resource) {
   Properties properties;
   switch (resource.kind) {
     case ResourceKind::kMirror:
-      properties = {{"size", format_size(resource.mirror.size_bytes)},
-                    {"store", resource.mirror.store},
-                    {"port", std::to_string(resource.mirror.port)}};
+      properties = mirror_properties(resource.mirror);
       break;
     case ResourceKind::kFilesystem:
       properties = {{"mirror", resource.filesystem.mirror},
@@ -129,8 +153,10 @@ std::vector<std::string> describe_changes(const Configuration& before, const Con
     }
     for (size_t place = 0; place < properties.size(); ++place) {
       if (old->second[place] == properties[place]) continue;
-      lines.push_back(fmt::format("change {}: {}: {} -> {}", name, properties[place].first,
-                                  old->second[place].second, properties[place].second));
+      const bool is_mirror = name.find(": mirror ") != std::string::npos;
+      lines.push_back(fmt::format("change {}: {}: {} -> {}{}", name, properties[place].first,
+                                  old->second[place].second, properties[place].second,
+                                  is_mirror ? when_it_works(properties[place].first) : ""));
     }
   }
   return lines;

@@ -99,6 +99,7 @@ void check_group(const SectionReader& section, GroupConfiguration& group, std::o
       continue;
     }
     resource.filesystem.mirror = mirror->name;
+    check_filesystem_size(resource.filesystem, mirror->mirror, resource.position, findings);
     auto [used, added] = mounted.emplace(mirror->name, resource.name);
     if (!added) {
       findings.add(position,
@@ -128,6 +129,7 @@ void read_group(const TomlEntry& entry, ConfigurationDraft& draft) {
   if (startup == "manual") group.startup = Startup::kManual;
   read_resources(section, group, draft);
   check_group(section, group, named, draft.findings);
+  check_mirrors(section.path(), group, draft);
   section.finish();
   order_resources(group, section.path(), draft.findings);
   draft.configuration.groups.push_back(group);

@@ -30,6 +30,13 @@ void read_groups(SectionReader& file, ConfigurationDraft& draft);
 /// Reads one resource; its section's path is "group.GROUP.KIND.NAME".
 void read_resource(SectionReader& section, ResourceConfiguration& resource, ConfigurationDraft& draft);
 
+void read_mirror(SectionReader& section, MirrorConfiguration& mirror, ConfigurationDraft& draft);
+/// What can be judged only when the group's mirrors and servers are known. `path` is "group.NAME".
+void check_mirrors(const std::string& path, const GroupConfiguration& group, ConfigurationDraft& draft);
+/// Reports a mirror that is too small for its filesystem.
+void check_filesystem_size(const FilesystemConfiguration& filesystem, const MirrorConfiguration& mirror,
+                           SourcePosition position, ConfigurationFindings& findings);
+
 /// Completes `after` with what is implied, and sorts into start order. Reports unknown names and circles.
 /// `path` is "group.NAME".
 void order_resources(GroupConfiguration& group, const std::string& path, ConfigurationFindings& findings);

@@ -1,4 +1,4 @@
-// Reads the resources of a group: mirror, filesystem, address, service.
+// Reads the resources of a group: filesystem, address, service. Mirrors: configuration_mirror.cc.
 #include <signal.h>
 
 #include <algorithm>
@@ -8,10 +8,6 @@
 namespace baton {
 namespace {
 
-constexpr uint64_t kSmallestMirror = 1 << 20;
-constexpr uint64_t kLargestMirror = 64ull << 40;
-constexpr uint64_t kBlock = 4096;
-constexpr uint16_t kFirstMirrorPort = 7800;
 constexpr milliseconds kShortestTimeout = 100ms;
 constexpr milliseconds kLongestTimeout = 86400s;
 
@@ -26,40 +22,15 @@ void claim(std::map<Key, std::string>& used, const Key& key, const std::string& 
   }
 }
 
-void read_size(SectionReader& section, MirrorConfiguration& mirror) {
-  section.require("size", "add size = \"512 MiB\", what the service sees of the disk");
-  if (!section.read_size("size", mirror.size_bytes)) return;
-  SourcePosition position = section.position_of("size");
-  if (mirror.size_bytes < kSmallestMirror || mirror.size_bytes > kLargestMirror) {
-    section.findings().add(position, "a mirror of {} cannot be made: its size must be from 1 MiB to 64 TiB",
-                           format_size(mirror.size_bytes));
-  } else if (mirror.size_bytes % kBlock != 0) {
-    section.findings().add(position, "size {} is no multiple of 4096 bytes: use {}",
-                           format_size(mirror.size_bytes), format_size(mirror.size_bytes / kBlock * kBlock));
-  }
-}
-
-void read_mirror(SectionReader& section, MirrorConfiguration& mirror, ConfigurationDraft& draft) {
-  read_size(section, mirror);
-  section.require("store",
-                  "add store = \"/var/lib/baton/store/NAME.img\", a file or block device on both servers");
-  if (section.read_string("store", mirror.store) &&
-      check_path(mirror.store, "store", section.position_of("store"), draft.findings)) {
-    claim(draft.stores, mirror.store, mirror.store, "store", section, "store");
-  }
-  // The running number counts every mirror, so that giving one its own port does not move the others.
-  int64_t port = kFirstMirrorPort + draft.mirror_count++;
-  section.read_integer("port", 1024, 65535, port);
-  mirror.port = static_cast<uint16_t>(port);
-  claim(draft.ports, mirror.port, std::to_string(port), "port", section, "port");
-}
-
 void read_filesystem(SectionReader& section, FilesystemConfiguration& filesystem, ConfigurationDraft& draft) {
   section.require("mirror", "add mirror = \"NAME\", the mirror of this group that holds it");
   section.read_string("mirror", filesystem.mirror);
-  if (section.read_string("type", filesystem.type) && filesystem.type != "ext4") {
-    draft.findings.add(section.position_of("type"), "filesystem type \"{}\" is {}: use \"ext4\"",
-                       filesystem.type, filesystem.type == "xfs" ? "not supported yet" : "not supported");
+  const std::vector<std::string> known = {"ext4", "xfs", "btrfs"};
+  if (section.read_string("type", filesystem.type) &&
+      std::find(known.begin(), known.end(), filesystem.type) == known.end()) {
+    draft.findings.add(section.position_of("type"),
+                       "filesystem type \"{}\" is not supported: use \"ext4\", \"xfs\" or \"btrfs\"",
+                       filesystem.type);
   }
   section.require("mount", "add mount = \"/srv/NAME\", where the service finds it");
   if (section.read_string("mount", filesystem.mount_point) &&

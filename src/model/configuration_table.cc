@@ -99,6 +99,13 @@ bool SectionReader::read_integer(const std::string& key, int64_t least, int64_t 
   return true;
 }
 
+bool SectionReader::read_boolean(const std::string& key, bool& into) {
+  const TomlValue* value = find(key);
+  if (!value || !expect(*value, key, TomlValue::Kind::kBoolean, key + " = true")) return false;
+  into = value->boolean;
+  return true;
+}
+
 bool SectionReader::read_duration(const std::string& key, milliseconds least, milliseconds most,
                                   milliseconds& into) {
   const TomlValue* value = find(key);

@@ -41,6 +41,7 @@ class SectionReader {
   bool read_strings(const std::string& key, std::vector<std::string>& into);
   bool read_map(const std::string& key, std::map<std::string, std::string>& into);
   bool read_integer(const std::string& key, int64_t least, int64_t most, int64_t& into);
+  bool read_boolean(const std::string& key, bool& into);
   bool read_duration(const std::string& key, milliseconds least, milliseconds most, milliseconds& into);
   bool read_size(const std::string& key, uint64_t& into);
 
@@ -71,6 +72,9 @@ std::string nearest_word(const std::string& word, const std::vector<std::string>
 
 /// "500 ms", "30 s", "5 min", "1 h"; nothing if it is none.
 std::optional<milliseconds> parse_duration(const std::string& text);
+
+/// "50MB/s", "auto" (0); nothing if it is no rate.
+std::optional<uint64_t> parse_rate(const std::string& text);
 
 /// "512 MiB"; nothing if it is no size or too large to count.
 std::optional<uint64_t> parse_size(const std::string& text);

@@ -49,6 +49,9 @@ std::vector<std::string> describe_changes(const Configuration& before, const Con
 /// "512 MiB", "1 TiB", "1234 B": the largest unit that fits without a remainder.
 std::string format_size(uint64_t bytes);
 
+/// "50 MB/s", "64 KiB/s"; "auto" for 0.
+std::string format_rate(uint64_t bytes_per_second);
+
 /// "500 ms", "30 s", "5 min".
 std::string format_duration(milliseconds duration);
 

@@ -191,6 +191,44 @@ TEST(ConfigurationToml, RemembersWhereValuesStand) {
   EXPECT_EQ(checked.configuration.servers[1].position.line, 7u);
 }
 
+TEST(ConfigurationToml, ReadsEverySettingOfAMirror) {
+  const Configuration configuration = read_good(std::string(kServers) + R"([group.db]
+servers = ["server1", "server2"]
+[group.db.mirror.data]
+size = "512 MiB"
+store = "/dev/sdb1"
+metadata = "/dev/sdb2"
+protocol = "A"
+encrypt = false
+compress = true
+disk_timeout = "5 s"
+peer_timeout = "500 ms"
+rate = "50MB/s"
+export = "nbd"
+adopt = "SERVER2"
+[group.db.mirror.plain]
+size = "512 MiB"
+store = "/dev/sdc"
+rate = 0
+)");
+  const auto& mirror = configuration.groups[0].find("data")->mirror;
+  EXPECT_EQ(mirror.metadata, "/dev/sdb2");
+  EXPECT_EQ(mirror.protocol, MirrorProtocol::kA);
+  EXPECT_FALSE(mirror.encrypt);
+  EXPECT_TRUE(mirror.compress);
+  EXPECT_EQ(mirror.disk_timeout, 5s);
+  EXPECT_EQ(mirror.peer_timeout, 500ms);
+  EXPECT_EQ(mirror.rate, 50000000u);
+  EXPECT_EQ(mirror.export_kind, "nbd");
+  EXPECT_EQ(mirror.adopt, "server2");
+  const auto& plain = configuration.groups[0].find("plain")->mirror;
+  MirrorConfiguration defaults;
+  defaults.size_bytes = plain.size_bytes;
+  defaults.store = plain.store;
+  defaults.port = plain.port;
+  EXPECT_EQ(plain, defaults);
+}
+
 TEST(ConfigurationToml, DescribesChanges) {
   std::string before_text = std::string(kServers) + R"([group.db]
 servers = ["server1", "server2"]
@@ -205,6 +243,7 @@ servers = ["server2", "server1"]
 [group.db.mirror.data]
 size = "1 GiB"
 store = "/s/db"
+rate = "50MB/s"
 [group.db.address.ip]
 address = "10.0.0.50"
 )";
@@ -213,7 +252,8 @@ address = "10.0.0.50"
   EXPECT_EQ(describe_changes(before, read_good(after_text)),
             (std::vector<std::string>{
                 "remove group old", "change group db: servers: server1, server2 -> server2, server1",
-                "change group db: mirror data: size: 512 MiB -> 1 GiB",
+                "change group db: mirror data: size: 512 MiB -> 1 GiB (at once)",
+                "change group db: mirror data: rate: auto -> 50 MB/s (at once)",
                 "add group db: address ip (address 10.0.0.50/24, start timeout 1 min, stop timeout 30 s)"}));
 }
 
@@ -225,6 +265,9 @@ TEST(ConfigurationToml, PrintsSizesAndDurations) {
   EXPECT_EQ(format_duration(90s), "90 s");
   EXPECT_EQ(format_duration(1500ms), "1500 ms");
   EXPECT_EQ(format_duration(0ms), "0 ms");
+  EXPECT_EQ(format_rate(50000000), "50 MB/s");
+  EXPECT_EQ(format_rate(64 << 10), "64 KiB/s");
+  EXPECT_EQ(format_rate(0), "auto");
 }
 
 }  // namespace

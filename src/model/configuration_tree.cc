@@ -66,6 +66,7 @@ TomlValue convert(const toml::node& node) {
       break;
     case toml::node_type::boolean:
       value.kind = TomlValue::Kind::kBoolean;
+      value.boolean = node.as_boolean()->get();
       break;
     default:
       value.kind = TomlValue::Kind::kDate;

@@ -19,6 +19,7 @@ struct TomlValue {
   Kind kind = Kind::kTable;
   std::string text;                // kString
   int64_t integer = 0;             // kInteger
+  bool boolean = false;            // kBoolean
   std::vector<TomlValue> items;    // kArray
   std::vector<TomlEntry> entries;  // kTable, in file order
   SourcePosition position;

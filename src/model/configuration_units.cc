@@ -16,6 +16,15 @@ struct Unit {
 
 constexpr std::array<Unit, 5> kSizes{
     {{"TiB", 1ull << 40}, {"GiB", 1ull << 30}, {"MiB", 1ull << 20}, {"KiB", 1ull << 10}, {"B", 1}}};
+// Decimal ones first: what is written in them is printed in them.
+constexpr std::array<Unit, 8> kRates{{{"GB/s", 1000000000},
+                                      {"MB/s", 1000000},
+                                      {"GiB/s", 1ull << 30},
+                                      {"MiB/s", 1ull << 20},
+                                      {"KiB/s", 1ull << 10},
+                                      {"KB/s", 1000},
+                                      {"kB/s", 1000},
+                                      {"B/s", 1}}};
 constexpr std::array<Unit, 4> kDurations{{{"h", 3600000}, {"min", 60000}, {"s", 1000}, {"ms", 1}}};
 
 /// "12 UNIT" or "12UNIT" of one of the units, as a multiple of the smallest one.
@@ -86,6 +95,15 @@ std::optional<milliseconds> parse_duration(const std::string& text) {
 }
 
 std::optional<uint64_t> parse_size(const std::string& text) { return parse_quantity(text, kSizes); }
+
+std::optional<uint64_t> parse_rate(const std::string& text) {
+  if (text == "auto" || text == "0") return 0;
+  return parse_quantity(text, kRates);
+}
+
+std::string format_rate(uint64_t bytes_per_second) {
+  return bytes_per_second == 0 ? "auto" : format_quantity(bytes_per_second, kRates);
+}
 
 std::string format_size(uint64_t bytes) { return format_quantity(bytes, kSizes); }
 

@@ -4,267 +4,30 @@ commits what they propose. Needs root, /dev/fuse, loop devices and build/bin/bat
 
 Everything waits for events with a deadline. The last line is `N passed, N failed`.
 """
-import ctypes
-import fcntl
-import glob
-import json
-import mmap
 import os
-import re
-import shutil
 import signal
-import socket
-import struct
 import subprocess
 import sys
-import threading
 import time
 import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-BIN = os.environ.get("BATON_BIN", os.path.join(ROOT, "build", "bin"))
-MIRRORD = os.path.join(BIN, "baton-mirrord")
+sys.path.insert(0, os.path.join(ROOT, "script", "lib"))
+import mirror_pair  # noqa: E402
+from mirror_pair import MIRRORD, Server, own_mounts, shell, wait_for  # noqa: E402
+
 PLACE = "/var/tmp/baton-mirrord-test"
 KEY = "test.disk"
 SIZE = 64 << 20
 MIB = 1 << 20
-LOOP_GET_STATUS64 = 0x4C05
-
-
-def lease_magic():
-    with open(os.path.join(ROOT, "src/os/lease_page.h")) as header:
-        return int(re.search(r"kLeasePageMagic = (0x[0-9a-f]+)", header.read()).group(1), 16)
-
-
-def shell(command, check=True, timeout=60):
-    done = subprocess.run(["bash", "-c", command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                          timeout=timeout)
-    if check and done.returncode != 0:
-        raise AssertionError(f"{command}: status {done.returncode}: {done.stdout}")
-    return done
-
-
-def wait_for(what, condition, seconds=10):
-    deadline = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds} s: {what}")
-        time.sleep(0.01)
 
 
 def clean_up():
-    """What this test, or a crashed earlier run of it, left on the machine."""
-    for line in open("/proc/mounts"):
-        if line.split()[1].startswith(PLACE):
-            shell(f"umount -l {line.split()[1]}", check=False)
-    for path in glob.glob("/proc/[0-9]*/cmdline"):
-        try:
-            arguments = open(path, "rb").read().split(b"\0")
-        except OSError:
-            continue
-        if any(argument.startswith(f"{PLACE}/".encode()) and argument.endswith(b".json") for argument in arguments):
-            try:
-                os.kill(int(path.split("/")[2]), signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-    wait_for("loop devices of this test are gone", lambda: not own_loops(), 10)
-    shutil.rmtree(PLACE, ignore_errors=True)
+    mirror_pair.clean_up(PLACE, KEY)
 
 
 def own_loops():
-    """Loop devices that carry our mirror's name: the kernel's own text for the backing file says only "/disk"."""
-    found = []
-    for name in glob.glob("/dev/loop[0-9]*"):
-        try:
-            device = os.open(name, os.O_RDONLY)
-        except OSError:
-            continue
-        try:
-            information = bytearray(232)
-            fcntl.ioctl(device, LOOP_GET_STATUS64, information)
-            if KEY.encode() in information[56:120]:
-                found.append(name)
-        except OSError:
-            pass
-        finally:
-            os.close(device)
-    return found
-
-
-class Lease:
-    def __init__(self, path, server):
-        with open(path, "wb") as page:
-            page.write(struct.pack("<QIIq", lease_magic(), 1, server, 0).ljust(4096, b"\0"))
-        with open(path, "r+b") as page:
-            self.memory = mmap.mmap(page.fileno(), 4096)
-        self.give()
-
-    def give(self, seconds=3600):
-        self.memory[16:24] = struct.pack("<q", time.monotonic_ns() + int(seconds * 1e9))
-
-    def end(self):
-        self.memory[16:24] = struct.pack("<q", 0)
-
-
-class Server:
-    """One mirror daemon and the connection to its control socket."""
-
-    def __init__(self, cluster, number, port, key="ab" * 64, store_size=None, label=""):
-        self.cluster, self.number = cluster, number
-        self.directory = f"{PLACE}/server{number}{label}"
-        os.makedirs(self.directory)
-        self.store = f"{self.directory}/store"
-        if store_size is not None:
-            shell(f"truncate -s {store_size} {self.store}")
-        with open(f"{self.directory}/key", "w") as file:
-            file.write(key + "\n")
-        self.lease = Lease(f"{self.directory}/lease", number)
-        self.settings = f"{self.directory}/mirror.json"
-        with open(self.settings, "w") as file:
-            json.dump({"key": KEY, "self": number, "peer": 3 - number, "store": self.store,
-                       "metadata": f"{self.directory}/{KEY}.meta", "size_bytes": SIZE,
-                       "listen_address": f"127.0.0.{number}", "peer_addresses": [f"127.0.0.{3 - number}"],
-                       "port": port, "cluster_key_file": f"{self.directory}/key",
-                       "lease_page": f"{self.directory}/lease", "socket": f"{self.directory}/control.sock",
-                       "export_directory": f"{self.directory}/export"}, file)
-        self.process = None
-        self.notices, self.report, self.device = [], {}, ""
-        self.changed = threading.Condition()
-
-    def start(self):
-        self.notices, self.report, self.device = [], {}, ""
-        self.log = open(f"{self.directory}/log", "a")
-        self.process = subprocess.Popen([MIRRORD, "--settings", self.settings], stderr=self.log)
-        self.connect()
-        return self
-
-    def connect(self):
-        def attempt():
-            if self.process.poll() is not None:
-                raise AssertionError("the daemon ended: " + self.log_text())
-            connection = socket.socket(socket.AF_UNIX)
-            try:
-                connection.connect(f"{self.directory}/control.sock")
-                return connection
-            except OSError:
-                connection.close()
-                return None
-        # A killed daemon's socket may accept for another moment, until the kernel has taken its ring apart.
-        while True:
-            self.connection = wait_for("the control socket", attempt)
-            self.ended = False
-            threading.Thread(target=self.read, args=(self.connection,), daemon=True).start()
-            self.send({"request": "state", "state": self.cluster.state})
-            self.wait("a report", lambda: self.ended or self.report.get("incarnation", 0) > 0)
-            if self.report:
-                return
-
-    def read(self, connection):
-        try:
-            for line in connection.makefile():
-                notice = json.loads(line)
-                with self.changed:
-                    if notice["notice"] == "report":
-                        self.report, self.device = notice["report"], notice["device"]
-                    else:
-                        self.notices.append(notice)
-                    self.changed.notify_all()
-                if notice["notice"] == "propose":
-                    self.cluster.propose(notice["change"])
-        except (OSError, ValueError):
-            pass
-        with self.changed:
-            if connection is self.connection:
-                self.ended = True
-            self.changed.notify_all()
-
-    def send(self, request):
-        try:
-            self.connection.sendall((json.dumps(request) + "\n").encode())
-        except OSError:
-            pass
-
-    def wait(self, what, condition, seconds=15):
-        deadline = time.monotonic() + seconds
-        with self.changed:
-            while not condition():
-                left = deadline - time.monotonic()
-                if left <= 0 or not self.changed.wait(left):
-                    raise AssertionError(f"server {self.number}: not within {seconds} s: {what}; report {self.report}; "
-                                         f"notices {self.notices[-5:]}; log: {self.log_text()}")
-
-    def notice(self, *kinds, seconds=15):
-        """The next notice of one of these kinds; what came before is taken away with it."""
-        found = []
-
-        def take():
-            for place, notice in enumerate(self.notices):
-                if notice["notice"] in kinds:
-                    found.append(notice)
-                    del self.notices[:place + 1]
-                    return True
-            return False
-        self.wait(f"a notice of {kinds}", take, seconds)
-        return found[0]
-
-    def promote(self):
-        self.cluster.assign(self)
-        self.send({"request": "promote", "permit": self.cluster.state["permit"]})
-        answer = self.notice("promoted", "failed")
-        assert answer["notice"] == "promoted", answer
-        return answer["device"]
-
-    def demote(self, succeeds=True):
-        self.send({"request": "demote"})
-        answer = self.notice("demoted", "failed", seconds=30)
-        assert (answer["notice"] == "demoted") == succeeds, f"{answer}; log: {self.log_text()}"
-        return answer
-
-    def linked(self, link="connected", seconds=30):
-        self.wait(f"link {link}", lambda: self.report.get("link") == link, seconds)
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait(10)
-        self.connection.close()
-
-    def log_text(self):
-        with open(f"{self.directory}/log") as file:
-            return file.read()[-1500:]
-
-
-class Cluster:
-    """The committed record, as batond and its database would keep it."""
-
-    def __init__(self):
-        self.state = {"version": 1, "permit": 0, "holder": 0, "in_sync": {}}
-        self.servers = []
-        self.lock = threading.RLock()
-        self.deaf = False
-
-    def commit(self, **change):
-        with self.lock:
-            self.state = dict(self.state, version=self.state["version"] + 1, **change)
-            for server in self.servers:
-                if server.process and server.process.poll() is None:
-                    server.send({"request": "state", "state": self.state})
-
-    def propose(self, change):
-        with self.lock:
-            if (not self.deaf and change["expected_version"] == self.state["version"]
-                    and change["permit"] == self.state["permit"]):
-                self.commit(in_sync=change["in_sync"])
-
-    def assign(self, server):
-        me = str(server.number)
-        with self.lock:
-            alone = not self.state["in_sync"] or any(
-                not other.process or other.process.poll() is not None for other in self.servers)
-            in_sync = {me: server.report["incarnation"]} if alone else self.state["in_sync"]
-            self.commit(permit=self.state["permit"] + 1, holder=server.number, in_sync=in_sync)
+    return mirror_pair.own_loops(KEY)
 
 
 class Mirrord(unittest.TestCase):
@@ -274,7 +37,7 @@ class Mirrord(unittest.TestCase):
         clean_up()
         os.makedirs(f"{PLACE}/mount")
         Mirrord.port += 1
-        self.cluster = Cluster()
+        self.cluster = mirror_pair.Cluster(PLACE, KEY, SIZE)
         self.a = Server(self.cluster, 1, self.port)
         self.b = Server(self.cluster, 2, self.port)
         self.cluster.servers = [self.a, self.b]
@@ -473,14 +236,6 @@ class Mirrord(unittest.TestCase):
         self.assertEqual(done.returncode, 1)
         self.assertIn("is gone", done.stderr)
         self.assertFalse(os.path.exists(self.b.store))
-
-
-def own_mounts():
-    """A mount namespace of our own: one that others copy meanwhile (containers, labs) would keep our disks in use."""
-    library = ctypes.CDLL(None, use_errno=True)
-    clone_newns, ms_rec_private = 0x00020000, 0x4000 | 1 << 18
-    if library.unshare(clone_newns) != 0 or library.mount(None, b"/", None, ms_rec_private, None) != 0:
-        raise OSError(ctypes.get_errno(), "cannot get a mount namespace of our own")
 
 
 def main():

@@ -28,10 +28,19 @@ void CopyCore::link_lost(const std::string& reason) {
   again = true;
 }
 
+void CopyCore::alert(const std::string& text) {
+  constexpr Duration kAgain = 60s;
+  const auto [place, fresh] = alerted_.try_emplace(text, now());
+  if (!fresh && now() < place->second + kAgain) return;
+  place->second = now();
+  operations.emit(Alerted{text});
+}
+
 void CopyCore::disk_failed(const std::string& what) {
-  disk_problem =
-      "this copy's disk failed to " + what + ": what it holds is no longer certain. Replace the disk";
-  step_down(disk_problem);
+  disk_problem = "this copy's disk failed to " + what +
+                 ": what it holds is no longer certain. Replace the disk, then `baton mirror replace`";
+  alert(disk_problem);
+  if (role == MirrorRole::kPrimary && !primary.detach()) step_down(disk_problem);
 }
 
 void CopyCore::step_down(const std::string& reason) {

@@ -2,11 +2,13 @@
 // everything is sequential. See mirror_copy.cc for who gets which event. Pure.
 #pragma once
 
+#include <map>
 #include <string>
 
 #include "src/core/mirror/copy_run.h"
 #include "src/core/mirror/journal.h"
 #include "src/core/mirror/link.h"
+#include "src/core/mirror/maintenance.h"
 #include "src/core/mirror/mirror_copy.h"
 #include "src/core/mirror/operations.h"
 #include "src/core/mirror/primary_side.h"
@@ -27,19 +29,20 @@ struct CopyCore {
         copy(*this),
         secondary(*this),
         primary(*this),
-        roles(*this) {}
+        roles(*this),
+        maintenance(*this) {}
   CopyCore(const CopyCore&) = delete;
   CopyCore& operator=(const CopyCore&) = delete;
 
   const Settings settings;
   Context context;  // of the present step
   Operations operations;
+  Counters counters;
   MirrorState committed;  // newest committed record
   bool committed_known = false;
   MirrorRole role = MirrorRole::kSecondary;
   bool exported = false;       // from Promoted to Demoted or AbortExport
   std::string disk_problem;    // an error of this copy's disk, until the daemon is started anew
-  uint64_t next_sequence = 1;  // of messages to the peer
   bool again = false;          // a part changed something another part waits for: one more round of advance()
 
   Journal journal;
@@ -49,10 +52,13 @@ struct CopyCore {
   SecondarySide secondary;
   PrimarySide primary;
   RoleChange roles;
+  Maintenance maintenance;
 
   Instant now() const { return context.now; }
   bool lease_good() const { return context.now < context.lease_until; }
   void note(std::string text) { operations.emit(Noted{std::move(text)}); }
+  /// For people, at most once in a while with the same text.
+  void alert(const std::string& text);
   Permit permit() const { return journal.superblock().permit; }
   Permit known_permit() const { return std::max(permit(), committed.permit); }
   /// Nothing of an earlier connection or role is on its way from or to the disk (O2).
@@ -70,6 +76,7 @@ struct CopyCore {
 
  private:
   uint64_t random_state_ = 0;
+  std::map<std::string, Instant> alerted_;
 };
 
 }  // namespace baton::mirror

@@ -13,6 +13,8 @@ namespace {
 constexpr uint64_t kFlushBlocks = 8192;  // 32 MiB
 }
 
+CopyRun::CopyRun(CopyCore& core) : core_(core), rate_(core.settings.copy_least_bytes) {}
+
 void CopyRun::reset() {
   BATON_ASSERT(!running_ && active_ == 0);
   running_ = true;
@@ -24,7 +26,12 @@ void CopyRun::reset() {
   flushing_.clear();
   unflushed_blocks_ = flush_round_ = 0;
   flushed_at_end_ = false;
-  different_ = total_ = done_ = sent_ = read_ = 0;
+  repair_ = false;
+  different_ = repaired_ = total_ = done_ = sent_ = read_ = zero_ = 0;
+  rate_.start(core_.now());
+  next_sample_ = core_.now() + RateControl::kInterval;
+  next_begin_ = kNever;
+  progress_.clear();
   verify_failure_.clear();
 }
 
@@ -38,9 +45,10 @@ void CopyRun::start(BlockSet suspects) {
   total_ = core_.journal.dirty().blocks().count() + compare_.count();
 }
 
-void CopyRun::start_verify() {
+void CopyRun::start_verify(bool repair) {
   reset();
   verify_ = true;
+  repair_ = repair;
   compare_.add({0, core_.journal.superblock().size_blocks});
   total_ = compare_.count();
 }
@@ -48,7 +56,7 @@ void CopyRun::start_verify() {
 void CopyRun::stop(const std::string& reason) {
   if (!running_) return;
   running_ = false;
-  if (verify_) core_.operations.emit(Verified{done_, different_, reason});
+  if (verify_) verify_ended(reason);
   for (Step& step : steps_) {
     if (!step.used || step.abandoned) continue;
     step.abandoned = true;
@@ -93,11 +101,20 @@ bool CopyRun::choose(BlockRange& range, bool& compare) {
 }
 
 bool CopyRun::begin_next() {
-  if (active_ >= core_.settings.copy_window) return false;
+  next_begin_ = kNever;
+  nothing_left_ = false;
+  const uint64_t step_bytes = core_.settings.copy_step_blocks * kBlockBytes;
+  if (active_ >= rate_.window(core_.settings.copy_window, step_bytes)) return false;
+  if (rate_.allowance(core_.now()) <= 0) {
+    next_begin_ = rate_.ready_at(core_.now());
+    return false;
+  }
   const bool room = std::any_of(steps_.begin(), steps_.end(), [](const Step& step) { return !step.used; });
   BlockRange range;
   bool compare = false;
-  if (!room || !choose(range, compare)) return false;
+  if (!room) return false;
+  nothing_left_ = !choose(range, compare);
+  if (nothing_left_) return false;
   begin_step(range, compare);
   return true;
 }
@@ -110,6 +127,7 @@ void CopyRun::begin_step(BlockRange range, bool compare) {
   step.dirty = !compare;
   step.range = range;
   step.owner = kCopyStepOwner | next_owner_++;
+  rate_.take(range.count * kBlockBytes);
   if (!compare) step.to_send.push_back(range);
   ++active_;
   flushed_at_end_ = false;
@@ -125,7 +143,7 @@ void CopyRun::locked(uint64_t owner) {
   if (place == steps_.end() || place->abandoned) return;
   const uint64_t number = static_cast<uint64_t>(place - steps_.begin());
   if (!place->compare) return next_piece(number);
-  place->sequence = core_.next_sequence++;
+  place->sequence = core_.link.ask();
   core_.link.send(HashRequest{place->sequence, place->range});
   read(number, place->range, true);
   read_ += 2 * place->range.count;
@@ -136,13 +154,13 @@ void CopyRun::read(uint64_t number, BlockRange range, bool want_hashes) {
   step.piece = range;
   step.reading = true;
   step.buffer = core_.operations.new_buffer();
-  core_.operations.emit(
-      LocalRead{core_.operations.begin(Purpose::kCopyRead, number), range, 0, step.buffer, want_hashes});
+  core_.operations.emit(LocalRead{
+      core_.operations.begin(Purpose::kCopyRead, number), range, 0, step.buffer, want_hashes, !want_hashes});
 }
 
 // ---- What comes back ----
 
-void CopyRun::read_done(uint64_t number, bool ok, const std::vector<BlockHash>& hashes) {
+void CopyRun::read_done(uint64_t number, bool ok, bool zero, const std::vector<BlockHash>& hashes) {
   Step& step = steps_[number];
   step.reading = false;
   if (step.abandoned) {
@@ -156,7 +174,7 @@ void CopyRun::read_done(uint64_t number, bool ok, const std::vector<BlockHash>& 
         "from it. Look at this server's disk");
     return;
   }
-  if (!step.compare) return send(step);
+  if (!step.compare) return send(step, zero);
   step.here = hashes;
   step.hashes_here = true;
   compare_if_ready(number);
@@ -188,8 +206,9 @@ void CopyRun::compare_if_ready(uint64_t number) {
   }
   if (comparable) different_ += different;
   if (verify_) {
-    step.to_send.clear();
-    if (!comparable) {  // what is under way ends, nothing more begins
+    if (!repair_) step.to_send.clear();
+    if (!comparable) {
+      step.to_send.clear();  // what is under way ends, nothing more begins
       verify_failure_ = step.here.empty()
                             ? "this copy could not read all of its blocks: look at this server's disk"
                             : "the other copy could not read all of its blocks: look at that server's disk";
@@ -198,7 +217,7 @@ void CopyRun::compare_if_ready(uint64_t number) {
   }
   if (!verify_ && different == step.range.count) {  // the data at hand is what is to be sent
     step.to_send.clear();
-    return send(step);
+    return send(step, false);
   }
   core_.operations.release(step.buffer);
   next_piece(number);
@@ -213,9 +232,14 @@ void CopyRun::next_piece(uint64_t number) {
   read(number, piece, false);
 }
 
-void CopyRun::send(Step& step) {
-  step.sequence = core_.next_sequence++;
-  core_.link.send(WriteData{step.sequence, step.piece}, step.buffer);
+void CopyRun::send(Step& step, bool zero) {
+  step.sequence = core_.link.ask();
+  step.zero = zero;
+  if (zero) {
+    core_.link.send(ZeroData{step.sequence, step.piece, core_.writes.epoch(), true});
+  } else {
+    core_.link.send(WriteData{step.sequence, step.piece, core_.writes.epoch()}, step.buffer);
+  }
 }
 
 void CopyRun::write_done(uint64_t sequence, bool ok) {
@@ -227,7 +251,8 @@ void CopyRun::write_done(uint64_t sequence, bool ok) {
   }
   core_.operations.release(step->buffer);
   step->sequence = 0;
-  sent_ += step->piece.count;
+  (step->zero ? zero_ : sent_) += step->piece.count;
+  if (verify_) repaired_ += step->piece.count;
   unflushed_blocks_ += step->piece.count;
   next_piece(static_cast<uint64_t>(step - steps_.data()));
 }
@@ -267,15 +292,15 @@ void CopyRun::flush_ended() {
 }
 
 void CopyRun::end_if_done() {
-  if (active_ > 0 || flush_round_ != 0 || !compare_.empty() || !drained()) return;
-  if (verify_) {
-    running_ = false;
-    core_.operations.emit(Verified{done_, different_, verify_failure_});
-    return;
-  }
-  if (!flushed_at_end_) {
+  if (active_ > 0 || flush_round_ != 0 || !nothing_left_ || !drained()) return;
+  const bool wrote = !verify_ || repaired_ > 0;
+  if (wrote && !flushed_at_end_) {
     flushed_at_end_ = true;
     return begin_flush();
+  }
+  if (verify_) {
+    running_ = false;
+    return verify_ended(verify_failure_);
   }
   const uint64_t late = core_.journal.dirty().blocks().count();
   if (late > 0) {  // marked behind the cursor (suspects that the full activity log gave up)
@@ -288,7 +313,44 @@ void CopyRun::end_if_done() {
   core_.primary.copy_finished();
 }
 
+void CopyRun::verify_ended(const std::string& failure) {
+  if (different_ > 0) {
+    core_.alert(std::to_string(different_) + " blocks of the copies differ" +
+                (repair_ ? "; they were sent again" : ": `baton mirror verify --repair` makes them equal"));
+  }
+  core_.operations.emit(Verified{done_, different_, repaired_, failure});
+}
+
+// ---- Rate ----
+
+void CopyRun::set_rate(uint64_t bytes_per_second) {
+  rate_.set_fixed(bytes_per_second);
+  core_.again = true;
+}
+
+void CopyRun::sample() {
+  const Instant now = core_.now();
+  if (core_.role != MirrorRole::kPrimary || now < next_sample_) return;
+  next_sample_ = now + RateControl::kInterval;
+  const ForegroundSample sample = core_.writes.take_sample();
+  rate_.sample(now, running_, sample.requests, sample.total);
+  if (!running_) return;
+  progress_.emplace_back(now, done_);
+  while (progress_.front().first + 3s < now) progress_.pop_front();
+}
+
+uint64_t CopyRun::bytes_per_second() const {
+  if (!running_ || progress_.size() < 2) return 0;
+  const Duration span = progress_.back().first - progress_.front().first;
+  if (span <= Duration::zero()) return 0;
+  const uint64_t blocks = progress_.back().second - progress_.front().second;
+  return static_cast<uint64_t>(static_cast<double>(blocks * kBlockBytes) * 1e9 / static_cast<double>(span.count()));
+}
+
+Instant CopyRun::next_tick() const { return running_ ? std::min(next_sample_, next_begin_) : kNever; }
+
 void CopyRun::advance() {
+  sample();
   if (!running_) return;
   if (flush_round_ != 0 && core_.writes.flushes().ended(flush_round_)) flush_ended();
   while (running_ && begin_next()) {

@@ -10,6 +10,7 @@
 
 #include "src/core/mirror/block_set.h"
 #include "src/core/mirror/range_locks.h"
+#include "src/core/mirror/rate_control.h"
 
 namespace baton::mirror {
 
@@ -17,12 +18,12 @@ struct CopyCore;
 
 class CopyRun {
  public:
-  explicit CopyRun(CopyCore& core) : core_(core) {}
+  explicit CopyRun(CopyCore& core);
 
   /// Sends the dirty blocks and compares `suspects`. core.primary.copy_finished() follows, or stop().
   void start(BlockSet suspects);
-  /// Compares everything, sends nothing; Verified follows.
-  void start_verify();
+  /// Compares everything; with `repair` sends what differs. Verified follows.
+  void start_verify(bool repair);
   /// The link is gone, or this copy is no longer primary: forgets everything. Nothing unflushed counts.
   void stop(const std::string& reason);
 
@@ -32,11 +33,16 @@ class CopyRun {
   bool verifying() const { return running_ && verify_; }
 
   void locked(uint64_t owner);
-  void read_done(uint64_t step, bool ok, const std::vector<BlockHash>& hashes);
+  void read_done(uint64_t step, bool ok, bool zero, const std::vector<BlockHash>& hashes);
   void write_done(uint64_t sequence, bool ok);
   void hashes_arrived(const HashReply& reply);
+  void set_rate(uint64_t bytes_per_second);
   void advance();
+  Instant next_tick() const;
 
+  uint64_t zero_blocks() const { return zero_; }
+  uint64_t rate_limit() const { return rate_.fixed(); }
+  uint64_t bytes_per_second() const;
   uint64_t total_blocks() const { return total_; }
   uint64_t done_blocks() const { return done_; }
   uint64_t sent_blocks() const { return sent_; }
@@ -52,6 +58,7 @@ class CopyRun {
     bool hashes_here = false;
     bool hashes_there = false;
     bool reading = false;
+    bool zero = false;       // the piece is zeroes: nothing but that is sent
     BlockRange range;
     BlockRange piece;    // being read or sent
     uint64_t owner = 0;  // of the lock
@@ -68,7 +75,9 @@ class CopyRun {
   bool choose(BlockRange& range, bool& compare);
   void begin_step(BlockRange range, bool compare);
   void read(uint64_t number, BlockRange range, bool want_hashes);
-  void send(Step& step);
+  void send(Step& step, bool zero);
+  void sample();
+  void verify_ended(const std::string& failure);
   void compare_if_ready(uint64_t number);
   void next_piece(uint64_t number);
   void finish(uint64_t number);
@@ -92,8 +101,15 @@ class CopyRun {
   uint64_t flush_round_ = 0;     // 0: none awaited
   bool flushed_at_end_ = false;  // nothing was done since the last flush
   uint64_t different_ = 0;
+  uint64_t repaired_ = 0;
+  bool repair_ = false;
   std::string verify_failure_;
-  uint64_t total_ = 0, done_ = 0, sent_ = 0, read_ = 0;
+  uint64_t total_ = 0, done_ = 0, sent_ = 0, read_ = 0, zero_ = 0;
+  RateControl rate_;
+  Instant next_sample_{Duration::zero()};
+  bool nothing_left_ = false;    // to begin, when it was looked for last
+  Instant next_begin_ = kNever;  // the rate allows no step before
+  std::deque<std::pair<Instant, uint64_t>> progress_;  // done blocks of the last seconds
 };
 
 }  // namespace baton::mirror

@@ -19,6 +19,8 @@ class DirtyMap {
 
   const BlockSet& blocks() const { return blocks_; }
   void mark(BlockRange range);
+  /// REQUIRES: not smaller than before.
+  void grow(uint64_t size_blocks) { size_blocks_ = size_blocks; }
   void mark_all() { mark({0, size_blocks_}); }
   void unmark(BlockRange range);
   void unmark_all();
@@ -39,7 +41,7 @@ class DirtyMap {
   void changed(BlockRange range);
   uint64_t pages() const { return (size_blocks_ + kBitmapPageBlocks - 1) / kBitmapPageBlocks; }
 
-  const uint64_t size_blocks_;
+  uint64_t size_blocks_;
   BlockSet blocks_;
   BlockSet fresh_;                      // extents with bits that no batch has taken along yet
   BlockSet flying_;                     // extents with bits in the batch under way

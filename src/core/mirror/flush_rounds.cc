@@ -30,24 +30,44 @@ void FlushRounds::begin() {
   wanted_ = false;
   ++round_;
   covers_ = completions_;
-  if (core_.primary.may_begin()) members_.swap(waiting_);
-  local_pending_ = true;
+  if (core_.primary.may_begin() && !core_.primary.answers_when_local()) members_.swap(waiting_);
+  local_pending_ = !core_.primary.detached();
   // SAFETY: S1 a flush is one of every in-sync copy, and of the one being readmitted.
   peer_pending_ = core_.primary.linked() && !planted(Plant::kFlushLocalOnly);
   peer_took_part_ = core_.primary.linked();
-  core_.operations.emit(LocalFlush{core_.operations.begin(Purpose::kFlushRound, round_)});
-  if (!peer_pending_) return;
-  sequence_ = core_.next_sequence++;
+  if (local_pending_) core_.operations.emit(LocalFlush{core_.operations.begin(Purpose::kFlushRound, round_)});
+  if (!peer_pending_) return finish_if_done();
+  sequence_ = core_.link.ask();
   core_.link.send(FlushPeer{sequence_});
 }
 
 void FlushRounds::operation_done(uint64_t round, bool ok) {
   if (!running_ || round != round_) return;
   local_pending_ = false;
-  if (!ok) {
-    core_.disk_failed("flush");
-    return;
-  }
+  if (!ok && !core_.primary.detached()) return core_.disk_failed("flush");
+  finish_if_done();
+}
+
+/// SAFETY: A1 the in-sync set is this copy alone: its disk is all that a flush promises.
+void FlushRounds::begin_local() {
+  local_running_ = true;
+  ++local_round_;
+  local_members_.swap(waiting_);
+  core_.operations.emit(LocalFlush{core_.operations.begin(Purpose::kClientFlush, local_round_)});
+}
+
+void FlushRounds::local_done(uint64_t round, bool ok) {
+  if (!local_running_ || round != local_round_) return;
+  local_running_ = false;
+  if (!ok) return core_.disk_failed("flush");
+  std::vector<uint64_t> members;
+  members.swap(local_members_);
+  for (const uint64_t slot : members) core_.writes.flushed(slot);
+  core_.again = true;
+}
+
+void FlushRounds::detach() {
+  transfer_log_.clear();  // the next primary's generation says that everything differs here
   finish_if_done();
 }
 
@@ -92,11 +112,15 @@ void FlushRounds::become_secondary() {
   ended_ = round_;
   members_.clear();
   waiting_.clear();
+  local_running_ = false;
+  local_members_.clear();
 }
 
 void FlushRounds::advance() {
+  const bool local = core_.primary.answers_when_local();
+  if (local && !local_running_ && !waiting_.empty()) begin_local();
   if (running_) return;
-  const bool clients = !waiting_.empty() && core_.primary.may_begin();
+  const bool clients = !local && !waiting_.empty() && core_.primary.may_begin();
   if (clients || wanted_) begin();
 }
 

@@ -33,8 +33,12 @@ class FlushRounds {
   void peer_done(uint64_t sequence, bool ok);
   /// C4: what is not covered by a flush of both is handed out as dirty.
   void link_lost();
+  /// D1: from now on only the peer flushes.
+  void detach();
   void become_secondary();
   void advance();
+  /// A client's flush that only this disk takes part in (protocol A) has ended.
+  void local_done(uint64_t round, bool ok);
   bool idle() const { return !running_ && waiting_.empty() && !wanted_; }
 
  private:
@@ -43,6 +47,7 @@ class FlushRounds {
     BlockRange range;
   };
   void begin();
+  void begin_local();
   void finish_if_done();
 
   CopyCore& core_;
@@ -61,6 +66,11 @@ class FlushRounds {
   std::vector<uint64_t> members_;
   std::vector<uint64_t> waiting_;
   bool wanted_ = false;  // a round of our own
+
+  // Protocol A: rounds of the client's flushes on this disk alone, beside the rounds of both.
+  bool local_running_ = false;
+  uint64_t local_round_ = 0;
+  std::vector<uint64_t> local_members_;
 };
 
 }  // namespace baton::mirror

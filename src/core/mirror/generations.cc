@@ -46,6 +46,10 @@ ResyncDecision decide_resync(const Generation& primary, const std::vector<Genera
                              const Generation& primary_base, const Generation& secondary,
                              const std::vector<Generation>& secondary_ancestors) {
   BATON_ASSERT(primary.counter != 0);
+  const bool of_zeroes = secondary.counter == 0 && secondary != Generation{};
+  if (of_zeroes && bitmap_counts_from(primary_ancestors, primary_base, primary, secondary)) {
+    return {Resync::kFast, "both stores were new and all zeroes: only what was written since is sent"};
+  }
   if (secondary.counter == 0) return {Resync::kFull, "the other copy is new"};
   if (secondary == primary) return {Resync::kFast, "the copies were connected last with this data"};
   if (bitmap_counts_from(primary_ancestors, primary_base, primary, secondary)) {
@@ -68,10 +72,11 @@ ResyncDecision decide_resync(const Generation& primary, const std::vector<Genera
 
 void take_new_generation(Superblock& superblock, uint64_t random) {
   const Generation old = superblock.generation;
-  if (old.counter != 0) superblock.ancestors.insert(superblock.ancestors.begin(), old);
+  const bool blank = old == Generation{};
+  if (!blank) superblock.ancestors.insert(superblock.ancestors.begin(), old);
   if (superblock.ancestors.size() > kMaxAncestors) superblock.ancestors.resize(kMaxAncestors);
   superblock.generation = Generation{old.counter + 1, random};
-  if (old.counter == 0) superblock.base = superblock.generation;
+  if (blank) superblock.base = superblock.generation;
 }
 
 }  // namespace baton::mirror

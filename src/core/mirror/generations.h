@@ -10,6 +10,8 @@
 namespace baton::mirror {
 
 constexpr size_t kMaxAncestors = 32;
+/// What a copy holds whose store is new and known to read as zeroes: all such copies are equal.
+constexpr Generation kZeroGeneration{0, 1};
 
 /// What a connected pair has to do so that the secondary becomes the primary's equal.
 enum class Resync {

@@ -175,6 +175,19 @@ void Journal::become_suspects() {
   activity_.become_suspects();
 }
 
+std::vector<uint64_t> Journal::give_up_waiting() {
+  std::vector<uint64_t> slots;
+  for (const Candidate& candidate : waiting_for_room_) slots.push_back(candidate.slot);
+  for (const auto& [batch, waiting] : waiting_for_disk_) slots.insert(slots.end(), waiting.begin(), waiting.end());
+  become_suspects();
+  return slots;
+}
+
+void Journal::grow(uint64_t size_blocks) {
+  superblock_.size_blocks = size_blocks;
+  dirty_.grow(size_blocks);
+}
+
 bool Journal::all_suspects(size_t limit, std::vector<uint64_t>& extents) const {
   extents = activity_.suspect_list();
   if (dirty_.blocks().count() > limit * kExtentBlocks) return false;

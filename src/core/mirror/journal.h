@@ -33,10 +33,14 @@ class Journal {
   void leave(BlockRange range, uint64_t completion);
   /// No longer primary: nobody waits for admission, everything in the log is suspect.
   void become_suspects();
+  /// D1: the same, and the slots that waited for admission.
+  std::vector<uint64_t> give_up_waiting();
   ActivityLog& activity() { return activity_; }
   const ActivityLog& activity() const { return activity_; }
 
   // ---- Dirty bitmap. ----
+  /// The mirror has grown; the bits of what is new are clear.
+  void grow(uint64_t size_blocks);
   DirtyMap& dirty() { return dirty_; }
   const DirtyMap& dirty() const { return dirty_; }
 

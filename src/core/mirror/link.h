@@ -2,6 +2,7 @@
 // the present one's. Pure. docs/protocol.md, "Mirror connect".
 #pragma once
 
+#include <deque>
 #include <string>
 
 #include "src/core/mirror/operations.h"
@@ -23,17 +24,32 @@ class Link {
   void opened(ConnectionId connection);
   void heard();
   void send(Message message, BufferId buffer = 0);
+  /// The sequence of a request that the peer must answer within the peer time-out.
+  uint64_t ask();
+  void answered(uint64_t sequence);
+  /// How long the peer has not answered the oldest of them.
+  Duration oldest_unanswered() const;
+  /// That has lasted for too long: the peer is to be dropped.
+  bool overdue() const { return oldest_unanswered() >= peer_timeout(); }
   /// Closes it from here; the caller tells the others (CopyCore::drop_link).
   void close(const std::string& reason);
-  void gone() { connection_ = 0; }
+  void gone();
 
   /// Sends a ping when due. True when the peer has been silent for too long.
   bool tick();
   Instant next_tick() const;
 
  private:
+  struct Question {
+    Instant asked;
+    bool answered = false;
+  };
+  Duration peer_timeout() const;
+
   CopyCore& core_;
   ConnectionId connection_ = 0;
+  uint64_t next_sequence_ = 1;
+  std::deque<Question> questions_;  // the last one has next_sequence_ - 1; the first is unanswered
   ConnectionId newest_ = 0;
   Instant last_heard_;
   Instant next_ping_ = kNever;

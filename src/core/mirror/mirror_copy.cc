@@ -6,6 +6,7 @@
 
 #include "src/base/assert.h"
 #include "src/core/mirror/copy_core.h"
+#include "src/core/mirror/generations.h"
 #include "src/core/mirror/report_watch.h"
 
 namespace baton::mirror {
@@ -53,6 +54,9 @@ struct MirrorCopy::Implementation {
 
 void MirrorCopy::Implementation::start() {
   Superblock& superblock = core.journal.superblock();
+  if (superblock.incarnation.value == 0 && superblock.generation == Generation{} && core.settings.zeroed_store) {
+    superblock.generation = superblock.base = kZeroGeneration;
+  }
   // SAFETY: S4 after an unclean stop acknowledged writes may be missing: another incarnation, on disk first. A
   // new copy begins at a random one: what the set says of a disk that was replaced must not be taken for it.
   if (superblock.incarnation.value == 0) {
@@ -103,12 +107,16 @@ struct MirrorCopy::Implementation::EventHandler {
   void operator()(const MessageReceived& event) const { self.on_message(event); }
   void operator()(const ClientRequest& event) const { core.writes.request(event); }
   void operator()(const OperationDone& event) const { self.on_done(event); }
-  void operator()(const StartVerify&) const {
+  void operator()(const SetRate& event) const { core.copy.set_rate(event.bytes_per_second); }
+  void operator()(const Discard&) const { core.maintenance.discard(); }
+  void operator()(const Grow& event) const { core.maintenance.grow(event.size_blocks); }
+  void operator()(const Backup& event) const { core.maintenance.backup(event.wanted); }
+  void operator()(const StartVerify& event) const {
     if (core.role == MirrorRole::kPrimary && core.primary.standing() == Standing::kConnected &&
         !core.copy.running()) {
-      return core.copy.start_verify();
+      return core.copy.start_verify(event.repair);
     }
-    core.operations.emit(Verified{0, 0, "the copies are not connected and in sync, or a verify is running"});
+    core.operations.emit(Verified{0, 0, 0, "the copies are not connected and in sync, or a verify is running"});
   }
   void operator()(const Stop&) const { core.roles.stop(); }
   void operator()(const Tick&) const { self.on_tick(); }
@@ -116,6 +124,8 @@ struct MirrorCopy::Implementation::EventHandler {
 
 void MirrorCopy::Implementation::on_state(const MirrorState& state) {
   if (core.committed_known && state.version < core.committed.version) return;
+  // A person rejoins the mirror: a disk that failed is taken for well again.
+  if (core.committed.broken && !state.broken) core.secondary.forget_disk_failure();
   core.committed = state;
   core.committed_known = true;
   if (state.permit > core.permit()) {
@@ -175,7 +185,29 @@ struct MirrorCopy::Implementation::MessageHandler {
     BufferId unused = buffer;
     core.operations.release(unused);
   }
+  void operator()(const ZeroData& message) const {
+    if (!primary) core.secondary.zero(message);
+  }
+  void operator()(const WriteReceived& message) const {
+    if (primary) core.writes.peer_received(message.sequence);
+  }
+  void operator()(const ReadPeer& message) const {
+    if (!primary) core.secondary.read(message);
+  }
+  void operator()(const PeerData& message) const {
+    core.link.answered(message.sequence);
+    if (primary) return core.writes.peer_data(message.sequence, message.ok, buffer);
+    BufferId unused = buffer;
+    core.operations.release(unused);
+  }
+  void operator()(const Detach&) const {
+    if (!primary) core.secondary.detach();
+  }
+  void operator()(const Detached& message) const {
+    if (primary) core.primary.peer_detached(message);
+  }
   void operator()(const WriteDone& message) const {
+    core.link.answered(message.sequence);
     if (primary && !core.writes.peer_done(message.sequence, message.ok)) {
       core.copy.write_done(message.sequence, message.ok);
     }
@@ -184,6 +216,7 @@ struct MirrorCopy::Implementation::MessageHandler {
     if (!primary) core.secondary.flush(message);
   }
   void operator()(const FlushPeerDone& message) const {
+    core.link.answered(message.sequence);
     if (primary) core.writes.flushes().peer_done(message.sequence, message.ok);
   }
   void operator()(const CopyBegin& message) const {
@@ -196,6 +229,7 @@ struct MirrorCopy::Implementation::MessageHandler {
     if (!primary) core.secondary.hash(message);
   }
   void operator()(const HashReply& message) const {
+    core.link.answered(message.sequence);
     if (primary) core.copy.hashes_arrived(message);
   }
   void operator()(const CopyEnd& message) const {
@@ -222,6 +256,7 @@ void MirrorCopy::Implementation::on_done(const OperationDone& done) {
   switch (outstanding->purpose) {
     case Purpose::kClientRead:
     case Purpose::kClientWrite:
+    case Purpose::kRepair:
       return core.writes.operation_done(outstanding->purpose, outstanding->subject, done.ok);
     case Purpose::kFlushRound:
       return core.writes.flushes().operation_done(outstanding->subject, done.ok);
@@ -230,8 +265,15 @@ void MirrorCopy::Implementation::on_done(const OperationDone& done) {
     case Purpose::kBitmap:
       return core.journal.operation_done(outstanding->purpose, done.ok);
     case Purpose::kCopyRead:
-      return core.copy.read_done(outstanding->subject, done.ok, done.hashes);
+      return core.copy.read_done(outstanding->subject, done.ok, done.zero, done.hashes);
+    case Purpose::kClientFlush:
+      return core.writes.flushes().local_done(outstanding->subject, done.ok);
+    case Purpose::kRevert:
+      return core.roles.reverted(done.ok);
     case Purpose::kPeerWrite:
+    case Purpose::kPeerRead:
+    case Purpose::kPeerOrderFlush:
+    case Purpose::kSnapshot:
     case Purpose::kPeerFlush:
     case Purpose::kPeerHash:
     case Purpose::kPeerCopyEnd:
@@ -264,6 +306,7 @@ void MirrorCopy::Implementation::advance() {
       continue;
     }
     core.roles.advance();
+    core.maintenance.advance();
     core.primary.advance();
     core.secondary.advance();
     core.copy.advance();
@@ -303,9 +346,12 @@ Instant MirrorCopy::next_tick() const {
   Instant tick = std::min(core.journal.next_tick(), core.link.next_tick());
   want_tick(tick, core.writes.next_tick());
   want_tick(tick, core.primary.next_tick());
+  want_tick(tick, core.copy.next_tick());
   want_tick(tick, implementation_->watch.next_tick());
   return tick;
 }
+
+const Counters& MirrorCopy::counters() const { return implementation_->core.counters; }
 
 const MirrorReport& MirrorCopy::report() const { return implementation_->watch.report(); }
 

@@ -160,7 +160,7 @@ TEST(MirrorCopy, AnUncleanStopGivesANewIncarnationBeforeAnythingElse) {
   Bench bench(stored);
   bench.start();
   bench.feed(LinkUp{1});
-  bench.feed(MessageReceived{1, Hello{Permit{3}, kSize, {4, 4}, {}, {}}, 0});
+  bench.feed(MessageReceived{1, Hello{MirrorProtocol::kC, Permit{3}, kSize, {4, 4}, {}, {}}, 0});
   EXPECT_EQ(bench.count<SendMessage>(), 0u);
   ASSERT_EQ(bench.count<PersistSuperblock>(), 1u);
   EXPECT_EQ(bench.last<PersistSuperblock>()->superblock.incarnation, Incarnation{42});
@@ -350,7 +350,7 @@ TEST(MirrorCopy, ANewerPermitFences) {
   bench.finish_all();
   EXPECT_FALSE(bench.completed(1, true));
   bench.feed(LinkUp{1});
-  bench.feed(MessageReceived{1, Hello{Permit{2}, kSize, {4, 4}, {}, {}}, 0});
+  bench.feed(MessageReceived{1, Hello{MirrorProtocol::kC, Permit{2}, kSize, {4, 4}, {}, {}}, 0});
   bench.finish_all();
   ASSERT_TRUE(bench.sent<HelloReply>());
   EXPECT_EQ(bench.sent<HelloReply>()->suspects, std::vector<uint64_t>{0})
@@ -364,17 +364,17 @@ TEST(MirrorCopy, ASecondaryRefusesAnOlderPermitAndStaleConnections) {
   bench.start();
   bench.finish_all();
   bench.feed(LinkUp{1});
-  bench.feed(MessageReceived{1, Hello{Permit{4}, kSize, {4, 4}, {}, {}}, 0});
+  bench.feed(MessageReceived{1, Hello{MirrorProtocol::kC, Permit{4}, kSize, {4, 4}, {}, {}}, 0});
   ASSERT_TRUE(bench.sent<HelloRefused>());
   EXPECT_EQ(bench.sent<HelloRefused>()->newer_permit, Permit{5});
   bench.feed(LinkUp{2});
-  bench.feed(MessageReceived{2, Hello{Permit{5}, kSize, {4, 4}, {}, {}}, 0});
+  bench.feed(MessageReceived{2, Hello{MirrorProtocol::kC, Permit{5}, kSize, {4, 4}, {}, {}}, 0});
   ASSERT_TRUE(bench.sent<HelloReply>());
   bench.feed(MessageReceived{2, WriteData{1, {0, 1}}, 50});
   EXPECT_TRUE(bench.pending<LocalWrite>());
   bench.feed(LinkUp{3});
   bench.forget();
-  bench.feed(MessageReceived{3, Hello{Permit{5}, kSize, {4, 4}, {}, {}}, 0});
+  bench.feed(MessageReceived{3, Hello{MirrorProtocol::kC, Permit{5}, kSize, {4, 4}, {}, {}}, 0});
   EXPECT_FALSE(bench.sent<HelloReply>()) << "O2: the older connection's write is under way";
   bench.feed(MessageReceived{2, WriteData{2, {7, 1}}, 51});
   EXPECT_EQ(bench.last<ReleaseBuffer>()->buffer, 51u);
@@ -388,7 +388,7 @@ TEST(MirrorCopy, ATargetIsInconsistentUntilTheEndIsDurable) {
   bench.start();
   bench.finish_all();
   bench.feed(LinkUp{1});
-  bench.feed(MessageReceived{1, Hello{Permit{1}, kSize, {4, 4}, {}, {}}, 0});
+  bench.feed(MessageReceived{1, Hello{MirrorProtocol::kC, Permit{1}, kSize, {4, 4}, {}, {}}, 0});
   bench.finish_all();
   bench.feed(MessageReceived{1, CopyBegin{CopyKind::kFull}, 0});
   EXPECT_FALSE(bench.sent<CopyBegun>());

@@ -17,7 +17,7 @@
 namespace baton::mirror {
 
 constexpr uint64_t kBlockBytes = 4096;
-constexpr uint64_t kExtentBlocks = 64;  // 256 KiB: the activity log's unit
+constexpr uint64_t kExtentBlocks = 256;  // 1 MiB: the activity log's unit
 
 /// Consecutive blocks. Requests are whole blocks: the export has 4096-byte sectors.
 struct BlockRange {
@@ -59,6 +59,8 @@ struct Superblock {
   Generation generation;
   std::vector<Generation> ancestors;  // newest first, at most 32
   Generation base;           // from which the dirty bitmap counts
+  bool detached = false;     // its disk failed under it: not promotable, not a target, until the disk is replaced
+  bool snapshot = false;     // while inconsistent: the state before the copy is kept beside the store
   bool operator==(const Superblock&) const = default;
 };
 
@@ -73,6 +75,7 @@ struct StoredCopy {
 // ---- Messages of the mirror connect (after authentication) ----
 
 struct Hello {  // primary -> secondary
+  MirrorProtocol protocol = MirrorProtocol::kC;
   Permit permit;
   uint64_t size_blocks = 0;
   Generation generation;
@@ -96,6 +99,7 @@ struct HelloRefused {  // secondary -> primary; the connection is then closed
 struct WriteData {  // primary -> secondary; carries a buffer
   uint64_t sequence = 0;
   BlockRange range;
+  uint64_t epoch = 0;  // protocols A and B: nothing of a later epoch is begun before all of the earlier ones is written
 };
 struct WriteDone {  // secondary -> primary
   uint64_t sequence = 0;
@@ -108,8 +112,9 @@ struct FlushPeerDone {
   uint64_t sequence = 0;
   bool ok = true;
 };
-struct CopyBegin {  // the target persists "inconsistent", then answers
+struct CopyBegin {  // the target persists "inconsistent" and the generation, then answers
   CopyKind kind = CopyKind::kFast;
+  Generation generation;  // what the target is from now on; blank: what it was (G2, zeroed stores)
 };
 struct CopyBegun {};
 struct HashRequest {
@@ -128,9 +133,37 @@ struct CopyEnded {
   Incarnation incarnation;
 };
 struct Ping {};
+/// The blocks become zeroes; answered by WriteDone. Carries no data.
+struct ZeroData {  // primary -> secondary
+  uint64_t sequence = 0;
+  BlockRange range;
+  uint64_t epoch = 0;
+  bool unmap = false;  // their space may be given back
+};
+/// Protocol B: the write is in the secondary's memory; its WriteDone follows.
+struct WriteReceived {  // secondary -> primary
+  uint64_t sequence = 0;
+};
+/// The primary cannot read these blocks from its own disk.
+struct ReadPeer {  // primary -> secondary
+  uint64_t sequence = 0;
+  BlockRange range;
+};
+struct PeerData {  // secondary -> primary; carries a buffer of the blocks asked for; none when not ok
+  uint64_t sequence = 0;
+  uint64_t count = 0;  // blocks
+  bool ok = true;
+};
+/// The primary's disk is gone: from now on the secondary's copy alone has the data (docs/protocol.md, D1).
+struct Detach {};     // primary -> secondary
+struct Detached {     // secondary -> primary: its new generation is on disk
+  Generation generation;
+  std::vector<Generation> ancestors;
+};
 
 using Message = std::variant<Hello, HelloReply, HelloRefused, WriteData, WriteDone, FlushPeer, FlushPeerDone, CopyBegin,
-                             CopyBegun, HashRequest, HashReply, CopyEnd, CopyEnded, Ping>;
+                             CopyBegun, HashRequest, HashReply, CopyEnd, CopyEnded, Ping, ZeroData, WriteReceived,
+                             ReadPeer, PeerData, Detach, Detached>;
 
 // ---- Events ----
 
@@ -166,30 +199,53 @@ struct MessageReceived {
   BufferId buffer = 0;  // data of a WriteData
 };
 
-enum class RequestKind { kRead, kWrite, kFlush };
-/// A request of the export. A write's buffer holds stable data; a read's buffer is to be filled.
+/// kZero: the blocks read as zeroes from then on (a trim, too, so that the copies stay equal).
+enum class RequestKind { kRead, kWrite, kFlush, kZero };
+/// A request of the export. A write's buffer holds stable data; a read's buffer is to be filled. At most
+/// kMaxRequestBlocks long, a kZero at most kMaxZeroBlocks: the export cuts longer ones.
 struct ClientRequest {
   RequestId id = 0;
   RequestKind kind = RequestKind::kRead;
   BlockRange range;
   BufferId buffer = 0;
   bool force_unit_access = false;  // a write that completes only when flushed on all in-sync copies
+  bool unmap = false;              // a kZero that may give the space back (trim)
 };
-/// Completion of a LocalRead, LocalWrite, LocalFlush or any Persist*.
+constexpr uint64_t kMaxRequestBlocks = 256;  // 1 MiB
+constexpr uint64_t kMaxZeroBlocks = 8192;    // 32 MiB
+/// Completion of a LocalRead, LocalWrite, LocalZero, LocalFlush, TakeSnapshot, RevertToSnapshot or any Persist*.
 struct OperationDone {
   OperationId operation = 0;
   bool ok = true;
   std::vector<BlockHash> hashes;  // of a LocalRead that asked for them
+  bool zero = false;              // a LocalRead that asked for it: all of it is zeroes
 };
-/// batond or a person asks for a comparison of both copies (connected only).
-struct StartVerify {};
+/// A person asks for a comparison of both copies (connected only); with `repair` what differs is sent from here.
+struct StartVerify {
+  bool repair = false;
+};
+/// Bytes per second of copies and verifies: 0 follows the foreground's latency, else as fast as that and no faster.
+struct SetRate {
+  uint64_t bytes_per_second = 0;
+};
+/// A person has decided that this copy's data is not wanted: it becomes a blank one (secondary only).
+/// Answered by Discarded or RoleRefused.
+struct Discard {};
+/// The store and its metadata have room for this size now (never smaller than before). Answered by Grown or RoleRefused.
+struct Grow {
+  uint64_t size_blocks = 0;
+};
+/// A person wants to read this broken-off copy for a backup (or no longer). Answered by BackupReady or RoleRefused.
+struct Backup {
+  bool wanted = false;
+};
 /// batond: the daemon is about to end in order: persist "clean" once nothing is under way (secondary, or demoted).
 struct Stop {};
 /// Time passes; sent when an armed time has come.
 struct Tick {};
 
 using Event = std::variant<StateCommitted, Promote, Demote, Abort, PeerLost, LinkUp, LinkDown, MessageReceived,
-                           ClientRequest, OperationDone, StartVerify, Stop, Tick>;
+                           ClientRequest, OperationDone, StartVerify, SetRate, Discard, Grow, Backup, Stop, Tick>;
 
 // ---- Actions, to be begun in the order given ----
 
@@ -199,12 +255,28 @@ struct LocalRead {
   BufferId buffer = 0;        // to be filled; 0: allocate one and name it `new_buffer`
   BufferId new_buffer = 0;
   bool want_hashes = false;   // OperationDone brings the hash of each block
+  bool want_zero = false;     // OperationDone says whether all of it is zeroes
 };
 struct LocalWrite {
   OperationId operation = 0;
   BlockRange range;
   BufferId buffer = 0;
 };
+/// The blocks read as zeroes when done.
+struct LocalZero {
+  OperationId operation = 0;
+  BlockRange range;
+  bool unmap = false;  // their space may be given back
+};
+/// Keeps the store's present content beside it (a reflink) until DropSnapshot. Not ok: this store cannot.
+struct TakeSnapshot {
+  OperationId operation = 0;
+};
+/// The store's content becomes the snapshot's again, durably; the snapshot stays until DropSnapshot.
+struct RevertToSnapshot {
+  OperationId operation = 0;
+};
+struct DropSnapshot {};
 /// Everything whose completion was reported before is durable when this completes.
 struct LocalFlush {
   OperationId operation = 0;
@@ -243,6 +315,12 @@ struct CompleteRequest {
 struct ReleaseBuffer {
   BufferId buffer = 0;
 };
+/// Copies the first blocks of one buffer into another (a read answered with the peer's data).
+struct CopyBuffer {
+  BufferId from = 0;
+  BufferId to = 0;
+  uint64_t blocks = 0;
+};
 /// Wants the in-sync set changed; batond makes it a committed SetInSync. Repeated until a StateCommitted shows it or something newer.
 struct ProposeInSync {
   uint64_t expected_version = 0;
@@ -256,9 +334,10 @@ struct Promoted {
 };
 /// Demotion is through: flushed, journal closed.
 struct Demoted {};
-/// A promotion or demotion could not be done; says why.
+/// A promotion, demotion or what else was asked could not be done; says why.
 struct RoleRefused {
   std::string reason;
+  std::string request;  // "discard", "grow", "backup"; empty: a change of role
 };
 /// Fenced or frozen for too long: the export must be aborted at once; all requests fail.
 struct AbortExport {
@@ -282,12 +361,28 @@ struct Noted {
 struct Verified {
   uint64_t blocks = 0;
   uint64_t different = 0;
+  uint64_t repaired = 0;
   std::string failure;  // empty: everything was compared
+};
+
+struct Discarded {};
+struct Grown {
+  uint64_t size_blocks = 0;
+};
+/// Nobody writes to the store (wanted), or what reads it must end before this is answered (not wanted).
+struct BackupReady {
+  bool wanted = false;
+};
+/// Something that people must look at soon (alert): a disk that failed, a peer that is slow.
+struct Alerted {
+  std::string text;
 };
 
 using Action = std::variant<LocalRead, LocalWrite, LocalFlush, PersistSuperblock, PersistActivity, PersistBitmap,
                             SendMessage, CloseLink, CompleteRequest, ReleaseBuffer, ProposeInSync, Promoted, Demoted,
-                            RoleRefused, AbortExport, Stopped, WantLink, Reported, Noted, Verified>;
+                            RoleRefused, AbortExport, Stopped, WantLink, Reported, Noted, Verified, LocalZero, TakeSnapshot,
+                            RevertToSnapshot, DropSnapshot, Discarded, Grown, BackupReady, Alerted,
+                            CopyBuffer>;
 
 /// What the outer program reads anew for every step.
 struct Context {

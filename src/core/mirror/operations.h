@@ -24,7 +24,13 @@ enum class Purpose {
   kPeerFlush,
   kPeerHash,
   kPeerCopyEnd,
+  kPeerRead,
+  kPeerOrderFlush,
   kStopFlush,
+  kRepair,
+  kClientFlush,
+  kSnapshot,
+  kRevert,
 };
 
 struct Outstanding {

@@ -20,12 +20,12 @@ void PrimarySide::enter(bool fresh) {
   generation_saved_ = 0;
   shrink_version_ = readmit_version_ = 0;
   everything_sent_ = end_sent_ = false;
+  detach_answered_ = false;
   problem_.clear();
   copy_kind_ = CopyKind::kNone;
   copy_reason_.clear();
-  grace_until_ = core_.now() + core_.settings.connect_grace;
-  link_wanted_ = true;
-  core_.operations.emit(WantLink{true});
+  grace_until_ = core_.now() + (core_.committed.broken ? Duration::zero() : core_.settings.connect_grace);
+  follow_wish();
   stand(set_is_me() ? Standing::kAlone : Standing::kWaiting);
   if (core_.link.up()) link_up();
 }
@@ -44,8 +44,17 @@ void PrimarySide::leave() {
 }
 
 bool PrimarySide::linked() const {
-  return standing_ == Standing::kCopying || standing_ == Standing::kReadmitting ||
-         standing_ == Standing::kConnected;
+  return standing_ != Standing::kNone && standing_ != Standing::kWaiting && standing_ != Standing::kAlone;
+}
+
+bool PrimarySide::answers_when_local() const {
+  return core_.settings.protocol == MirrorProtocol::kA &&
+         (standing_ == Standing::kTrailing || standing_ == Standing::kCopying);
+}
+
+bool PrimarySide::answers_when_received() const {
+  return core_.settings.protocol == MirrorProtocol::kB &&
+         (standing_ == Standing::kConnected || standing_ == Standing::kReadmitting);
 }
 
 void PrimarySide::stand(Standing standing) {
@@ -70,10 +79,16 @@ bool PrimarySide::set_is_both() const {
          it != set.end() && peer_ && it->second == peer_->incarnation;
 }
 
+bool PrimarySide::set_is_peer() const {
+  const auto& set = core_.committed.in_sync;
+  const auto it = set.find(core_.settings.peer);
+  return set.size() == 1 && it != set.end() && peer_ && it->second == peer_->incarnation;
+}
+
 bool PrimarySide::may_acknowledge(RequestKind kind, bool on_both) {
   // SAFETY: S2, S3 while the set may name a copy that does not get the writes, nothing is acknowledged.
-  if (standing_ == Standing::kNone || standing_ == Standing::kWaiting) return false;
-  if (kind != RequestKind::kWrite) return true;
+  if (!may_begin()) return false;
+  if (kind == RequestKind::kFlush) return true;
   const bool peer_lacks_it =
       standing_ == Standing::kAlone || (standing_ == Standing::kCopying && !on_both && !end_sent_);
   if (!peer_lacks_it) return true;
@@ -94,6 +109,8 @@ void PrimarySide::state_changed() {
   if (readmit_version_ != 0 && version > readmit_version_) readmit_version_ = 0;
   if (shrink_version_ != 0 && version > shrink_version_) shrink_version_ = 0;
   next_proposal_ = core_.now();
+  if (detached()) return state_changed_detached();
+  follow_wish();
   const auto me = core_.committed.in_sync.find(core_.settings.self);
   if (me == core_.committed.in_sync.end() || me->second != core_.journal.superblock().incarnation) {
     // SAFETY: P4 a set without this copy was not made by this primary.
@@ -109,9 +126,14 @@ void PrimarySide::state_changed() {
       }
       break;
     case Standing::kConnected:
-      if (!set_is_both())
+      if (set_is_both()) break;
+      if (core_.settings.protocol == MirrorProtocol::kA && set_is_me()) {
+        stand(Standing::kTrailing);
+      } else {
         core_.drop_link("the in-sync set no longer names the other copy: it is readmitted anew");
+      }
       break;
+    case Standing::kTrailing:
     case Standing::kAlone:
     case Standing::kCopying:
       if (!set_is_me()) {
@@ -125,6 +147,26 @@ void PrimarySide::state_changed() {
   core_.again = true;
 }
 
+void PrimarySide::state_changed_detached() {
+  if (set_is_peer()) {
+    if (standing_ == Standing::kDetached) return;
+    core_.note("the service goes on from the other copy");
+    stand(Standing::kDetached);
+  } else if (standing_ == Standing::kDetached || core_.committed.in_sync.size() != 2) {
+    // SAFETY: D1 whoever the set names now may lack what this primary had written at the peer.
+    core_.step_down("the in-sync set does not name the other copy alone, while this copy's disk has failed");
+  }
+}
+
+/// Whether there is to be a connection: not while an operator has broken the mirror, nor in a pause.
+void PrimarySide::follow_wish() {
+  const bool wanted = standing_ != Standing::kNone || core_.role == MirrorRole::kPrimary;
+  const bool want = wanted && !core_.committed.broken && link_again_ == kNever;
+  if (want != link_wanted_) core_.operations.emit(WantLink{want});
+  link_wanted_ = want;
+  if (!want && core_.link.up()) core_.drop_link("an operator has broken the mirror");
+}
+
 void PrimarySide::freeze(const std::string& reason) {
   waiting_reason_ = reason;
   grace_until_ = core_.now();
@@ -133,9 +175,13 @@ void PrimarySide::freeze(const std::string& reason) {
 
 /// Proposals are repeated: one may be lost on its way, or refused because the set has changed.
 void PrimarySide::propose() {
-  const bool shrink = standing_ == Standing::kWaiting && core_.now() >= grace_until_;
-  const bool readmit = standing_ == Standing::kReadmitting;
-  waiting_for_set_ = shrink || readmit;
+  // A1: under protocol A the peer leaves the set although it is there.
+  const bool trail = standing_ == Standing::kConnected && core_.settings.protocol == MirrorProtocol::kA &&
+                     !core_.roles.demoting();
+  const bool shrink = trail || (standing_ == Standing::kWaiting && core_.now() >= grace_until_);
+  const bool readmit = standing_ == Standing::kReadmitting && !core_.committed.broken;
+  const bool hand_on = standing_ == Standing::kDetaching && detach_answered_;
+  waiting_for_set_ = shrink || readmit || hand_on;
   if (!waiting_for_set_ || core_.now() < next_proposal_) return;
   next_proposal_ = core_.now() + kRetry;
   const uint64_t version = core_.committed.version;
@@ -146,10 +192,16 @@ void PrimarySide::propose() {
     readmit_version_ = version;
     proposal.in_sync[core_.settings.peer] = peer_->incarnation;
     proposal.reason = "the other copy is up to date again";
+  } else if (hand_on) {
+    // SAFETY: D1 this copy lacks what is acknowledged from now on.
+    proposal.in_sync = {{core_.settings.peer, peer_->incarnation}};
+    proposal.reason = "this server's disk has failed: the other copy alone has the data";
   } else {
     // SAFETY: S3 the same version as an undecided readmission's: only one of the two can be applied.
     shrink_version_ = version;
-    proposal.reason = waiting_reason_.empty() ? "the other copy is not there" : waiting_reason_;
+    proposal.reason = trail                     ? "protocol A: the other copy trails behind"
+                      : waiting_reason_.empty() ? "the other copy is not there"
+                                                : waiting_reason_;
   }
   core_.operations.emit(std::move(proposal));
 }
@@ -160,18 +212,25 @@ void PrimarySide::link_up() {
   if (link_again_ != kNever) return core_.drop_link("paused: " + problem_);
   handshake_ = Handshake::kHelloSent;
   const Superblock& superblock = core_.journal.superblock();
-  core_.link.send(Hello{superblock.permit, superblock.size_blocks, superblock.generation, superblock.ancestors,
+  core_.link.send(Hello{core_.settings.protocol, superblock.permit, superblock.size_blocks, superblock.generation, superblock.ancestors,
                         superblock.base});
 }
 
 void PrimarySide::link_lost(const std::string& reason) {
+  if (detached()) {
+    return core_.step_down(
+        "this copy's disk has failed, and the connection to the other copy is lost: there is no data here (" + reason +
+        ")");
+  }
   handshake_ = Handshake::kNone;
   peer_.reset();
+  begin_.reset();
   everything_sent_ = end_sent_ = false;
   core_.copy.stop("the mirror connect was lost: " + reason);
   const Standing before = standing_;
   switch (before) {
     case Standing::kCopying:  // the set never named the peer: on alone
+    case Standing::kTrailing:
       stand(Standing::kAlone);
       break;
     case Standing::kReadmitting:
@@ -199,22 +258,26 @@ void PrimarySide::pause_link(const std::string& problem) {
   link_again_ = core_.now() + kLinkPause;
   if (link_wanted_) core_.operations.emit(WantLink{false});
   link_wanted_ = false;
-  core_.note(problem);
+  core_.alert(problem);
   core_.drop_link(problem);
 }
 
 void PrimarySide::tick() {
+  if (standing_ != Standing::kNone && core_.link.up() && core_.link.overdue()) {
+    return pause_link(
+        "the other copy has not answered a request for the whole of `peer_timeout`: it is dropped. Look at that "
+        "server's disk and load");
+  }
   if (core_.now() < link_again_ || standing_ == Standing::kNone) return;
   link_again_ = kNever;
-  link_wanted_ = true;
-  core_.operations.emit(WantLink{true});
+  follow_wish();
 }
 
 // ---- The handshake and the copy ----
 
 void PrimarySide::hello_reply(const HelloReply& reply) {
   if (handshake_ != Handshake::kHelloSent) return;
-  if (reply.permit != core_.permit() || reply.size_blocks != core_.journal.superblock().size_blocks) {
+  if (reply.permit != core_.permit() || reply.size_blocks < core_.journal.superblock().size_blocks) {
     handshake_ = Handshake::kRefused;
     problem_ = "the other copy has another size or permit; check that both servers use the same configuration";
     return;
@@ -293,14 +356,33 @@ void PrimarySide::begin_copy() {
     if (!goes_on) journal.dirty().mark_all();
     full_copy_of_ = peer_->generation;
   }
-  if (journal.dirty().blocks().empty() && suspects().empty()) {
+  const bool zeroed = copy_kind_ == CopyKind::kFast && peer_->generation == kZeroGeneration;
+  if (!zeroed && journal.dirty().blocks().empty() && suspects().empty()) {
     handshake_ = Handshake::kRunning;
     stand(Standing::kCopying);
     core_.copy.start({});
     return;
   }
   handshake_ = Handshake::kCopyBegin;
-  core_.link.send(CopyBegin{copy_kind_});
+  CopyBegin begin{copy_kind_, {}};
+  if (zeroed) {
+    // SAFETY: G2 from now on the bitmap counts for this one disk of zeroes, not for a new one that may take its place.
+    begin.generation = {0, core_.random() | 2};
+    auto& ancestors = journal.superblock().ancestors;
+    const auto zeroes = std::find_if(ancestors.begin(), ancestors.end(), [](const auto& each) { return each.counter == 0; });
+    ancestors.insert(zeroes, begin.generation);
+    // On disk before anything is sent: sent blocks leave the bitmap.
+    journal.superblock().base = begin.generation;
+    begin_saved_ = journal.save();
+  }
+  begin_ = begin;
+  core_.again = true;
+}
+
+void PrimarySide::send_begin() {
+  if (!begin_ || handshake_ != Handshake::kCopyBegin || !core_.journal.saved(begin_saved_)) return;
+  core_.link.send(*begin_);
+  begin_.reset();
 }
 
 void PrimarySide::copy_begun() {
@@ -338,7 +420,45 @@ void PrimarySide::copy_ended(const CopyEnded& ended) {
   journal.dirty().unmark_all();
   journal.dirty().want_all();
   journal.activity().clear_suspects();
+  if (core_.settings.protocol == MirrorProtocol::kA) {
+    core_.note("the other copy is up to date and trails behind (protocol A)");
+    return stand(Standing::kTrailing);
+  }
   stand(Standing::kReadmitting);
+}
+
+void PrimarySide::readmit_trailing() {
+  if (standing_ == Standing::kTrailing) stand(Standing::kReadmitting);
+}
+
+// ---- This copy's disk has failed ----
+
+bool PrimarySide::detach() {
+  if (standing_ != Standing::kConnected || core_.settings.protocol == MirrorProtocol::kA) return false;
+  core_.copy.stop("this copy's disk failed");
+  standing_ = Standing::kDetaching;
+  detach_answered_ = false;
+  // SAFETY: D1 what this copy holds is not to be trusted again: out of the set by its incarnation, too (S4).
+  Superblock& superblock = core_.journal.superblock();
+  superblock.detached = true;
+  superblock.consistent = false;
+  ++superblock.incarnation.value;
+  core_.journal.save();
+  core_.link.send(Detach{});
+  core_.writes.detach();
+  core_.again = true;
+  return true;
+}
+
+void PrimarySide::peer_detached(const Detached& detached) {
+  if (standing_ != Standing::kDetaching) return;
+  Superblock& superblock = core_.journal.superblock();
+  superblock.generation = superblock.base = detached.generation;
+  superblock.ancestors = detached.ancestors;
+  core_.journal.save();
+  detach_answered_ = true;
+  next_proposal_ = core_.now();
+  core_.again = true;
 }
 
 void PrimarySide::advance() {
@@ -349,6 +469,7 @@ void PrimarySide::advance() {
     stand(Standing::kAlone);
   }
   consider_peer();
+  send_begin();
   end_copy();
   propose();
 }
@@ -356,7 +477,7 @@ void PrimarySide::advance() {
 Instant PrimarySide::next_tick() const {
   Instant tick = link_again_;
   if (standing_ == Standing::kWaiting) want_tick(tick, std::max(grace_until_, next_proposal_));
-  if (standing_ == Standing::kReadmitting) want_tick(tick, next_proposal_);
+  if (waiting_for_set_) want_tick(tick, next_proposal_);
   return tick;
 }
 

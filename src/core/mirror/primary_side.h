@@ -20,6 +20,9 @@ enum class Standing {
   kCopying,      // alone in the set, the peer being brought up to date gets every write
   kReadmitting,  // the peer holds everything; the set's change is proposed (S3)
   kConnected,    // the set says both
+  kTrailing,     // protocol A: alone in the set, the peer gets every write a little later (A1)
+  kDetaching,    // this copy's disk failed: the set is to name the peer alone (D1)
+  kDetached,     // the set names the peer alone: every request is carried out there
 };
 
 class PrimarySide {
@@ -33,7 +36,19 @@ class PrimarySide {
   /// Writes go to both copies.
   bool linked() const;
   /// Writes may go to the disks.
-  bool may_begin() const { return standing_ != Standing::kWaiting && standing_ != Standing::kNone; }
+  bool may_begin() const {
+    return standing_ != Standing::kWaiting && standing_ != Standing::kNone && standing_ != Standing::kDetaching;
+  }
+  /// This copy's disk failed; only the peer's is used (D1).
+  bool detached() const { return standing_ == Standing::kDetaching || standing_ == Standing::kDetached; }
+  /// Protocol A: a write is answered when it is on this disk, whether the peer has it or not (A1).
+  bool answers_when_local() const;
+  /// Protocol B: ... when the peer has received it, too.
+  bool answers_when_received() const;
+  /// What was answered, the peer has, or gets before whatever it is asked from now on.
+  bool peer_has_everything() const {
+    return standing_ == Standing::kConnected || standing_ == Standing::kReadmitting || standing_ == Standing::kTrailing;
+  }
   /// S1-S3, G1. `on_both`: the peer has it, too.
   bool may_acknowledge(RequestKind kind, bool on_both);
   /// G1: the peer may have this generation without what is written from now on.
@@ -48,6 +63,11 @@ class PrimarySide {
   void copy_begun();
   void copy_finished();  // from the copy run: everything is sent and flushed
   void copy_ended(const CopyEnded& ended);
+  /// D1: from CopyCore::disk_failed. False: there is no peer to go on from.
+  bool detach();
+  void peer_detached(const Detached& detached);
+  /// Protocol A: a hand-over wants the peer in the set; everything has been flushed on both.
+  void readmit_trailing();
   /// The peer cannot be used now; try again after a while.
   void pause_link(const std::string& problem);
   void tick();
@@ -65,11 +85,15 @@ class PrimarySide {
 
   bool set_is_me() const;
   bool set_is_both() const;
+  bool set_is_peer() const;
+  void state_changed_detached();
+  void follow_wish();
   bool peer_is_equal() const;
   void stand(Standing standing);
   void freeze(const std::string& reason);
   void consider_peer();
   void begin_copy();
+  void send_begin();
   BlockSet suspects() const;
   void end_copy();
   void propose();
@@ -78,6 +102,8 @@ class PrimarySide {
   Standing standing_ = Standing::kNone;
   Handshake handshake_ = Handshake::kNone;
   std::optional<HelloReply> peer_;
+  std::optional<CopyBegin> begin_;  // to be sent once its generation is on disk
+  uint64_t begin_saved_ = 0;
   bool everything_sent_ = false;  // the copy run is through
   bool end_sent_ = false;         // CopyEnd is on its way: the peer adopts our generation
   Instant grace_until_ = kNever;  // a fresh primary waits that long for an in-sync peer
@@ -91,6 +117,7 @@ class PrimarySide {
   std::optional<Generation> full_copy_of_;  // the bitmap counts for an unfinished full copy to this target
   Instant link_again_ = kNever;
   bool link_wanted_ = false;
+  bool detach_answered_ = false;  // the peer's new generation is on its disk
   CopyKind copy_kind_ = CopyKind::kNone;
   std::string copy_reason_;
   std::string problem_;

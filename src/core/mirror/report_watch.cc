@@ -16,6 +16,9 @@ MirrorLink link_of(const CopyCore& core) {
       case Standing::kReadmitting:
         return MirrorLink::kReadmitting;
       case Standing::kConnected:
+      case Standing::kTrailing:
+      case Standing::kDetaching:
+      case Standing::kDetached:
         return MirrorLink::kConnected;
       default:
         break;
@@ -28,6 +31,7 @@ MirrorLink link_of(const CopyCore& core) {
   if (core.secondary.copying()) return MirrorLink::kCopying;
   const auto me = core.committed.in_sync.find(core.settings.self);
   const bool listed = me != core.committed.in_sync.end() && me->second == core.journal.superblock().incarnation;
+  if (core.secondary.trailing()) return MirrorLink::kConnected;
   return listed ? MirrorLink::kConnected : MirrorLink::kReadmitting;
 }
 
@@ -36,7 +40,9 @@ bool same_but_progress(const MirrorReport& left, const MirrorReport& right) {
          left.permit == right.permit && left.generation == right.generation &&
          left.consistent == right.consistent && left.exported == right.exported && left.copy == right.copy &&
          left.copy_reason == right.copy_reason && left.waiting == right.waiting &&
-         left.problem == right.problem;
+         left.problem == right.problem && left.detached == right.detached && left.broken == right.broken &&
+         left.backup == right.backup && left.snapshot == right.snapshot && left.slow == right.slow &&
+         left.rate_limit == right.rate_limit;
 }
 }  // namespace
 
@@ -44,6 +50,10 @@ std::string ReportWatch::waiting() const {
   if (core_.role != MirrorRole::kPrimary) return {};
   if (core_.writes.held_for_lease()) {
     return "lease: this server's right to the group has run out; requests wait until the cluster renews it";
+  }
+  if (core_.primary.standing() == Standing::kDetaching) {
+    return "in-sync = the other copy: this server's disk has failed; requests wait until the cluster has recorded "
+           "that the other copy alone has the data";
   }
   if (core_.primary.standing() == Standing::kWaiting && core_.primary.proposing()) {
     return "in-sync = me: the other copy is away; writes wait until the cluster has recorded that this copy is "
@@ -75,6 +85,18 @@ void ReportWatch::fill_copy() {
   report_.copy_done_bytes = core_.copy.done_blocks() * kBlockBytes;
   report_.copy_sent_bytes = core_.copy.sent_blocks() * kBlockBytes;
   report_.copy_read_bytes = core_.copy.read_blocks() * kBlockBytes;
+  report_.copy_zero_bytes = core_.copy.zero_blocks() * kBlockBytes;
+  report_.copy_bytes_per_second = core_.copy.bytes_per_second();
+}
+
+/// What is asked of the peer and not answered for a quarter of the time-out is slow, not yet dead.
+std::string ReportWatch::slow() const {
+  if (core_.role != MirrorRole::kPrimary) return {};
+  const Duration waited = core_.link.oldest_unanswered();
+  if (waited < core_.settings.peer_timeout / 4) return {};
+  return "the other copy has not answered a request for more than " +
+         std::to_string(core_.settings.peer_timeout / 4 / 1ms) + " ms; after " +
+         std::to_string(core_.settings.peer_timeout / 1ms) + " ms it is dropped";
 }
 
 void ReportWatch::update() {
@@ -90,8 +112,17 @@ void ReportWatch::update() {
   const uint64_t compare = core_.copy.verifying() ? 0 : core_.copy.left_to_compare();
   report_.dirty_bytes = (core_.journal.dirty().blocks().count() + compare) * kBlockBytes;
   fill_copy();
+  report_.protocol = core_.settings.protocol;
+  report_.rate_limit = core_.copy.rate_limit();
+  report_.detached = core_.journal.superblock().detached;
+  report_.snapshot = core_.journal.superblock().snapshot;
+  report_.broken = core_.committed.broken;
+  report_.backup = core_.maintenance.backup();
+  report_.lag_bytes = core_.writes.lag_blocks() * kBlockBytes;
+  report_.read_errors = core_.writes.read_errors();
   // Texts are built only where there is something to say.
   report_.waiting = waiting();
+  report_.slow = slow();
   const std::string text = problem();
   if (text != report_.problem) report_.problem = text;
 

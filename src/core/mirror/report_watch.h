@@ -21,6 +21,7 @@ class ReportWatch {
   void fill_link();
   void fill_copy();
   std::string waiting() const;
+  std::string slow() const;
   std::string problem() const;
 
   CopyCore& core_;

@@ -1,6 +1,8 @@
 // See role_change.h.
 #include "src/core/mirror/role_change.h"
 
+#include <utility>
+
 #include "src/base/planted.h"
 #include "src/core/mirror/copy_core.h"
 #include "src/core/mirror/generations.h"
@@ -17,7 +19,15 @@ std::string RoleChange::refusal(Permit permit) const {
     return "the committed record does not give this permit to this server (any more)";
   }
   if (permit <= superblock.permit) return "the permit is not newer than one that was used already";
-  if (!superblock.consistent) {
+  if (superblock.detached) return "this copy's disk failed while it was primary: it lacks what was written since";
+  if (!core_.secondary.disk_failure().empty()) return core_.secondary.disk_failure();
+  if (core_.maintenance.backup()) return "this copy is exported for a backup; `baton mirror unexport` ends that";
+  if (core_.committed.restricted.contains(core_.settings.self)) {
+    return "an operator has restricted this mirror here; `baton mirror restrict --lift` ends that";
+  }
+  // SAFETY: I3 an operator has named this copy, and was shown what would be lost.
+  const bool forced = core_.committed.forced == core_.settings.self;
+  if (!superblock.consistent && !forced) {
     return "this copy is the target of an unfinished copy and not consistent. Start the server that has the "
            "data";
   }
@@ -55,28 +65,63 @@ void RoleChange::state_changed() {
   refuse("a newer permit was given meanwhile");
 }
 
+/// What must be settled before the permit is written. False: not yet, or refused.
+bool RoleChange::begin_promotion() {
+  // SAFETY: O2 what an older primary had sent is on its way to the disk no more.
+  if (!core_.disk_drained() || revert_ == Revert::kRunning) return false;
+  const std::string reason = refusal(*promoting_);
+  if (!reason.empty()) {
+    promoting_.reset();
+    refuse(reason);
+    return false;
+  }
+  const Superblock& superblock = core_.journal.superblock();
+  if (superblock.consistent || !superblock.snapshot || revert_ == Revert::kDone) return true;
+  // The state before the unfinished copy is whole; what the copy brought is not.
+  revert_ = Revert::kRunning;
+  core_.note("this copy goes back to its last consistent state");
+  core_.operations.emit(RevertToSnapshot{core_.operations.begin(Purpose::kRevert, 0)});
+  return false;
+}
+
+void RoleChange::reverted(bool ok) {
+  if (revert_ != Revert::kRunning) return;
+  revert_ = ok ? Revert::kDone : Revert::kNone;
+  core_.again = true;
+  if (ok || !promoting_) return;
+  promoting_.reset();
+  refuse("the snapshot of this copy's last consistent state could not be brought back: look at the store's filesystem");
+}
+
+void RoleChange::take_permit() {
+  Superblock& superblock = core_.journal.superblock();
+  const bool forced = core_.committed.forced == core_.settings.self;
+  superblock.permit = *promoting_;
+  superblock.was_primary = true;
+  const bool whole = superblock.consistent || revert_ == Revert::kDone;
+  fresh_ = superblock.generation.counter == 0 || forced;
+  // SAFETY: G4 what a forced copy holds is not what its generation's other holders have: it must look diverged to them.
+  if (fresh_) take_new_generation(superblock, core_.random());
+  if (forced && !whole) superblock.base = superblock.generation;
+  superblock.consistent = true;
+  drop_snapshot_ = superblock.snapshot;
+  superblock.snapshot = false;
+  revert_ = Revert::kNone;
+  promotion_saved_ = core_.journal.save();
+  promotion_saving_ = true;
+}
+
 void RoleChange::advance_promotion() {
   if (!promoting_) return;
-  Superblock& superblock = core_.journal.superblock();
   if (!promotion_saving_) {
-    // SAFETY: O2 what an older primary had sent is on its way to the disk no more.
-    if (!core_.disk_drained()) return;
-    const std::string reason = refusal(*promoting_);
-    if (!reason.empty()) {
-      promoting_.reset();
-      return refuse(reason);
-    }
-    superblock.permit = *promoting_;
-    superblock.was_primary = true;
-    fresh_ = superblock.generation.counter == 0;
-    if (fresh_) take_new_generation(superblock, core_.random());
-    promotion_saved_ = core_.journal.save();
-    promotion_saving_ = true;
+    if (!begin_promotion()) return;
+    take_permit();
   }
   // SAFETY: P1 the permit is on disk before any I/O under it.
   if (!core_.journal.saved(promotion_saved_) && !planted(Plant::kPermitNotPersisted)) return;
   const Permit permit = *promoting_;
   promoting_.reset();
+  if (std::exchange(drop_snapshot_, false)) core_.operations.emit(DropSnapshot{});
   core_.role = MirrorRole::kPrimary;
   core_.exported = true;
   core_.operations.emit(Promoted{permit});
@@ -111,8 +156,12 @@ void RoleChange::advance_demotion() {
     if (!core_.writes.flushes().ended(demotion_round_)) return;
     // A copy run that began meanwhile is left to the next primary.
     if (core_.primary.standing() == Standing::kCopying) core_.drop_link("this copy is handed over");
-    journal.empty_log();
-    if (!journal.activity().recency().empty() || !journal.log_and_bitmap_durable()) return;
+    const bool detached = core_.primary.detached();
+    if (!detached) journal.empty_log();
+    if (!detached && (!journal.activity().recency().empty() || !journal.log_and_bitmap_durable())) return;
+    // A4: the next primary may be the copy that trailed behind; it holds everything now.
+    if (core_.primary.standing() == Standing::kTrailing) return core_.primary.readmit_trailing();
+    if (core_.primary.standing() == Standing::kReadmitting) return;
     journal.superblock().was_primary = false;
     demotion_saved_ = journal.save();
     demotion_saving_ = true;

@@ -25,11 +25,19 @@ class RoleChange {
   void stepped_down();
   void advance();
 
+  /// The snapshot's content is the store's again (a forced promotion of an inconsistent copy).
+  void reverted(bool ok);
+
   bool stopping() const { return stopping_; }
+  bool demoting() const { return demoting_; }
+  /// A role is being taken or given up.
+  bool changing() const { return promoting_.has_value() || demoting_ || stopping_; }
 
  private:
   std::string refusal(Permit permit) const;
   void refuse(const std::string& reason);
+  void take_permit();
+  bool begin_promotion();
   void advance_promotion();
   void advance_demotion();
   void advance_stop();
@@ -38,7 +46,9 @@ class RoleChange {
   std::optional<Permit> promoting_;
   bool promotion_saving_ = false;
   uint64_t promotion_saved_ = 0;
-  bool fresh_ = false;  // the promotion made the mirror's first generation
+  bool fresh_ = false;  // the promotion made a generation that nobody else has
+  bool drop_snapshot_ = false;  // once the promotion is on disk
+  enum class Revert { kNone, kRunning, kDone } revert_ = Revert::kNone;
   bool demoting_ = false;
   uint64_t demotion_round_ = 0;
   bool demotion_saving_ = false;

@@ -121,7 +121,7 @@ void NodeCore::Implementation::handle(const MirrorReported& event) {
   auto& known = reports[settings.self][event.mirror];
   // What decides promotions is told at once; progress goes with the next beat.
   if (known.incarnation != event.report.incarnation || known.consistent != event.report.consistent ||
-      known.link != event.report.link || known.role != event.report.role)
+      known.link != event.report.link || known.role != event.report.role || known.detached != event.report.detached)
     report_changed = true;
   known = event.report;
 }
@@ -131,7 +131,7 @@ void NodeCore::Implementation::handle(const MirrorGone& event) {
 }
 
 void NodeCore::Implementation::handle(const MirrorProposed& event) {
-  propose("mirror " + event.change.mirror, event.change);
+  propose("mirror " + event.change.mirror, event.change, event.wall_ms);
 }
 
 void NodeCore::Implementation::handle(const StepDone& event) {

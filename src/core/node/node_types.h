@@ -15,6 +15,7 @@
 #include "src/core/group/group_run.h"
 #include "src/core/lease/lease.h"
 #include "src/model/command.h"
+#include "src/model/mirror_details.h"
 #include "src/model/mirror_report.h"
 
 namespace baton::node {
@@ -26,6 +27,7 @@ struct BeatMessage {
   lease::Beat beat;
   std::map<std::string, MirrorReport> mirrors;  // by mirror_key()
   std::vector<std::string> macs;                // of the sender's interfaces; filled in by batond, not for the core
+  std::map<std::string, MirrorDetails> details; // likewise, at most once a second; empty: as before
 };
 /// batond to batond, not for the core: may this configuration's stores be used on your server?
 struct StoreCheck {
@@ -38,7 +40,23 @@ struct StoreChecked {
   uint64_t request = 0;
   std::vector<std::string> problems;
 };
-using Message = std::variant<database::Message, BeatMessage, StoreCheck, StoreChecked>;
+/// batond to batond, not for the core: do something with your copy of a mirror (docs/api.md). `body` is JSON.
+struct MirrorCall {
+  ServerId origin;
+  uint64_t request = 0;
+  ServerId to;
+  std::string mirror;
+  std::string verb;
+  std::string body;
+};
+struct MirrorAnswer {
+  ServerId origin;  // of the MirrorCall
+  uint64_t request = 0;
+  std::string error_code;  // as in the API; empty: it went well
+  std::string error;
+  std::string body;  // JSON
+};
+using Message = std::variant<database::Message, BeatMessage, StoreCheck, StoreChecked, MirrorCall, MirrorAnswer>;
 
 // ---- Events ----
 
@@ -69,6 +87,7 @@ struct MirrorGone {
 };
 struct MirrorProposed {
   SetInSync change;
+  int64_t wall_ms = 0;  // of the proposer, for people
 };
 /// The outcome of a RunStep.
 struct StepDone {

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "src/model/mirror_place.h"
+
 namespace baton::planner {
 namespace {
 
@@ -69,16 +71,19 @@ bool was_replaced(const Input& input, const std::string& key, const MirrorReport
 CopyVerdict judge_never_promoted(const Input& input, const GroupConfiguration& group, const std::string& key,
                                  ServerId server) {
   CopyVerdict verdict;
-  std::string first = input.configuration.server_name(group.servers.front());
-  if (server != group.servers.front()) {
+  const ServerId first = first_primary(input.configuration, group);
+  const std::string name = input.configuration.server_name(first);
+  const bool adopted = std::any_of(group.resources.begin(), group.resources.end(),
+                                   [](const auto& resource) { return !resource.mirror.adopt.empty(); });
+  if (server != first) {
     return refuse(
-        fmt::format(
-            "may not be the first to use mirror {}, which was never used: {}, the first of the policy, is", key,
-            first),
-        fmt::format("start {}, or put another server first in the policy (baton apply)", first));
+        fmt::format("may not be the first to use mirror {}, which was never used: {}, {}, is", key, name,
+                    adopted ? "whose store is adopted" : "the first of the policy"),
+        adopted ? fmt::format("start {}, or adopt the store of another server (baton apply)", name)
+                : fmt::format("start {}, or put another server first in the policy (baton apply)", name));
   }
   verdict.possible = true;
-  verdict.note = fmt::format("mirror {} is used for the first time", key);
+  verdict.note = fmt::format("mirror {} is used for the first time{}", key, adopted ? ", with what its store holds" : "");
   return verdict;
 }
 
@@ -96,7 +101,7 @@ CopyVerdict judge_restarted(const Input& input, const std::string& key, const Mi
     verdict.could_come = soon;
     return verdict;
   }
-  if (server != mirror.holder) {
+  if (server != mirror.holder && mirror.in_sync.size() > 1) {
     return refuse(
         fmt::format(
             "has a copy of mirror {} that restarted uncleanly like all others, and {}, the last primary, "
@@ -106,8 +111,11 @@ CopyVerdict judge_restarted(const Input& input, const std::string& key, const Mi
   }
   CopyVerdict verdict;
   verdict.possible = true;
-  verdict.note = fmt::format("all copies of mirror {} restarted uncleanly and {} was the last primary", key,
-                             configuration.server_name(server));
+  verdict.note = server == mirror.holder
+                     ? fmt::format("all copies of mirror {} restarted uncleanly and {} was the last primary", key,
+                                   configuration.server_name(server))
+                     : fmt::format("the copy of mirror {} there restarted uncleanly, but it is the only one that has "
+                                   "everything", key);
   return verdict;
 }
 
@@ -116,6 +124,11 @@ CopyVerdict judge_copy(const Input& input, const GroupConfiguration& group, cons
   auto found = input.state.mirrors.find(key);
   if (found == input.state.mirrors.end()) return refuse(fmt::format("finds no record of mirror {}", key), "");
   const MirrorState& mirror = found->second;
+  if (mirror.restricted.contains(server)) {
+    const std::string name = input.configuration.server_name(server);
+    return refuse(fmt::format("is restricted: an operator keeps mirror {} away from it", key),
+                  fmt::format("lift that: baton mirror restrict {} {} --lift", key, name));
+  }
   const MirrorReport* report = report_of(input, key, server);
   if (!report) {
     CopyVerdict verdict = refuse(fmt::format("has not reported its copy of mirror {} yet", key), "");
@@ -128,9 +141,16 @@ CopyVerdict judge_copy(const Input& input, const GroupConfiguration& group, cons
                   "remove the cause");
   }
   auto member = mirror.in_sync.find(server);
+  // An operator has said that this copy is the data, whatever it lacks.
+  const bool forced = mirror.forced == server && member != mirror.in_sync.end();
+  if (report->detached) {
+    return refuse(fmt::format("has a copy of mirror {} whose disk failed", key),
+                  fmt::format("replace the disk, then: baton mirror replace {} {}", key,
+                              input.configuration.server_name(server)));
+  }
   bool in_set = mirror.in_sync.empty() || member != mirror.in_sync.end();
   std::string from_there = help_from(input, mirror.in_sync);
-  if (!report->consistent) {
+  if (!report->consistent && !forced) {
     return refuse(fmt::format("has an inconsistent copy of mirror {}: {}", key, describe_progress(*report)),
                   mirror.in_sync.empty() ? "" : from_there);
   }
@@ -140,7 +160,7 @@ CopyVerdict judge_copy(const Input& input, const GroupConfiguration& group, cons
                     key),
         from_there);
   }
-  if (mirror.permit != Permit{} && was_replaced(input, key, *report)) {
+  if (mirror.permit != Permit{} && !forced && was_replaced(input, key, *report)) {
     return refuse(fmt::format("has a blank copy of mirror {}: its disk or metadata was replaced", key), from_there);
   }
   if (mirror.in_sync.empty()) return judge_never_promoted(input, group, key, server);
@@ -148,6 +168,7 @@ CopyVerdict judge_copy(const Input& input, const GroupConfiguration& group, cons
   CopyVerdict verdict;
   verdict.possible = true;
   verdict.alone = some_member_is_missing(input, key, mirror, server);
+  if (forced) verdict.note = fmt::format("an operator forced the copy of mirror {} there to be its data", key);
   if (verdict.alone) verdict.note = fmt::format("mirror {} goes on alone, its other copy is not there", key);
   return verdict;
 }

@@ -106,6 +106,8 @@ void read_mirror_line(Case& one, const std::vector<std::string>& words) {
   mirror.version = number_of(values, "version", 1);
   mirror.permit = Permit(number_of(values, "permit", 0));
   if (values.contains("holder")) mirror.holder = one.id(values["holder"]);
+  if (values.contains("forced")) mirror.forced = one.id(values["forced"]);
+  if (values.contains("restricted")) mirror.restricted = {one.id(values["restricted"])};
   std::istringstream members(text_of(values, "in-sync"));
   for (std::string member; std::getline(members, member, ',');) {
     size_t colon = member.find(':');
@@ -118,6 +120,7 @@ void read_report_line(Case& one, const std::vector<std::string>& words) {
   MirrorReport& report = one.reports[words[1]][one.id(words[2])];
   report.incarnation = Incarnation(number_of(values, "incarnation", 1));
   report.consistent = !values.contains("inconsistent");
+  report.detached = values.contains("detached");
   report.copy_done_bytes = number_of(values, "done", 0);
   report.copy_total_bytes = number_of(values, "total", 0);
   report.problem = text_of(values, "problem");

@@ -79,7 +79,10 @@ World any_world() {
     MirrorReport& report = world.reports["db.data"][server];
     report.incarnation = Incarnation(below(3));
     report.consistent = below(5) != 0;
+    report.detached = below(6) == 0;
   }
+  if (below(4) == 0) mirror.forced = ServerId(1 + below(kServers));
+  if (below(4) == 0) mirror.restricted.insert(ServerId(1 + below(kServers)));
   return world;
 }
 
@@ -93,16 +96,18 @@ bool may_be_promoted(const World& world, ServerId server) {
     return &found->second.at(id);
   };
   const MirrorReport* own = reported(server);
-  if (!own || !own->consistent || own->incarnation.value == 0) return false;
-  if (mirror.in_sync.empty()) return server == ServerId(1);
   auto member = mirror.in_sync.find(server);
+  bool forced = mirror.forced == server && member != mirror.in_sync.end();
+  if (!own || own->detached || own->incarnation.value == 0) return false;
+  if (mirror.restricted.contains(server) || (!own->consistent && !forced)) return false;
+  if (mirror.in_sync.empty()) return server == ServerId(1);
   if (member == mirror.in_sync.end()) return false;
   if (member->second == own->incarnation) return true;
   bool all_restarted = std::all_of(mirror.in_sync.begin(), mirror.in_sync.end(), [&](const auto& each) {
     const MirrorReport* report = reported(each.first);
     return report && report->incarnation != each.second;
   });
-  return all_restarted && server == mirror.holder;
+  return all_restarted && (server == mirror.holder || mirror.in_sync.size() == 1);
 }
 
 void check_assignment(const World& world, const AssignGroup& assignment) {

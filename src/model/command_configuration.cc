@@ -1,0 +1,161 @@
+// Judges a new configuration against what runs and what the stores hold. Pure; the same on every voter.
+// docs/protocol.md, "Commands".
+#include <algorithm>
+#include <array>
+#include <tuple>
+
+#include "src/model/command_rules.h"
+#include "src/model/configuration_toml.h"
+#include "src/model/mirror_place.h"
+
+namespace baton::command_rules {
+
+namespace {
+
+struct MirrorDefinition {
+  std::string group;
+  std::string store;
+  std::string metadata;
+  uint64_t size_bytes = 0;
+  uint16_t port = 0;
+  bool encrypt = true;
+};
+
+std::map<std::string, MirrorDefinition> mirrors_of(const Configuration& configuration) {
+  std::map<std::string, MirrorDefinition> mirrors;
+  for (const auto& group : configuration.groups)
+    for (const auto& resource : group.resources)
+      if (resource.kind == ResourceKind::kMirror)
+        mirrors[mirror_key(group.name, resource.name)] = {group.name, resource.mirror.store, resource.mirror.metadata,
+                                                          resource.mirror.size_bytes, resource.mirror.port,
+                                                          resource.mirror.encrypt};
+  return mirrors;
+}
+
+/// What corosync, the lease and the voters were started with: it cannot change yet. Empty: nothing of it differs.
+std::string changed_foundation(const Configuration& before, const Configuration& after) {
+  using Facts = std::tuple<std::string, ServerRole, std::vector<std::string>>;
+  const auto servers = [](const Configuration& configuration) {
+    std::map<ServerId, Facts> list;
+    for (const auto& server : configuration.servers) list[server.id] = {server.name, server.role, server.interconnects};
+    return list;
+  };
+  const auto timing = [](const TimingProfile& profile) {
+    return std::array{profile.token, profile.consensus, profile.link_ping_interval, profile.link_ping_timeout,
+                      profile.lease, profile.beat, profile.restart_grace};
+  };
+  if (servers(before) != servers(after)) return "the servers, the witness and their interconnects";
+  if (timing(before.timing) != timing(after.timing)) return "the timing";
+  if (before.cluster_name != after.cluster_name) return "the cluster's name";
+  return "";
+}
+
+/// Stopped because somebody wants that: nothing starts it meanwhile.
+bool is_stopped(const ClusterState& state, const std::string& name) {
+  const auto found = state.groups.find(name);
+  return found == state.groups.end() || (is_down(found->second.phase) && !found->second.wanted);
+}
+
+/// A mirror's store holds its data: another store or metadata under the same name would be another mirror.
+Applied check_mirror_definitions(const ClusterState& state, const Configuration& before, const Configuration& after) {
+  const auto old_mirrors = mirrors_of(before);
+  for (const auto& [key, wanted] : mirrors_of(after)) {
+    const auto record = state.mirrors.find(key);
+    if (record == state.mirrors.end() || record->second.permit == Permit{}) continue;
+    // SAFETY: I3. Its metadata on the servers would vouch for whatever store it is given now.
+    const auto found = old_mirrors.find(key);
+    if (found == old_mirrors.end())
+      return refuse("there was a mirror {} before, and its metadata is still on the servers: choose another name", key);
+    const MirrorDefinition& mirror = found->second;
+    if (wanted.store != mirror.store || wanted.metadata != mirror.metadata || wanted.port != mirror.port)
+      return refuse("store, metadata and port of mirror {} cannot change once it has been used: make a mirror of "
+                    "another name, copy the data over, then remove this one (a port that came with the order of the "
+                    "file is kept by writing `port = {}`)", key, mirror.port);
+    if (wanted.encrypt != mirror.encrypt && !is_stopped(state, wanted.group))
+      return refuse("encryption of mirror {} can change only while its group is stopped, since both servers must agree: "
+                    "baton group stop {}, apply, then start it again", key, wanted.group);
+    if (wanted.size_bytes < mirror.size_bytes)
+      return refuse("mirror {} cannot shrink from {} to {}: what lies beyond would be lost. Make a smaller mirror of "
+                    "another name and copy the data over", key, format_size(mirror.size_bytes),
+                    format_size(wanted.size_bytes));
+  }
+  return Applied{true, {}};
+}
+
+/// A mirror's rate, time-outs, protocol and the like may change while it is in use.
+bool changes_only_mirror_settings(const GroupConfiguration& present, const GroupConfiguration& wanted) {
+  if (present.resources.size() != wanted.resources.size()) return false;
+  for (size_t place = 0; place < present.resources.size(); ++place)
+    if (with_changeable_members(present.resources[place], wanted.resources[place]) != wanted.resources[place])
+      return false;
+  return true;
+}
+
+/// Everything that a new configuration may not change under a group that is up.
+Applied check_running_group(const ClusterState& state, const std::string& name, const Configuration& before,
+                            const Configuration& after) {
+  const GroupState& group = state.groups.at(name);
+  if (is_down(group.phase)) return Applied{true, {}};
+  const GroupConfiguration* wanted = after.group(name);
+  if (wanted == nullptr)
+    return refuse("group {} is {}: stop it first (baton group stop {}), then remove it", name, to_string(group.phase),
+                  name);
+  if (std::find(wanted->servers.begin(), wanted->servers.end(), group.owner) == wanted->servers.end())
+    return refuse("group {} runs on {}, which would no longer be among its servers: move it first (baton group move)",
+                  name, before.server_name(group.owner));
+  const auto* present = before.group(name);
+  if (present != nullptr && !changes_only_mirror_settings(*present, *wanted))
+    return refuse("the resources of group {} cannot change while it is {}: stop it first (baton group stop {}), apply, "
+                  "then start it again", name, to_string(group.phase), name);
+  return Applied{true, {}};
+}
+
+/// Versions of new groups and mirrors start at the log index: one that is removed and made anew never has a version
+/// again from which an old command was decided.
+void adopt_configuration(ClusterState& state, const Configuration& after, uint64_t index) {
+  std::map<std::string, GroupState> groups;
+  for (const auto& group : after.groups) {
+    const auto found = state.groups.find(group.name);
+    if (found != state.groups.end()) {
+      groups[group.name] = found->second;
+      continue;
+    }
+    GroupState& fresh = groups[group.name];
+    fresh.version = index;
+    fresh.wanted = group.startup == Startup::kAutomatic;
+    fresh.reason = "configured";
+    fresh.since_index = index;
+  }
+  // SAFETY: I3, P1. The record of a mirror outlives its place in the configuration: if it comes back, its copies know
+  // the old permits, and only those that were in sync may be used.
+  for (const auto& [key, definition] : mirrors_of(after))
+    if (!state.mirrors.contains(key)) state.mirrors[key].version = index;
+  state.groups = std::move(groups);
+}
+
+}  // namespace
+
+Applied apply(ClusterState& state, const ApplyConfiguration& command, uint64_t index) {
+  if (command.expected_version != state.configuration_version)
+    return refuse("the configuration has changed meanwhile (version {}, decided from {})", state.configuration_version,
+                  command.expected_version);
+  auto after = parse_configuration(command.text);
+  if (!after) return refuse("{}", after.error().message);
+  if (state.configuration_version != 0) {
+    const auto before = parse_configuration(state.configuration_text);
+    if (!before) return refuse("the present configuration cannot be read: {}", before.error().message);
+    if (const auto changed = changed_foundation(*before, *after); !changed.empty())
+      return refuse("{} cannot be changed yet once the cluster is founded", changed);
+    if (const Applied mirrors = check_mirror_definitions(state, *before, *after); !mirrors.applied) return mirrors;
+    for (const auto& [name, group] : state.groups) {
+      const Applied checked = check_running_group(state, name, *before, *after);
+      if (!checked.applied) return checked;
+    }
+  }
+  adopt_configuration(state, *after, index);
+  state.configuration_text = command.text;
+  ++state.configuration_version;
+  return Applied{true, {}};
+}
+
+}  // namespace baton::command_rules

@@ -1,0 +1,49 @@
+// What the rules of the several kinds of command share. Internal to the judging of commands. Any thread.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <map>
+#include <string>
+
+#include "src/model/command.h"
+#include "src/model/configuration.h"
+
+namespace baton::command_rules {
+
+template <class... Args>
+Applied refuse(fmt::format_string<Args...> format, Args&&... args) {
+  return Applied{false, fmt::format(format, std::forward<Args>(args)...)};
+}
+
+inline bool is_down(GroupPhase phase) { return phase == GroupPhase::kStopped || phase == GroupPhase::kFailed; }
+
+inline Applied check_version(const char* what, const std::string& name, uint64_t expected, uint64_t present) {
+  if (expected == present) return Applied{true, {}};
+  return refuse("{} {} has changed meanwhile (version {}, decided from {})", what, name, present, expected);
+}
+
+/// The in-sync set of a mirror after a server was given its permit, or why it must not be.
+struct Promotion {
+  std::string refusal;
+  std::map<ServerId, Incarnation> in_sync;
+};
+
+/// `first`: the server that may be the first to use a new mirror of the group (first_primary()).
+Promotion judge_promotion(const std::string& key, const MirrorState& mirror, const AssignGroup& command, ServerId first);
+
+// Each judges and applies one kind of command.
+Applied apply(ClusterState& state, const StartEpoch& command, uint64_t index);
+Applied apply(ClusterState& state, const ApplyConfiguration& command, uint64_t index);
+Applied apply(ClusterState& state, const AssignGroup& command, uint64_t index);
+Applied apply(ClusterState& state, const SetGroupPhase& command, uint64_t index);
+Applied apply(ClusterState& state, const WishGroup& command, uint64_t index);
+Applied apply(ClusterState& state, const SetInSync& command, uint64_t index);
+Applied apply(ClusterState& state, const BreakMirror& command, uint64_t index);
+Applied apply(ClusterState& state, const ForceMirror& command, uint64_t index);
+Applied apply(ClusterState& state, const RestrictMirror& command, uint64_t index);
+
+/// A line for people.
+std::string line(const Command& command);
+
+}  // namespace baton::command_rules

@@ -1,0 +1,56 @@
+// Commands as lines for people. Pure, any thread.
+#include "src/model/command_rules.h"
+
+namespace baton::command_rules {
+
+namespace {
+
+std::string with_reason(std::string text, const std::string& reason) {
+  return reason.empty() ? text : text + ": " + reason;
+}
+
+std::string describe_one(const StartEpoch& command) { return fmt::format("database: epoch of server {} begins", command.leader); }
+std::string describe_one(const ApplyConfiguration& command) {
+  return fmt::format("configuration: version {} by {}", command.expected_version + 1, command.author);
+}
+std::string describe_one(const AssignGroup& command) {
+  return with_reason(fmt::format("group {}: assign to server {}{}", command.group, command.server,
+                                 command.alone ? " alone" : ""), command.reason);
+}
+std::string describe_one(const SetGroupPhase& command) {
+  auto text = with_reason(fmt::format("group {}: {} on server {}", command.group, to_string(command.phase),
+                                      command.server), command.reason);
+  return command.failure.empty() || command.failure == command.reason ? text : text + " (" + command.failure + ")";
+}
+std::string describe_one(const WishGroup& command) {
+  const std::string where = command.target == ServerId{} ? "" : fmt::format(" on server {}", command.target);
+  const std::string who = command.author.empty() ? "" : fmt::format(" by {}", command.author);
+  return with_reason(fmt::format("group {}: wanted {}{}{}", command.group, command.wanted ? "running" : "stopped",
+                                 where, who), command.reason);
+}
+std::string describe_one(const SetInSync& command) {
+  std::string servers;
+  for (const auto& [server, incarnation] : command.in_sync)
+    servers += fmt::format("{}{}", servers.empty() ? "" : ", ", server);
+  return with_reason(fmt::format("mirror {}: in sync on server {}", command.mirror, servers), command.reason);
+}
+std::string describe_one(const BreakMirror& command) {
+  return fmt::format("mirror {}: {} by {}", command.mirror,
+                     command.broken ? "broken off (its primary goes on alone)" : "rejoined", command.author);
+}
+std::string describe_one(const ForceMirror& command) {
+  return with_reason(fmt::format("mirror {}: the copy of server {} forced to be its data by {}", command.mirror,
+                                 command.server, command.author), command.loss);
+}
+std::string describe_one(const RestrictMirror& command) {
+  return fmt::format("mirror {}: server {} {} by {}", command.mirror, command.server,
+                     command.restricted ? "restricted" : "no longer restricted", command.author);
+}
+
+}  // namespace
+
+std::string line(const Command& command) {
+  return std::visit([](const auto& one) { return describe_one(one); }, command);
+}
+
+}  // namespace baton::command_rules
