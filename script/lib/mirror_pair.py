@@ -123,9 +123,9 @@ class Server:
                        "listen_address": f"127.0.0.{number}", "peer_addresses": [f"127.0.0.{3 - number}"],
                        "port": port, "cluster_key_file": f"{self.directory}/key",
                        "lease_page": f"{self.directory}/lease", "socket": f"{self.directory}/control.sock",
-                       "export_directory": f"{self.directory}/export", "fault_file": self.faults,
-                       "certificate_file": f"{self.directory}/tls/certificate.pem",
-                       "private_key_file": f"{self.directory}/tls/private-key.pem",
+                       "export_directory": f"{self.directory}/export",
+                       "certificate_file": f"{self.directory}/tls/server.pem",
+                       "private_key_file": f"{self.directory}/tls/server.key",
                        "authority_file": f"{self.directory}/tls/authority.pem"}
         self.choose(**settings)
         self.process = None
@@ -240,8 +240,8 @@ class Server:
         return self.notice("done", "verified", "failed", seconds=seconds)
 
     def fault(self, *orders):
-        """Makes the disk fail (src/mirror/faulty_device.h); without orders it is well again. The daemon looks at the
-        file every 50 ms and does not say that it has: so this takes a little longer than that."""
+        """Makes the disk fail (src/mirror/faulty_device.h); without orders it is well again. Needs the setting
+        `fault_file`. The daemon looks at the file every 50 ms and does not say that it has: so this takes longer."""
         with open(self.faults + ".new", "w") as file:
             file.write("".join(f"{order}\n" for order in orders))
         os.rename(self.faults + ".new", self.faults)

@@ -37,7 +37,12 @@ class Mirrord(unittest.TestCase):
         clean_up()
         os.makedirs(f"{PLACE}/mount")
         Mirrord.port += 1
-        self.cluster = mirror_pair.Cluster(PLACE, KEY, SIZE)
+        self.make(SIZE)
+
+    def make(self, size):
+        shell(f"rm -rf {PLACE}/server*")
+        self.size = size
+        self.cluster = mirror_pair.Cluster(PLACE, KEY, size)
         self.a = Server(self.cluster, 1, self.port)
         self.b = Server(self.cluster, 2, self.port)
         self.cluster.servers = [self.a, self.b]
@@ -62,9 +67,18 @@ class Mirrord(unittest.TestCase):
         shell(f"mount {device} {PLACE}/mount")
 
     def equal(self):
-        shell(f"cmp -n {SIZE} {self.a.store} {self.b.store}")
+        shell(f"cmp -n {self.size} {self.a.store} {self.b.store}")
+
+    def test_0_two_new_stores_need_no_copy(self):
+        device = self.begin()
+        self.assertEqual((self.a.report["copy_sent_bytes"], self.a.report["copy_read_bytes"]), (0, 0), self.a.report)
+        self.assertNotEqual(self.a.report["copy"], "full", self.a.report)
+        shell(f"dd if=/dev/urandom of={device} bs=1M count=4 seek=20 oflag=direct conv=fsync 2>&1")
+        self.a.demote()
+        self.equal()
 
     def test_1_full_copy_filesystem_and_hand_over(self):
+        shell(f"head -c {self.size} /dev/urandom >{self.b.store}")
         device = self.begin()
         self.assertEqual(self.a.report["copy"], "full", self.a.report)
         self.assertEqual(shell(f"cat /sys/block/{device[5:]}/loop/dio").stdout.strip(), "1")
@@ -98,6 +112,7 @@ class Mirrord(unittest.TestCase):
         self.equal()
 
     def test_3_the_primary_dies_and_comes_back(self):
+        self.make(256 * MIB)
         device = self.begin()
         self.mount(device)
         shell(f"head -c 8000000 /dev/urandom >{PLACE}/mount/file && sync {PLACE}/mount/file && "
@@ -116,7 +131,7 @@ class Mirrord(unittest.TestCase):
         self.b.wait("in sync again", lambda: self.cluster.state["in_sync"].keys() == {"1", "2"})
         self.b.linked()
         self.assertEqual(self.b.report["copy"], "fast", self.b.report)
-        self.assertLess(self.b.report["copy_read_bytes"], 48 * MIB, self.b.report)
+        self.assertLess(self.b.report["copy_read_bytes"], self.size // 2, self.b.report)
         shell(f"umount {PLACE}/mount")
         self.b.demote()
         self.equal()
