@@ -77,7 +77,7 @@ void MirrorPair::kill_disk(int index) {
   const int peer = 1 - index;
   const mirror::Superblock& other = nodes_[peer].disk->stored().superblock;
   if (set.size() != 2 || nodes_[peer].disk_dead || nodes_[index].disk_dead) return;
-  if (other.detached || !other.consistent) return;  // two disks at once are more than is promised
+  if (other.detached || !other.consistent || other.generation.counter == 0) return;  // two disks at once are more than is promised
   if (nodes_[index].copy && !nodes_[peer].copy) return;
   note(fmt::format("node {}: its disk dies", index));
   ++outcome_.dead_disks;

@@ -14,12 +14,7 @@ struct MirrorDaemon::ActionHandler {
 
   void operator()(const LocalRead& read) const { daemon.local_read(read); }
   void operator()(const LocalWrite& write) const { daemon.local_write(write); }
-  void operator()(const LocalFlush& flush) const {
-    daemon.device_->flush([&self = daemon, operation = flush.operation](int error) {
-      if (error != 0) self.disk_problem(fmt::format("flushing {} failed: {}", self.device_->name(), errno_text(error)));
-      self.emit(OperationDone{operation, error == 0, {}});
-    });
-  }
+  void operator()(const LocalFlush& flush) const { daemon.flushes_.push_back(flush.operation); }
   void operator()(const PersistSuperblock& persist) const {
     daemon.metadata_->persist_superblock(persist.superblock, daemon.persisted(persist.operation, "superblock"));
   }
@@ -91,6 +86,16 @@ void MirrorDaemon::pump() {
     events_.pop_front();
     copy_->step(context(), event, actions_);
   }
+}
+
+void MirrorDaemon::begin_flushes() {
+  for (const OperationId operation : flushes_) {
+    device_->flush([this, operation](int error) {
+      if (error != 0) disk_problem(fmt::format("flushing {} failed: {}", device_->name(), errno_text(error)));
+      emit(OperationDone{operation, error == 0, {}});
+    });
+  }
+  flushes_.clear();
 }
 
 void MirrorDaemon::local_read(const LocalRead& read) {

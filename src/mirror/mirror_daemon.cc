@@ -178,8 +178,7 @@ void MirrorDaemon::watch_lease() {
       spdlog::warn("{}; without it there is no lease", lease_problem_);
     }
   }
-  // A lease may have come back, or ended, without anything else happening.
-  if (copy_->report().role == MirrorRole::kPrimary) emit(Tick{});
+  // The core asks for a Tick of its own while requests wait for a lease.
   ring_->after(LeaseReader::kRefresh, [this] { watch_lease(); });
 }
 
@@ -213,7 +212,7 @@ void MirrorDaemon::begin() {
   settings.seed = random_seed();
   settings.protocol = settings_.protocol;
   settings.link_timeout = settings_.link_timeout;
-  settings.ping_interval = settings_.link_timeout / 5;
+  settings.ping_interval = settings_.link_timeout / 3;
   settings.peer_timeout = settings_.peer_timeout;
   settings.freeze_limit = settings_.freeze_limit;
   settings.zeroed_store = zeroed_store_;
@@ -245,7 +244,13 @@ Instant MirrorDaemon::before_wait() {
     emit(Tick{});
     pump();
   }
-  link_->flush();
+  // The peer hears of a flush before this disk is asked: making a worker thread do it takes a while. A flush with
+  // nothing to do ends at once.
+  do {
+    pump();
+    link_->flush();
+    begin_flushes();
+  } while (!events_.empty());
   export_->flush();
   if (backup_export_) backup_export_->flush();
   report_if_due();

@@ -63,6 +63,7 @@ class MirrorDaemon {
   struct ActionHandler;
   void local_read(const LocalRead& read);
   void local_write(const LocalWrite& write);
+  void begin_flushes();
   void local_zero(const LocalZero& zero);
   void copy_buffer(const CopyBuffer& copy);
   void read_done(const LocalRead& read, BufferId buffer, int error);
@@ -121,6 +122,7 @@ class MirrorDaemon {
 
   std::deque<Event> events_;
   std::vector<Action> actions_;
+  std::vector<OperationId> flushes_;  // of this round
   Permit promoted_permit_;          // of the last Promoted action
   bool export_wanted_ = false;      // from a Promote request until Demote, Abort or an abort of our own
   bool demotion_asked_ = false;

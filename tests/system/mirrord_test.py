@@ -62,8 +62,8 @@ class Mirrord(unittest.TestCase):
         return device
 
     def mount(self, device, make=True):
-        if make:
-            shell(f"mkfs.ext4 -q {device}")
+        if make:  # without a trim of the whole disk: that makes every extent a hot one
+            shell(f"mkfs.ext4 -q -E nodiscard {device}")
         shell(f"mount {device} {PLACE}/mount")
 
     def equal(self):
@@ -131,7 +131,7 @@ class Mirrord(unittest.TestCase):
         self.b.wait("in sync again", lambda: self.cluster.state["in_sync"].keys() == {"1", "2"})
         self.b.linked()
         self.assertEqual(self.b.report["copy"], "fast", self.b.report)
-        self.assertLess(self.b.report["copy_read_bytes"], self.size // 2, self.b.report)
+        self.assertLess(self.b.report["copy_read_bytes"], self.size, self.b.report)  # of both disks: half of them
         shell(f"umount {PLACE}/mount")
         self.b.demote()
         self.equal()

@@ -15,7 +15,7 @@ TEST(ActivityLog, AnExtentIsDurableWithItsBatch) {
   EXPECT_FALSE(log.durable(*batch));
   ASSERT_TRUE(log.batch_wanted());
   EXPECT_EQ(log.begin_batch(), std::vector<uint64_t>{0});
-  const auto later = log.use({64, 1}, kNow);  // too late for the batch under way
+  const auto later = log.use({kExtentBlocks, 1}, kNow);  // too late for the batch under way
   log.end_batch(true);
   EXPECT_TRUE(log.durable(*batch));
   EXPECT_FALSE(log.durable(*later));
@@ -28,13 +28,13 @@ TEST(ActivityLog, AnExtentIsDurableWithItsBatch) {
 TEST(ActivityLog, AWriteOverSeveralExtentsGetsAllOrNone) {
   ActivityLog log(2, {});
   ASSERT_TRUE(log.use({0, 1}, kNow));
-  EXPECT_EQ(log.shortage({63, 66}), 1u);
-  EXPECT_FALSE(log.use({63, 66}, kNow));
+  EXPECT_EQ(log.shortage({kExtentBlocks - 1, kExtentBlocks + 2}), 1u);
+  EXPECT_FALSE(log.use({kExtentBlocks - 1, kExtentBlocks + 2}, kNow));
   EXPECT_EQ(log.size(), 1u);
   log.unuse({0, 1}, 7, kNow);
   log.cool(0);
-  EXPECT_FALSE(log.use({63, 66}, kNow)) << "three extents never fit into two";
-  EXPECT_TRUE(log.use({64, 65}, kNow));
+  EXPECT_FALSE(log.use({kExtentBlocks - 1, kExtentBlocks + 2}, kNow)) << "three extents never fit into two";
+  EXPECT_TRUE(log.use({kExtentBlocks, kExtentBlocks + 1}, kNow));
 }
 
 TEST(ActivityLog, SuspectsStayUntilSettled) {

@@ -62,7 +62,7 @@ struct CopyCore {
   Permit permit() const { return journal.superblock().permit; }
   Permit known_permit() const { return std::max(permit(), committed.permit); }
   /// Nothing of an earlier connection or role is on its way from or to the disk (O2).
-  bool disk_drained() const { return secondary.drained() && writes.drained() && copy.drained(); }
+  bool disk_drained() const { return secondary.drained() && writes.drained() && copy.drained() && roles.drained(); }
   uint64_t random();
 
   // copy_core.cc

@@ -22,7 +22,12 @@ void Maintenance::discard() {
   }
   // SAFETY: M1, I2 the data that everybody relies on is never thrown away.
   if (!core_.committed_known) return refuse("discard", "the cluster's record of this mirror is not known here yet; try again");
-  if (listed && set.size() == 1) return refuse("discard", "this copy is the only one in sync: discarding it would lose the data");
+  if (listed && set.size() == 1) {
+    return refuse("discard", "this copy is the only one in sync: discarding it would lose the data");
+  }
+  if (listed && !core_.secondary.serving()) {
+    return refuse("discard", "this copy is in sync, and the other one is not there: it may be the last with the data");
+  }
   core_.drop_link("this copy's data is discarded");
   discard_ = Step::kDrain;
   core_.again = true;
@@ -55,6 +60,9 @@ void Maintenance::grow(uint64_t size_blocks) {
   if (grow_ != Step::kNone) return refuse("grow", "the mirror is being grown already");
   if (core_.primary.detached()) return refuse("grow", "this copy's disk has failed: it cannot be grown");
   if (size_blocks == old) return core_.operations.emit(Grown{size_blocks});
+  // The end of a copy would take the new blocks for settled.
+  const Standing standing = core_.primary.standing();
+  if (standing == Standing::kCopying || standing == Standing::kReadmitting) core_.drop_link("this copy grows");
   core_.journal.grow(size_blocks);
   // SAFETY: M2 what the new blocks hold on either side nobody knows: covered, on disk, before anybody can use them.
   if (core_.role == MirrorRole::kPrimary) {

@@ -112,8 +112,9 @@ struct MirrorCopy::Implementation::EventHandler {
   void operator()(const Grow& event) const { core.maintenance.grow(event.size_blocks); }
   void operator()(const Backup& event) const { core.maintenance.backup(event.wanted); }
   void operator()(const StartVerify& event) const {
-    if (core.role == MirrorRole::kPrimary && core.primary.standing() == Standing::kConnected &&
-        !core.copy.running()) {
+    const Standing standing = core.primary.standing();
+    const bool connected = standing == Standing::kConnected || standing == Standing::kTrailing;
+    if (core.role == MirrorRole::kPrimary && connected && !core.copy.running()) {
       return core.copy.start_verify(event.repair);
     }
     core.operations.emit(Verified{0, 0, 0, "the copies are not connected and in sync, or a verify is running"});

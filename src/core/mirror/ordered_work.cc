@@ -27,8 +27,8 @@ bool OrderedWork::take(std::vector<uint64_t>& begin) {
   while (!queue_.empty() && !barrier_running_) {
     const Work work = queue_.front();
     if (work.kind == Kind::kFlush) {
+      // It is no barrier for what follows: that may begin before it has ended.
       if (!running_.empty()) return false;
-      written_ = false;
       begin.push_back(work.number);
       queue_.pop_front();
       continue;

@@ -444,6 +444,7 @@ bool PrimarySide::detach() {
   superblock.consistent = false;
   ++superblock.incarnation.value;
   core_.journal.save();
+  detach_question_ = core_.link.ask();
   core_.link.send(Detach{});
   core_.writes.detach();
   core_.again = true;
@@ -452,6 +453,7 @@ bool PrimarySide::detach() {
 
 void PrimarySide::peer_detached(const Detached& detached) {
   if (standing_ != Standing::kDetaching) return;
+  core_.link.answered(detach_question_);
   Superblock& superblock = core_.journal.superblock();
   superblock.generation = superblock.base = detached.generation;
   superblock.ancestors = detached.ancestors;

@@ -117,6 +117,7 @@ class PrimarySide {
   std::optional<Generation> full_copy_of_;  // the bitmap counts for an unfinished full copy to this target
   Instant link_again_ = kNever;
   bool link_wanted_ = false;
+  uint64_t detach_question_ = 0;
   bool detach_answered_ = false;  // the peer's new generation is on its disk
   CopyKind copy_kind_ = CopyKind::kNone;
   std::string copy_reason_;

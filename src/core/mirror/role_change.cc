@@ -61,7 +61,7 @@ void RoleChange::promote(Permit permit) {
 
 void RoleChange::state_changed() {
   if (!promoting_ || core_.committed.permit <= *promoting_) return;
-  promoting_.reset();
+  give_up_promotion();
   refuse("a newer permit was given meanwhile");
 }
 
@@ -71,25 +71,41 @@ bool RoleChange::begin_promotion() {
   if (!core_.disk_drained() || revert_ == Revert::kRunning) return false;
   const std::string reason = refusal(*promoting_);
   if (!reason.empty()) {
-    promoting_.reset();
+    give_up_promotion();
     refuse(reason);
     return false;
   }
   const Superblock& superblock = core_.journal.superblock();
   if (superblock.consistent || !superblock.snapshot || revert_ == Revert::kDone) return true;
   // The state before the unfinished copy is whole; what the copy brought is not.
+  // SAFETY: M4 the other copy believes blocks to be here that the revert undoes: covered first, should it all come to
+  // nothing and that copy go on.
+  Journal& journal = core_.journal;
+  if (revert_ == Revert::kNone) {
+    journal.dirty().mark_all();
+    journal.dirty().want_all();
+    revert_ = Revert::kCovering;
+    core_.again = true;
+  }
+  if (!journal.dirty().all_durable()) return false;
   revert_ = Revert::kRunning;
   core_.note("this copy goes back to its last consistent state");
   core_.operations.emit(RevertToSnapshot{core_.operations.begin(Purpose::kRevert, 0)});
   return false;
 }
 
+void RoleChange::give_up_promotion() {
+  promoting_.reset();
+  // What was reverted may be a copy's target again: the next promotion begins anew.
+  if (revert_ != Revert::kRunning) revert_ = Revert::kNone;
+}
+
 void RoleChange::reverted(bool ok) {
   if (revert_ != Revert::kRunning) return;
-  revert_ = ok ? Revert::kDone : Revert::kNone;
+  revert_ = ok && promoting_ ? Revert::kDone : Revert::kNone;
   core_.again = true;
   if (ok || !promoting_) return;
-  promoting_.reset();
+  give_up_promotion();
   refuse("the snapshot of this copy's last consistent state could not be brought back: look at the store's filesystem");
 }
 
@@ -133,7 +149,7 @@ void RoleChange::advance_promotion() {
 void RoleChange::demote() {
   if (demoting_) return;
   if (promoting_) {
-    promoting_.reset();
+    give_up_promotion();
     core_.journal.superblock().was_primary = false;
     core_.journal.save();
   }
@@ -187,7 +203,7 @@ void RoleChange::stepped_down() {
 
 void RoleChange::abort(const std::string& reason) {
   if (promoting_) {
-    promoting_.reset();
+    give_up_promotion();
     core_.journal.superblock().was_primary = false;
     core_.journal.save();
   }
@@ -207,7 +223,7 @@ void RoleChange::stop() {
     return;
   }
   if (promoting_) {
-    promoting_.reset();
+    give_up_promotion();
     refuse("the mirror's daemon is ending");
   }
   stopping_ = true;

@@ -28,6 +28,8 @@ class RoleChange {
   /// The snapshot's content is the store's again (a forced promotion of an inconsistent copy).
   void reverted(bool ok);
 
+  /// The store is not being changed as a whole (O2).
+  bool drained() const { return revert_ != Revert::kRunning; }
   bool stopping() const { return stopping_; }
   bool demoting() const { return demoting_; }
   /// A role is being taken or given up.
@@ -37,6 +39,7 @@ class RoleChange {
   std::string refusal(Permit permit) const;
   void refuse(const std::string& reason);
   void take_permit();
+  void give_up_promotion();
   bool begin_promotion();
   void advance_promotion();
   void advance_demotion();
@@ -48,7 +51,7 @@ class RoleChange {
   uint64_t promotion_saved_ = 0;
   bool fresh_ = false;  // the promotion made a generation that nobody else has
   bool drop_snapshot_ = false;  // once the promotion is on disk
-  enum class Revert { kNone, kRunning, kDone } revert_ = Revert::kNone;
+  enum class Revert { kNone, kCovering, kRunning, kDone } revert_ = Revert::kNone;
   bool demoting_ = false;
   uint64_t demotion_round_ = 0;
   bool demotion_saving_ = false;

@@ -1,0 +1,222 @@
+#!/usr/bin/env python3
+"""Protocols A, B and C on a pair of daemons: when a write and a flush are answered, and that either side may be killed at
+any time under load: what was promised is there, and the copies are equal after the rejoin. Needs root, /dev/fuse, loop
+devices, fio, python3-libnbd and build/bin/baton-mirrord.
+"""
+import os
+import subprocess
+import sys
+import time
+
+try:
+    import nbd  # noqa: F401
+except ImportError:
+    if sys.executable == "/usr/bin/python3":
+        sys.exit("tests/system/mirror_protocol_test.py needs python3-libnbd")
+    os.execv("/usr/bin/python3", ["/usr/bin/python3", "-B", *sys.argv])
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "script", "lib"))
+import mirror_test  # noqa: E402
+from block_exerciser import Exerciser, LoopDisk, NbdDisk  # noqa: E402
+from mirror_test import MIB, shell, wait_for  # noqa: E402
+
+SLOW_MS = 50
+
+
+class ProtocolTest(mirror_test.PairTest):
+    PLACE = "/var/tmp/baton-mirror-protocol-test"
+    KEY = "mirror.protocols"
+    port = 17920
+
+    def make(self, **settings):
+        super().make(**settings)
+        for server in self.cluster.servers:
+            server.choose(nbd_socket=f"{server.directory}/nbd.sock")
+
+    def begin(self, protocol):
+        self.make(protocol=protocol)
+        device = super().begin()
+        if protocol == "A":
+            self.alone(self.a)
+        return device
+
+    def median_write_ms(self, disk, count=9):
+        """Each one followed by nothing: what the client waits for a write."""
+        times = []
+        for at in range(count):
+            begun = time.monotonic()
+            disk.write(at * 8, os.urandom(4096))
+            times.append((time.monotonic() - begun) * 1000)
+        return sorted(times)[count // 2]
+
+    def flush_ms(self, disk):
+        disk.write(9000, os.urandom(4096))
+        begun = time.monotonic()
+        disk.flush()
+        return (time.monotonic() - begun) * 1000
+
+    def latencies(self, protocol):
+        """Of a write and a flush while the peer's disk is slow."""
+        device = self.begin(protocol)
+        disk = LoopDisk(device)
+        self.median_write_ms(disk)  # the activity log has its extents now
+        self.b.fault(f"slow {SLOW_MS}")
+        figures = self.median_write_ms(disk), self.flush_ms(disk)
+        disk.close()
+        print(f"  protocol {protocol}: write {figures[0]:.1f} ms, flush {figures[1]:.1f} ms, peer's disk {SLOW_MS} ms ",
+              end="", flush=True)
+        return figures
+
+    def test_a_write_and_flush_are_local(self):
+        write, flush = self.latencies("A")
+        self.assertLess(write, SLOW_MS / 2)
+        self.assertLess(flush, SLOW_MS)
+        self.assertEqual(self.cluster.state["in_sync"].keys(), {"1"})
+        device = self.a.device
+        self.b.fault("slow 1000")
+        self.fill(device, 8, 4)
+        self.a.wait("it says how far the peer lags", lambda: self.a.report["lag_bytes"] >= MIB)
+        self.b.fault()
+        self.a.wait("the peer has caught up", lambda: self.a.report["lag_bytes"] == 0)
+        self.a.demote()
+        self.assertEqual(self.cluster.state["in_sync"].keys(), {"1", "2"})
+        self.equal()
+        self.b.promote()
+        self.alone(self.b)
+
+    def test_b_flush_waits_for_the_peer(self):
+        write, flush = self.latencies("B")
+        self.assertLess(write, SLOW_MS / 2)
+        self.assertGreater(flush, SLOW_MS)
+        self.assertEqual(self.cluster.state["in_sync"].keys(), {"1", "2"})
+        self.b.fault()
+        self.a.demote()
+        self.equal()
+
+    def test_c_write_and_flush_wait_for_the_peer(self):
+        write, flush = self.latencies("C")
+        self.assertGreater(write, SLOW_MS)
+        self.assertGreater(flush, SLOW_MS)
+        self.b.fault()
+        self.a.demote()
+        self.equal()
+
+    def test_a_lag_has_an_end(self):
+        """A peer that does not keep up makes writes wait: the lag is 64 MiB at most."""
+        device = self.begin("A")
+        self.b.fault("slow 400")
+        writer = subprocess.Popen(["bash", "-c", f"for i in 1 2 3 4; do dd if=/dev/urandom of={device} bs=1M count=60 "
+                                                 "oflag=direct 2>/dev/null; done"])
+        self.a.wait("much lag", lambda: self.a.report["lag_bytes"] > 40 * MIB)
+        highest = 0
+        deadline = time.monotonic() + 2
+        while time.monotonic() < deadline and writer.poll() is None:
+            highest = max(highest, self.a.report["lag_bytes"])
+            time.sleep(0.02)
+        self.assertLessEqual(highest, 66 * MIB)
+        self.b.fault()
+        self.assertEqual(writer.wait(30), 0)
+        self.a.wait("the peer has caught up", lambda: self.a.report["lag_bytes"] == 0, 30)
+        self.a.demote()
+        self.equal()
+
+    def kill_secondary(self, protocol):
+        device = self.begin(protocol)
+        exerciser = Exerciser(self.SIZE // 4096, seed=ord(protocol))
+        exerciser.start(lambda: LoopDisk(device))
+        for _ in range(2):
+            done = exerciser.operations
+            wait_for("some work", lambda: exerciser.operations > done + 300 or exerciser.errors)
+            self.b.kill()
+            self.alone(self.a)
+            done = exerciser.operations
+            wait_for("work alone", lambda: exerciser.operations > done + 300 or exerciser.errors)
+            self.b.start()
+            self.caught_up(self.a, protocol)
+        self.assertTrue(exerciser.stop(), exerciser.errors)
+        self.assertEqual((exerciser.verify(lambda: LoopDisk(device)), exerciser.mismatches), (0, []))
+        self.a.demote()
+        self.equal()
+
+    def caught_up(self, primary, protocol):
+        primary.linked()
+        if protocol != "A":
+            self.both()
+
+    def kill_primary(self, protocol):
+        """C and B: every acknowledged write is at the peer. A: it may lack the last ones, not the order of flushes."""
+        device = self.begin(protocol)
+        socket = self.a.details["nbd_socket"]
+        exerciser = Exerciser(self.SIZE // 4096, seed=ord(protocol) + 1)
+        exerciser.start(lambda: NbdDisk(socket) if exerciser.random.random() < 0.5 else LoopDisk(device))
+        wait_for("some work", lambda: exerciser.operations > 600 or exerciser.errors)
+        self.a.kill()
+        exerciser.join()
+        self.assertEqual(exerciser.mismatches, [])
+        wait_for("the loop device is gone", lambda: not mirror_test.mirror_pair.own_loops(self.KEY))
+        if protocol == "A":
+            # The set is the former primary alone: it goes first again.
+            first, second = self.a.start(), self.b
+        else:
+            first, second = self.b, self.a
+        with self.cluster.lock:
+            self.cluster.commit(permit=self.cluster.state["permit"] + 1, holder=first.number,
+                                in_sync={str(first.number): first.report["incarnation"]})
+        first.send({"request": "promote", "permit": self.cluster.state["permit"]})
+        answer = first.notice("promoted", "failed")
+        self.assertEqual(answer["notice"], "promoted", answer)
+        self.assertEqual((exerciser.verify(lambda: LoopDisk(answer["device"])), exerciser.mismatches), (0, []))
+        exerciser.start(lambda: LoopDisk(answer["device"]))
+        if not second.running():
+            second.start()
+        first.linked()
+        self.assertEqual(first.report["copy"], "fast", first.report)
+        done = exerciser.operations
+        wait_for("more work", lambda: exerciser.operations > done + 200 or exerciser.errors)
+        self.assertTrue(exerciser.stop(), exerciser.errors)
+        self.caught_up(first, protocol)
+        first.demote()
+        self.equal()
+
+    def test_a_kill_secondary(self):
+        self.kill_secondary("A")
+
+    def test_a_kill_primary(self):
+        self.kill_primary("A")
+
+    def test_b_kill_secondary(self):
+        self.kill_secondary("B")
+
+    def test_b_kill_primary(self):
+        self.kill_primary("B")
+
+    def test_c_kill_secondary(self):
+        self.kill_secondary("C")
+
+    def test_c_kill_primary(self):
+        self.kill_primary("C")
+
+    def test_fio_verify(self):
+        device = self.begin("C")
+        shell(f"cd {self.PLACE} && fio --name=verify --filename={device} --direct=1 --rw=randwrite --bsrange=4k-128k "
+              "--bs_unaligned=0 --blockalign=4k --iodepth=16 --ioengine=libaio --size=48m --verify=crc32c --fsync=64 "
+              "--do_verify=1 --verify_fatal=1 --verify_state_save=0", timeout=60)
+        self.a.demote()
+        self.equal()
+
+    def test_exerciser_through_both_ways_at_once(self):
+        """The block device and the NBD socket are one disk."""
+        device = self.begin("C")
+        socket = self.a.details["nbd_socket"]
+        turn = iter(range(1000))
+        exerciser = Exerciser(self.SIZE // 4096, seed=7, threads=6)
+        exerciser.start(lambda: NbdDisk(socket) if next(turn) % 2 else LoopDisk(device))
+        wait_for("work", lambda: exerciser.operations > 3000 or exerciser.errors or exerciser.mismatches, 30)
+        self.assertTrue(exerciser.stop(), exerciser.errors)
+        self.assertEqual((exerciser.verify(lambda: NbdDisk(socket)), exerciser.mismatches), (0, []))
+        self.a.demote()
+        self.equal()
+
+
+if __name__ == "__main__":
+    sys.exit(mirror_test.run(__name__, ProtocolTest))
