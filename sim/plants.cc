@@ -28,6 +28,11 @@ bool plant([[maybe_unused]] const std::string& name) {
       {"generation-not-bumped", Plant::kGenerationNotBumped},
       {"activity-released-early", Plant::kActivityReleasedEarly},
       {"lease-ignored", Plant::kLeaseIgnored},
+      {"detach-without-generation", Plant::kDetachWithoutGeneration},
+      {"failed-disk-keeps-incarnation", Plant::kFailedDiskKeepsIncarnation},
+      {"epoch-barrier-left-out", Plant::kEpochBarrierLeftOut},
+      {"zero-generation-not-persisted", Plant::kZeroGenerationNotPersisted},
+      {"repair-without-log", Plant::kRepairWithoutLog},
   };
   const auto found = kPlants.find(name);
   if (found == kPlants.end()) return false;

@@ -58,7 +58,8 @@ def clean_up(place, key):
             arguments = open(path, "rb").read().split(b"\0")
         except OSError:
             continue
-        if any(argument.startswith(f"{place}/".encode()) and argument.endswith(b".json") for argument in arguments):
+        own = [argument for argument in arguments if argument.startswith(f"{place}/".encode())]
+        if any(argument.endswith(b".json") for argument in own) or own and arguments[0].endswith(b"/baton-lab-disk"):
             try:
                 os.kill(int(path.split("/")[2]), signal.SIGKILL)
             except ProcessLookupError:

@@ -17,6 +17,11 @@ enum class Plant {
   kGenerationNotBumped,            // a primary goes on alone under the generation it shared with its peer
   kActivityReleasedEarly,          // an activity-log extent is let go before the peer has flushed its writes
   kLeaseIgnored,                   // a primary acknowledges after its lease has ended
+  kDetachWithoutGeneration,        // the peer of a primary whose disk failed goes on under the generation they shared
+  kFailedDiskKeepsIncarnation,     // a secondary whose disk failed to write keeps its incarnation
+  kEpochBarrierLeftOut,            // protocols A and B: a later epoch is written beside one that is not durable yet
+  kZeroGenerationNotPersisted,     // blocks go to a disk of zeroes before the bitmap is on disk as counting for it alone
+  kRepairWithoutLog,               // a read's repair writes before its extents are in the on-disk activity log
 };
 
 #ifdef BATON_PLANTED

@@ -76,6 +76,7 @@ void put(const AssignGroup& command, wire::Command& out) {
     item->set_mirror(mirror);
     put_incarnations(copies, item->mutable_copies());
   }
+  for (const auto& mirror : command.holder_lost) to->add_holder_lost(mirror);
   to->set_alone(command.alone);
   to->set_reason(command.reason);
   for (const auto& cause : command.causes) to->add_causes(cause);
@@ -159,6 +160,7 @@ Result<Command> take(const wire::AssignGroup& from) {
   command.server = ServerId(from.server());
   for (const auto& item : from.mirror_versions()) command.mirror_versions[item.mirror()] = item.version();
   for (const auto& item : from.reported()) command.reported[item.mirror()] = take_incarnations(item.copies());
+  command.holder_lost.insert(from.holder_lost().begin(), from.holder_lost().end());
   command.alone = from.alone();
   command.reason = from.reason();
   command.causes.assign(from.causes().begin(), from.causes().end());

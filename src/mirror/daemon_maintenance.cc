@@ -94,7 +94,6 @@ void MirrorDaemon::grown(uint64_t size_blocks) {
   growing_ = false;
   report_changed_ = true;
   const uint64_t bytes = size_blocks * kBlockBytes;
-  if (!exported()) return done_request("grow", std::to_string(bytes));
   export_->grow(bytes, [this, bytes](Status grown) {
     if (!grown) return fail_request("grow", grown.error().message);
     note(fmt::format("the mirror has {} bytes now", bytes));

@@ -40,7 +40,7 @@ int main(int argument_count, char** arguments) {
     spdlog::error("{}", settings.error().message);
     return 1;
   }
-  for (const std::string& missing : baton::mirror::set_up_process()) spdlog::warn("could not be had: {}", missing);
+  for (const std::string& missing : baton::mirror::set_up_process({settings->store, settings->metadata})) spdlog::warn("could not be had: {}", missing);
   auto daemon = baton::mirror::MirrorDaemon::start(*settings);
   if (!daemon) {
     spdlog::error("mirror {} is not served: {}", settings->key, daemon.error().message);

@@ -13,6 +13,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <algorithm>
 #include <fstream>
 #include <sstream>
 
@@ -76,7 +77,7 @@ bool lock_memory() {
 
 /// A mount namespace without the filesystems that stand on mirrors. As the last process of one that has them, this one
 /// would have to unmount at its end, and so wait for a disk that it no longer serves, for ever.
-std::string leave_users_of_mirrors() {
+std::string leave_users_of_mirrors(const std::vector<std::string>& kept) {
   if (unshare(CLONE_NEWNS) != 0) return "a mount namespace of its own: " + errno_text();
   if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return "private mounts: " + errno_text();
   std::ifstream table("/proc/self/mountinfo");
@@ -85,15 +86,18 @@ std::string leave_users_of_mirrors() {
     std::istringstream fields(line);
     std::string number, parent, device, root, mount_point;
     fields >> number >> parent >> device >> root >> mount_point;
-    if (device.starts_with("7:")) on_loop_devices.push_back(mount_point);
+    const bool needed = std::any_of(kept.begin(), kept.end(), [&](const std::string& path) {
+      return path.starts_with(mount_point + "/");
+    });
+    if (device.starts_with("7:") && !needed) on_loop_devices.push_back(mount_point);
   }
   for (auto at = on_loop_devices.rbegin(); at != on_loop_devices.rend(); ++at) umount2(at->c_str(), MNT_DETACH);
   return "";
 }
 
-std::vector<std::string> set_up_process() {
+std::vector<std::string> set_up_process(const std::vector<std::string>& kept) {
   std::vector<std::string> missing;
-  if (std::string wrong = leave_users_of_mirrors(); !wrong.empty()) missing.push_back(std::move(wrong));
+  if (std::string wrong = leave_users_of_mirrors(kept); !wrong.empty()) missing.push_back(std::move(wrong));
   setsid();  // refused when batond made the session already
   // A disk's driver in all but name: every commit of a database waits for it, batch work should not.
   if (setpriority(PRIO_PROCESS, 0, kPriority) != 0) missing.push_back("a higher priority: " + errno_text());

@@ -8,6 +8,7 @@ namespace baton::mirror {
 
 /// Own session, memory locked, never the out-of-memory killer's choice, never waiting for write-back of its own disk.
 /// Returns what could not be had: worth a warning, not worth refusing to start.
-std::vector<std::string> set_up_process();
+/// `kept`: files whose filesystems stay in sight, though they may be on loop devices: store and metadata.
+std::vector<std::string> set_up_process(const std::vector<std::string>& kept);
 
 }  // namespace baton::mirror

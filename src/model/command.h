@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
@@ -38,6 +39,9 @@ struct AssignGroup {
   bool alone = false;  // the in-sync sets become the server alone (its peers are lost): saves a commit at failover
   std::string reason;
   std::vector<std::string> causes;                      // the events that led to it, oldest first
+  /// Mirrors whose last holder reports that its copy is lost (its disk failed or was replaced, or a copy to it never
+  /// ended): after the crash of a whole set another member goes first (S5).
+  std::set<std::string> holder_lost;
   bool operator==(const AssignGroup&) const = default;
 };
 

@@ -42,7 +42,9 @@ Promotion judge_promotion(const std::string& key, const MirrorState& mirror, con
       });
   if (member != mirror.in_sync.end() && whole_set_crashed) {
     // A set that its holder has left (D1, or forced) is of one copy, which has everything that there is.
-    if (command.server == mirror.holder || mirror.in_sync.size() == 1) return {{}, only_it};
+    // When the last holder's disk is lost as well, every acknowledged flush is on the other copies.
+    const bool first_of_them = command.server == mirror.holder || command.holder_lost.contains(key);
+    if (first_of_them || mirror.in_sync.size() == 1) return {{}, only_it};
     return {fmt::format("all copies of mirror {} restarted uncleanly: server {}, the last primary, goes first", key,
                         mirror.holder), {}};
   }

@@ -220,6 +220,20 @@ TEST(Command, OnlyTheHolderOfThePermitChangesTheInSyncSet) {
   EXPECT_EQ(cluster.mirror().version, before.version + 1);
 }
 
+TEST(Command, AfterTheWholeSetCrashedAnotherMemberGoesFirstOnlyIfTheLastHolderIsLost) {
+  Cluster cluster;
+  cluster.up();
+  ASSERT_TRUE(cluster.phase(kOne, GroupPhase::kStopped));
+  ASSERT_EQ(cluster.mirror().in_sync.size(), 2u);
+  const std::map<ServerId, Incarnation> restarted{{kOne, Incarnation{101}}, {kTwo, Incarnation{102}}};
+  const ServerId other = cluster.mirror().holder == kOne ? kTwo : kOne;
+  EXPECT_FALSE(cluster.assign(other, restarted)) << "the last primary goes first";
+  AssignGroup assignment = cluster.assignment(other, restarted);
+  assignment.holder_lost.insert(kMirror);
+  EXPECT_TRUE(cluster.run(assignment)) << cluster.refusal;
+  EXPECT_EQ(cluster.mirror().in_sync, (std::map<ServerId, Incarnation>{{other, restarted.at(other)}}));
+}
+
 TEST(Command, Describes) {
   EXPECT_EQ(describe(AssignGroup{"db", 1, kTwo, {}, {}, true, "server1 lost", {}}),
             "group db: assign to server 2 alone: server1 lost");

@@ -1,12 +1,10 @@
 #!/usr/bin/env python3
-"""What an operator asks of a mirror, on a pair of daemons: the rate of copies, verify and repair, discard, growing in use,
-a backup of the broken-off copy, forcing a copy, coming with data and leaving with it. Needs root, /dev/fuse, loop
+"""What an operator asks of a mirror, on a pair of daemons: verify and repair, discard, growing in use, a backup of
+the broken-off copy, forcing a copy, keeping one away, coming with data and leaving with it. Needs root, /dev/fuse, loop
 devices, btrfs-progs and build/bin/baton-mirrord.
 """
 import os
-import subprocess
 import sys
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "script", "lib"))
 import mirror_test  # noqa: E402
@@ -19,54 +17,11 @@ class MaintenanceTest(mirror_test.PairTest):
     KEY = "mirror.upkeep"
     port = 17960
 
-    def random_stores(self):
-        for server in self.cluster.servers:
-            shell(f"head -c {self.SIZE} /dev/urandom >{server.store}")
-
     def mount(self, device, options=""):
         shell(f"mount {options} {device} {self.PLACE}/mount")
 
     def unmount(self):
         shell(f"umount {self.PLACE}/mount")
-
-    # ---- Rate ----
-
-    def full_copy_seconds(self, **settings):
-        self.make(**settings)
-        self.random_stores()
-        begun = time.monotonic()
-        self.begin()
-        took = time.monotonic() - begun
-        self.assertEqual(self.a.report["copy"], "full")
-        self.assertEqual(self.a.report["copy_sent_bytes"], self.SIZE)
-        return took
-
-    def test_rate_as_set_and_adaptive(self):
-        wanted = self.SIZE / (8 * MIB)
-        limited = self.full_copy_seconds(rate_limit=8 * MIB)
-        self.tearDown()
-        self.setUp()
-        adaptive = self.full_copy_seconds()
-        print(f"  {self.SIZE // MIB} MiB: {limited:.1f} s at 8 MiB/s, {adaptive:.1f} s adaptive ", end="", flush=True)
-        self.assertGreater(limited, 0.85 * wanted)
-        self.assertLess(limited, 1.4 * wanted + 1)
-        self.assertLess(adaptive, limited / 3)
-
-    def test_rate_is_changed_under_way(self):
-        self.make(rate_limit=2 * MIB)
-        self.random_stores()
-        self.a.start()
-        self.b.start()
-        self.a.promote()
-        self.a.wait("it has begun", lambda: self.a.report["copy_done_bytes"] > MIB)
-        self.assertEqual(self.a.report["link"], "copying")
-        self.assertFalse(self.b.report["consistent"])
-        begun = time.monotonic()
-        self.a.send({"request": "set_rate", "bytes_per_second": 0})
-        self.a.linked()
-        self.assertLess(time.monotonic() - begun, 8)
-        self.assertEqual(self.a.report["rate_limit"], 0)
-        self.b.wait("consistent", lambda: self.b.report["consistent"])
 
     # ---- Verify ----
 
@@ -173,6 +128,45 @@ class MaintenanceTest(mirror_test.PairTest):
         self.a.demote()
         shell(f"cmp -n {size} {self.a.store} {self.b.store}")
 
+    def test_grown_while_the_peer_was_away(self):
+        """It is refused while it is smaller, and gets everything when it has grown, too."""
+        device = self.begin()
+        self.b.kill()
+        self.alone(self.a)
+        size = self.SIZE + 32 * MIB
+        self.grow(self.a, size)
+        data = self.fill(device, size // MIB - 2, 2)
+        self.b.start()
+        self.a.wait("refused", lambda: "smaller" in self.a.report["problem"], 20)
+        self.grow(self.b, size)
+        self.both()
+        self.a.linked()
+        self.has(device, size // MIB - 2, data)
+        self.a.demote()
+        shell(f"cmp -n {size} {self.a.store} {self.b.store}")
+
+    # ---- Restrict, replace ----
+
+    def test_a_restricted_copy_is_not_promoted(self):
+        self.begin()
+        self.a.demote()
+        self.cluster.commit(permit=self.cluster.state["permit"] + 1, holder=2, restricted=[2])
+        self.b.send({"request": "promote", "permit": self.cluster.state["permit"]})
+        self.assertIn("restrict", self.b.notice("promoted", "failed").get("reason", ""))
+        self.cluster.commit(restricted=[])
+        self.b.send({"request": "promote", "permit": self.cluster.state["permit"]})
+        self.assertEqual(self.b.notice("promoted", "failed")["notice"], "promoted")
+
+    def test_what_is_needed_is_not_replaced(self):
+        device = self.begin()
+        data = self.fill(device, 0, 4)
+        self.assertIn("primary", self.a.ask("replace").get("reason", ""))
+        self.b.kill()
+        self.alone(self.a)
+        self.a.demote()
+        self.assertIn("only one in sync", self.a.ask("replace").get("reason", ""))
+        self.has(self.a.promote(), 0, data)
+
     # ---- Break, backup, rejoin ----
 
     def test_backup_of_the_broken_off_copy(self):
@@ -211,6 +205,12 @@ class MaintenanceTest(mirror_test.PairTest):
         self.cluster.commit(broken=True)
         self.alone(self.a)
         self.assertEqual(self.b.ask("backup", wanted=True)["notice"], "done")
+        permit = self.cluster.state["permit"]
+        self.cluster.commit(permit=permit + 1, holder=2)
+        self.b.send({"request": "promote", "permit": permit + 1})
+        self.assertEqual(self.b.notice("promoted", "failed")["notice"], "failed")
+        self.a.notice("aborted")
+        self.a.promote()
         self.cluster.commit(broken=False)
         self.a.wait("refused", lambda: "backup" in self.a.report["problem"], 20)
         self.assertEqual(self.b.ask("backup", wanted=False)["notice"], "done")

@@ -204,6 +204,20 @@ class ProtocolTest(mirror_test.PairTest):
         self.a.demote()
         self.equal()
 
+    def test_the_exerciser_sees_a_wrong_block(self):
+        """Or all the others would prove nothing."""
+        device = self.begin("C")
+        exerciser = Exerciser(self.SIZE // 4096, seed=8, trims=False)
+        exerciser.start(lambda: LoopDisk(device))
+        wait_for("work", lambda: exerciser.operations > 300 or exerciser.errors)
+        self.assertTrue(exerciser.stop(), exerciser.errors)
+        with open(self.a.store, "r+b") as store:
+            old = os.pread(store.fileno(), 4096, 5 * 4096)
+            os.pwrite(store.fileno(), old[:4090] + b"wrong!", 5 * 4096)
+            os.pwrite(store.fileno(), old, 6 * 4096)
+            os.fsync(store.fileno())
+        self.assertEqual((exerciser.verify(lambda: LoopDisk(device)), len(exerciser.mismatches)), (2, 2))
+
     def test_exerciser_through_both_ways_at_once(self):
         """The block device and the NBD socket are one disk."""
         device = self.begin("C")

@@ -35,6 +35,7 @@ class Bench {
     settings_.peer = ServerId{2};
     settings_.seed = 5;
     settings_.activity_capacity = 960;
+    settings_.cold_extent = 1s;
     settings_.protocol = protocol;
   }
 
@@ -236,6 +237,7 @@ class Bench {
   std::unique_ptr<MirrorCopy> copy_;
   ConnectionId connection_ = 0;
   std::vector<BlockRange> there_differs_;  // blocks whose hashes at the peer are others
+  bool here_is_zero_ = false;               // what LocalRead says to want_zero
   Instant now_{1s};
   Instant lease_ = kNever;
   int ticks_ = 0;
@@ -289,6 +291,7 @@ class Bench {
   void ended(const LocalRead& action, OperationDone& done) {
     done.operation = action.operation;
     if (action.want_hashes && done.ok) done.hashes.resize(action.range.count);
+    done.zero = action.want_zero && here_is_zero_;
   }
   template <class Other>
   void ended(const Other& action, OperationDone& done) {

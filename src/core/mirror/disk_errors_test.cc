@@ -56,7 +56,7 @@ TEST(DiskErrors, AConnectedPrimaryAnswersNothingUntilTheSetNamesThePeer) {
   EXPECT_TRUE(bench.copy_->report().detached);
 }
 
-TEST(DiskErrors, ADetachedPrimaryUsesThePeerAlone) {
+TEST(DiskErrors, Trap17ADetachedPrimaryUsesThePeerAlone) {
   Bench bench(written_copy());
   bench.connect();
   detach(bench);
@@ -73,7 +73,7 @@ TEST(DiskErrors, ADetachedPrimaryUsesThePeerAlone) {
   EXPECT_TRUE(bench.released(bench.last<CopyBuffer>()->from));
 }
 
-TEST(DiskErrors, ADetachedPrimaryWithoutItsPeerIsNoPrimary) {
+TEST(DiskErrors, Trap17ADetachedPrimaryWithoutItsPeerIsNoPrimary) {
   Bench bench(written_copy());
   bench.connect();
   detach(bench);
@@ -122,21 +122,15 @@ TEST(DiskErrors, AFlushThatFailsDetachesAndIsAnsweredByThePeers) {
   EXPECT_TRUE(bench.completed(1));
 }
 
-// Trap 15: the disk may still carry out what it was asked for: its buffer is not free before it has said so.
-TEST(DiskErrors, ARequestThatTheFailedDiskStillHasKeepsItsBuffer) {
+// The disk may still carry out what it was asked for: its buffer is not free before it has said so.
+TEST(DiskErrors, Trap15ARequestThatTheFailedDiskStillHasKeepsItsBuffer) {
   Bench bench(written_copy());
   bench.connect();
-  bench.write(2, 300);
-  bench.finish_journal();  // its write is under way from here on
   bench.write(1, 0);
-  bench.finish_journal();
-  bench.answer_peer();
-  bench.finish<LocalWrite>();  // of request 2
-  bench.forget();
   bench.write(3, 600);
   bench.finish_journal();
   bench.answer_peer();
-  bench.finish<LocalWrite>(false);  // of request 1; 3 hangs
+  bench.finish<LocalWrite>(false);  // of request 1; that of 3 hangs
   bench.receive(detached_reply());
   bench.commit_peer();
   EXPECT_TRUE(bench.completed(1));
@@ -148,14 +142,14 @@ TEST(DiskErrors, ARequestThatTheFailedDiskStillHasKeepsItsBuffer) {
   EXPECT_TRUE(bench.released(1003));
 }
 
-TEST(DiskErrors, AnAbortedExportKeepsTheBuffersThatTheDiskHas) {
+TEST(DiskErrors, Trap15AnAbortedExportKeepsTheBuffersThatTheDiskHas) {
   Bench bench(written_copy());
   bench.connect();
   bench.write(1, 0);
   bench.finish_journal();
   bench.feed(Abort{"fenced"});
   EXPECT_TRUE(bench.completed(1, false));
-  EXPECT_FALSE(bench.released(1001)) << "trap 15";
+  EXPECT_FALSE(bench.released(1001)) << "in the disk's hands";
   bench.finish_all();
   EXPECT_TRUE(bench.released(1001));
 }

@@ -169,8 +169,6 @@ TEST(MirrorCopy, AFullLogOfSuspectsDoesNotBlockWrites) {
   uint64_t covered = bench.stored_.activity.size() * kExtentBlocks;
   for (const BlockRange& run : bench.stored_.dirty) covered += run.count;
   EXPECT_EQ(covered, 3 * kExtentBlocks + 1) << "what was suspect is dirty now, or suspect still";
-  for (const BlockRange& run : bench.stored_.dirty) printf("%lu+%lu\n", run.first, run.count);
-  for (auto x : bench.stored_.activity) printf("al %lu\n", x);
 }
 
 TEST(MirrorCopy, WithoutTheLeaseNothingIsCompleted) {

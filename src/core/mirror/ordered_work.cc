@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "src/base/assert.h"
+#include "src/base/planted.h"
 
 namespace baton::mirror {
 
@@ -33,7 +34,7 @@ bool OrderedWork::take(std::vector<uint64_t>& begin) {
       queue_.pop_front();
       continue;
     }
-    if (work.epoch > epoch_) {
+    if (work.epoch > epoch_ && !planted(Plant::kEpochBarrierLeftOut)) {
       // SAFETY: A2 what was flushed before these writes is durable here first.
       if (!running_.empty()) return false;
       epoch_ = work.epoch;

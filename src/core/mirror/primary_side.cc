@@ -12,6 +12,7 @@ namespace baton::mirror {
 
 namespace {
 constexpr Duration kLinkPause = 10s;
+constexpr Duration kRefusedPause = 3s;
 }
 
 void PrimarySide::enter(bool fresh) {
@@ -20,7 +21,7 @@ void PrimarySide::enter(bool fresh) {
   generation_saved_ = 0;
   shrink_version_ = readmit_version_ = 0;
   everything_sent_ = end_sent_ = false;
-  detach_answered_ = false;
+  detach_answered_ = refused_ = false;
   problem_.clear();
   copy_kind_ = CopyKind::kNone;
   copy_reason_.clear();
@@ -37,7 +38,7 @@ void PrimarySide::leave() {
   peer_.reset();
   full_copy_of_.reset();
   grace_until_ = link_again_ = kNever;
-  waiting_for_set_ = false;
+  waiting_for_set_ = refused_ = false;
   problem_.clear();
   if (link_wanted_) core_.operations.emit(WantLink{false});
   link_wanted_ = false;
@@ -164,7 +165,7 @@ void PrimarySide::follow_wish() {
   const bool want = wanted && !core_.committed.broken && link_again_ == kNever;
   if (want != link_wanted_) core_.operations.emit(WantLink{want});
   link_wanted_ = want;
-  if (!want && core_.link.up()) core_.drop_link("an operator has broken the mirror");
+  if (core_.committed.broken && core_.link.up()) core_.drop_link("an operator has broken the mirror");
 }
 
 void PrimarySide::freeze(const std::string& reason) {
@@ -278,10 +279,9 @@ void PrimarySide::tick() {
 void PrimarySide::hello_reply(const HelloReply& reply) {
   if (handshake_ != Handshake::kHelloSent) return;
   if (reply.permit != core_.permit() || reply.size_blocks < core_.journal.superblock().size_blocks) {
-    handshake_ = Handshake::kRefused;
-    problem_ = "the other copy has another size or permit; check that both servers use the same configuration";
-    return;
+    return refuse_peer("the other copy has another size or permit; check that both servers use the same configuration");
   }
+  refused_ = false;
   peer_ = reply;
   handshake_ = Handshake::kAnswered;
   // SAFETY: G1 whoever has our generation would take what we write alone for part of it.
@@ -295,9 +295,18 @@ void PrimarySide::hello_refused(const HelloRefused& refused) {
     core_.step_down("the other copy knows of a newer permit: another server has taken the group over");
     return;
   }
-  handshake_ = Handshake::kRefused;
-  problem_ = "the other copy refuses the connection: " + refused.reason;
+  refuse_peer("the other server says of its copy: " + refused.reason);
+}
+
+/// What stands in the way does not go away by itself within moments: a person sees it, and it is looked at anew later.
+void PrimarySide::refuse_peer(const std::string& problem) {
+  if (problem != problem_) core_.note(problem);
+  problem_ = problem;
+  refused_ = true;
   grace_until_ = std::min(grace_until_, core_.now());
+  link_again_ = core_.now() + kRefusedPause;
+  follow_wish();
+  core_.drop_link(problem);
 }
 
 bool PrimarySide::peer_is_equal() const {
@@ -343,10 +352,7 @@ void PrimarySide::begin_copy() {
   const ResyncDecision decision = decide_resync(superblock.generation, superblock.ancestors, superblock.base,
                                                 peer_->generation, peer_->ancestors);
   if (decision.resync == Resync::kRefusedOlder || decision.resync == Resync::kRefusedDiverged) {
-    handshake_ = Handshake::kRefused;
-    problem_ = "the copies are not connected: " + decision.reason;
-    core_.note(problem_);
-    return;
+    return refuse_peer("the copies are not connected: " + decision.reason);
   }
   copy_kind_ = decision.resync == Resync::kFull ? CopyKind::kFull : CopyKind::kFast;
   copy_reason_ = decision.reason;
@@ -373,7 +379,7 @@ void PrimarySide::begin_copy() {
     ancestors.insert(zeroes, begin.generation);
     // On disk before anything is sent: sent blocks leave the bitmap.
     journal.superblock().base = begin.generation;
-    begin_saved_ = journal.save();
+    begin_saved_ = planted(Plant::kZeroGenerationNotPersisted) ? 0 : journal.save();
   }
   begin_ = begin;
   core_.again = true;

@@ -74,20 +74,21 @@ class PrimarySide {
   void advance();
   Instant next_tick() const;
 
-  bool refused() const { return handshake_ == Handshake::kRefused; }
+  bool refused() const { return refused_; }
   bool proposing() const { return waiting_for_set_; }
   CopyKind copy_kind() const { return copy_kind_; }
   const std::string& copy_reason() const { return copy_reason_; }
   const std::string& problem() const { return problem_; }
 
  private:
-  enum class Handshake { kNone, kHelloSent, kAnswered, kCopyBegin, kRunning, kRefused };
+  enum class Handshake { kNone, kHelloSent, kAnswered, kCopyBegin, kRunning };
 
   bool set_is_me() const;
   bool set_is_both() const;
   bool set_is_peer() const;
   void state_changed_detached();
   void follow_wish();
+  void refuse_peer(const std::string& problem);
   bool peer_is_equal() const;
   void stand(Standing standing);
   void freeze(const std::string& reason);
@@ -117,6 +118,7 @@ class PrimarySide {
   std::optional<Generation> full_copy_of_;  // the bitmap counts for an unfinished full copy to this target
   Instant link_again_ = kNever;
   bool link_wanted_ = false;
+  bool refused_ = false;  // the last time that the two met
   uint64_t detach_question_ = 0;
   bool detach_answered_ = false;  // the peer's new generation is on its disk
   CopyKind copy_kind_ = CopyKind::kNone;

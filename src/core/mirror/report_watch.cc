@@ -23,8 +23,8 @@ MirrorLink link_of(const CopyCore& core) {
       default:
         break;
     }
-    if (!core.link.up()) return MirrorLink::kDown;
-    return core.primary.refused() ? MirrorLink::kRefused : MirrorLink::kConnecting;
+    if (core.primary.refused()) return MirrorLink::kRefused;
+    return core.link.up() ? MirrorLink::kConnecting : MirrorLink::kDown;
   }
   if (!core.link.up()) return MirrorLink::kDown;
   if (!core.secondary.serving()) return MirrorLink::kConnecting;
@@ -78,9 +78,13 @@ void ReportWatch::fill_copy() {
     report_.copy_sent_bytes = 0;
     return;
   }
-  if (core_.copy.verifying() || core_.primary.copy_kind() == CopyKind::kNone) return;
+  if (core_.copy.verifying()) {
+    report_.copy_reason = "verify";
+  } else if (core_.primary.copy_kind() == CopyKind::kNone) {
+    return;
+  }
   report_.copy = core_.primary.copy_kind();
-  if (report_.copy_reason != core_.primary.copy_reason()) report_.copy_reason = core_.primary.copy_reason();
+  if (!core_.copy.verifying() && report_.copy_reason != core_.primary.copy_reason()) report_.copy_reason = core_.primary.copy_reason();
   report_.copy_total_bytes = core_.copy.total_blocks() * kBlockBytes;
   report_.copy_done_bytes = core_.copy.done_blocks() * kBlockBytes;
   report_.copy_sent_bytes = core_.copy.sent_blocks() * kBlockBytes;

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "src/base/assert.h"
+#include "src/base/planted.h"
 #include "src/core/mirror/copy_core.h"
 #include "src/core/mirror/generations.h"
 
@@ -212,7 +213,7 @@ void SecondarySide::disk_failed(Purpose purpose) {
       "or is well again (`baton mirror rejoin`)";
   core_.alert(disk_failure_);
   // SAFETY: S4, D3 under protocol B its receipt was enough for an answer: out of the set by its incarnation.
-  ++core_.journal.superblock().incarnation.value;
+  if (!planted(Plant::kFailedDiskKeepsIncarnation)) ++core_.journal.superblock().incarnation.value;
   core_.journal.save();
 }
 
@@ -297,7 +298,7 @@ void SecondarySide::detach() {
   }
   // SAFETY: D1 what is written from here on, the primary's disk lacks, and no bitmap remembers: only a full copy brings
   // it back. So another generation, from which alone this copy's bitmap counts.
-  take_new_generation(superblock, core_.random());
+  if (!planted(Plant::kDetachWithoutGeneration)) take_new_generation(superblock, core_.random());
   superblock.base = superblock.generation;
   detach_saved_ = core_.journal.save();
   detach_pending_ = true;

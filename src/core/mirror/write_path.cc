@@ -129,7 +129,9 @@ void WritePath::peer_data(uint64_t sequence, bool ok, BufferId buffer) {
   core_.operations.release(buffer);
   if (!ok || core_.primary.detached()) return finish(number, ok);
   // SAFETY: D2, C1 writing it here again could tear these blocks at a power loss: they are in the log first.
-  slot.repairing = slot.in_log = true;
+  slot.repairing = true;
+  if (planted(Plant::kRepairWithoutLog)) return begin_repair(number);
+  slot.in_log = true;
   core_.journal.admit(number, slot.range);
 }
 

@@ -87,6 +87,17 @@ CopyVerdict judge_never_promoted(const Input& input, const GroupConfiguration& g
   return verdict;
 }
 
+}  // namespace
+
+/// SAFETY: S5, I3: only by its own word, and only when there is more than one copy that something was written to.
+bool holder_lost(const Input& input, const std::string& key, const MirrorState& mirror) {
+  const MirrorReport* report = report_of(input, key, mirror.holder);
+  if (report == nullptr || report->incarnation.value == 0) return false;
+  return report->detached || !report->consistent || was_replaced(input, key, *report);
+}
+
+namespace {
+
 /// The copy is in the set, but restarted uncleanly since. SAFETY: S4, with the exception S5.
 CopyVerdict judge_restarted(const Input& input, const std::string& key, const MirrorState& mirror,
                             ServerId server) {
@@ -101,7 +112,7 @@ CopyVerdict judge_restarted(const Input& input, const std::string& key, const Mi
     verdict.could_come = soon;
     return verdict;
   }
-  if (server != mirror.holder && mirror.in_sync.size() > 1) {
+  if (server != mirror.holder && mirror.in_sync.size() > 1 && !holder_lost(input, key, mirror)) {
     return refuse(
         fmt::format(
             "has a copy of mirror {} that restarted uncleanly like all others, and {}, the last primary, "

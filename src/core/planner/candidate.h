@@ -43,6 +43,9 @@ std::string describe_absence(const ServerView& view);
 /// The report of a copy, if its server is present.
 const MirrorReport* report_of(const Input& input, const std::string& mirror, ServerId server);
 
+/// The mirror's last holder reports that its copy is lost: its disk failed or was replaced, or a copy to it never ended.
+bool holder_lost(const Input& input, const std::string& mirror, const MirrorState& state);
+
 /// The keys of a group's mirrors, in its configuration's order.
 std::vector<std::string> mirrors_of(const GroupConfiguration& group);
 

@@ -121,6 +121,7 @@ AssignGroup make_assignment(const Input& input, const GroupConfiguration& group,
         assignment.reported[key][server] = report->incarnation;
       }
     }
+    if (holder_lost(input, key, input.state.mirrors.at(key))) assignment.holder_lost.insert(key);
   }
   return assignment;
 }
