@@ -15,9 +15,6 @@ namespace {
 constexpr unsigned kEntries = 1024;
 constexpr unsigned kCompletions = 8192;
 constexpr uint64_t kNoCallback = 0;
-constexpr uint64_t kDiskOperationsEach = 4;  // for each so many under way one completion more is waited for
-constexpr uint64_t kMostTogether = 8;
-constexpr Duration kGather = 60us;
 
 uint32_t slot_index(uint64_t name) { return static_cast<uint32_t>(name) - 1; }
 
@@ -77,23 +74,16 @@ Ring::Operation Ring::begin(io_uring_sqe* entry, Callback callback) {
   return slot.name;
 }
 
-Ring::Operation Ring::begin_disk(io_uring_sqe* entry, Callback callback) {
-  const Operation name = begin(entry, std::move(callback));
-  slots_[slot_index(name)].on_disk = true;
-  ++disk_operations_;
-  return name;
-}
-
 Ring::Operation Ring::read(int fd, void* data, uint32_t size, uint64_t offset, Callback callback) {
   io_uring_sqe* entry = next_entry();
   io_uring_prep_read(entry, fd, data, size, offset);
-  return begin_disk(entry, std::move(callback));
+  return begin(entry, std::move(callback));
 }
 
 Ring::Operation Ring::write(int fd, const void* data, uint32_t size, uint64_t offset, Callback callback) {
   io_uring_sqe* entry = next_entry();
   io_uring_prep_write(entry, fd, data, size, offset);
-  return begin_disk(entry, std::move(callback));
+  return begin(entry, std::move(callback));
 }
 
 Ring::Operation Ring::writev(int fd, const iovec* parts, unsigned count, Callback callback) {
@@ -169,13 +159,13 @@ void Ring::cancel_timer(Timer timer) {
   timer_times_.erase(found);
 }
 
-/// Submits, and waits for `count` completions or until `limit` has passed.
-void Ring::submit_and_wait(unsigned count, Duration limit) {
+/// Submits, and waits for a completion or until `limit` has passed.
+void Ring::submit_and_wait(Duration limit) {
   __kernel_timespec time{};
   time.tv_sec = limit.count() / 1'000'000'000;
   time.tv_nsec = limit.count() % 1'000'000'000;
   io_uring_cqe* completion = nullptr;
-  const int result = io_uring_submit_and_wait_timeout(&ring_, &completion, count, &time, nullptr);
+  const int result = io_uring_submit_and_wait_timeout(&ring_, &completion, 1, &time, nullptr);
   // Anything else means that the kernel no longer takes entries: nothing could ever be acknowledged again.
   BATON_ASSERT(result >= 0 || result == -ETIME || result == -EINTR || result == -EAGAIN || result == -EBUSY);
 }
@@ -184,15 +174,7 @@ void Ring::wait(Instant deadline) {
   if (!timers_.empty()) deadline = std::min(deadline, timers_.begin()->first.first);
   Duration left = deadline == kNever ? Duration(seconds(3600)) : deadline - now();
   if (left < Duration::zero()) left = Duration::zero();
-  // With many disk requests under way each wake-up is made worth it: a few completions together, or a moment. What is
-  // answered in one go costs the kernel, the peer and the client one wake-up, too.
-  const auto together = static_cast<unsigned>(std::min<uint64_t>(disk_operations_ / kDiskOperationsEach, kMostTogether));
-  if (together > 1 && left > kGather) {
-    submit_and_wait(together, kGather);
-    if (io_uring_cq_ready(&ring_) > 0) return;
-    left -= kGather;
-  }
-  submit_and_wait(1, left);
+  submit_and_wait(left);
 }
 
 void Ring::reap() {
@@ -205,7 +187,6 @@ void Ring::reap() {
     Slot& slot = slots_.at(slot_index(name));
     BATON_ASSERT(slot.name == name);
     Callback callback = std::move(slot.callback);
-    if (std::exchange(slot.on_disk, false)) --disk_operations_;
     slot.name = 0;
     slot.next_free = free_slot_;
     free_slot_ = slot_index(name) + 1;

@@ -69,14 +69,12 @@ class Ring {
     Callback callback;
     Operation name = 0;
     uint32_t next_free = 0;
-    bool on_disk = false;
   };
 
   Ring() = default;
   io_uring_sqe* next_entry();
   Operation begin(io_uring_sqe* entry, Callback callback);
-  Operation begin_disk(io_uring_sqe* entry, Callback callback);
-  void submit_and_wait(unsigned count, Duration limit);
+  void submit_and_wait(Duration limit);
   void wait(Instant deadline);
   void reap();
   void run_timers();
@@ -88,7 +86,6 @@ class Ring {
   std::deque<Slot> slots_;  // grows when needed, never shrinks: addresses stay
   uint32_t free_slot_ = 0;  // index + 1 of the first free slot; 0: none
   uint32_t uses_ = 0;
-  uint64_t disk_operations_ = 0;  // reads and writes under way
   std::map<std::pair<Instant, Timer>, std::function<void()>> timers_;
   std::map<Timer, Instant> timer_times_;
   Timer last_timer_ = 0;

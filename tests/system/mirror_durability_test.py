@@ -210,6 +210,23 @@ class DurabilityTest(mirror_test.PairTest):
     def test_the_primarys_metadata_cannot_be_written(self):
         self.metadata_fails(self.a)
 
+    def test_the_secondarys_metadata_cannot_be_written(self):
+        """It takes part in nothing until it can say so on its disk; the primary goes on."""
+        device = self.begin()
+        self.disks[2].command("eio meta on")
+        self.cluster.commit(broken=True)
+        self.alone(self.a)
+        data = self.fill(device, 0, 2)
+        self.cluster.commit(broken=False)
+        self.b.wait("it says so", lambda: "meta" in self.b.report["problem"], 20)
+        self.assertEqual(self.cluster.state["in_sync"].keys(), {"1"})
+        self.disks[2].command("eio meta off")
+        self.both()
+        self.a.linked()
+        self.has(device, 0, data)
+        self.a.demote()
+        self.equal()
+
 
 if __name__ == "__main__":
     sys.exit(mirror_test.run(__name__, DurabilityTest))

@@ -43,7 +43,9 @@ TEST(DiskErrors, AConnectedPrimaryAnswersNothingUntilTheSetNamesThePeer) {
   EXPECT_GT(bench.stored_.superblock.incarnation, before) << "S4";
   bench.write(2, 300);
   bench.flush(3);
+  bench.read(4, 900);
   bench.finish_all();
+  EXPECT_FALSE(bench.sent<ReadPeer>()) << "D1: its data is not the data yet";
   EXPECT_FALSE(bench.last<ProposeInSync>()) << "the peer's new generation is not on its disk yet";
   bench.receive(detached_reply());
   ASSERT_TRUE(bench.last<ProposeInSync>());
@@ -52,7 +54,7 @@ TEST(DiskErrors, AConnectedPrimaryAnswersNothingUntilTheSetNamesThePeer) {
   EXPECT_EQ(bench.count<CompleteRequest>(), 0u) << "D1";
   bench.commit_peer();
   bench.settle();
-  EXPECT_TRUE(bench.completed(1) && bench.completed(2) && bench.completed(3));
+  for (RequestId id = 1; id <= 4; ++id) EXPECT_TRUE(bench.completed(id)) << id;
   EXPECT_TRUE(bench.copy_->report().detached);
 }
 
@@ -198,6 +200,8 @@ TEST(DiskErrors, AReadThatFailsIsAnsweredByThePeerAndRepaired) {
   bench.finish<PersistActivity>();
   EXPECT_EQ(bench.stored_.activity, std::vector<uint64_t>{1});
   ASSERT_TRUE(bench.pending<LocalWrite>());
+  bench.read(3, 300);
+  EXPECT_FALSE(bench.pending<LocalRead>()) << "O1: nobody reads what is being written";
   bench.write(2, 300);
   EXPECT_EQ(bench.all_sent<WriteData>().size(), 0u) << "O1: nobody writes there meanwhile";
   bench.finish<LocalWrite>();

@@ -65,6 +65,16 @@ TEST(Maintenance, TheOnlyCopyInSyncIsNeverDiscarded) {
   bench.feed(Discard{});
   EXPECT_EQ(refused(bench), "discard") << "M1";
   EXPECT_TRUE(bench.idle());
+  bench.forget();
+  know(bench, true, true);
+  bench.feed(Discard{});
+  EXPECT_EQ(refused(bench), "discard") << "the other one is not there";
+
+  Bench served(written_copy());
+  served.serve();
+  know(served, true, false);
+  served.feed(Discard{});
+  EXPECT_EQ(refused(served), "discard") << "M1, whoever is connected";
 
   Bench primary(written_copy());
   primary.connect();

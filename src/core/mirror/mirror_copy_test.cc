@@ -35,6 +35,8 @@ TEST(MirrorCopy, AStopInOrderKeepsTheIncarnation) {
   const Incarnation first = bench.copy_->report().incarnation;
   EXPECT_NE(first.value, 0u);
   bench.feed(Stop{});
+  ASSERT_TRUE(bench.pending<LocalFlush>()) << "S4: clean means durable";
+  EXPECT_FALSE(bench.pending<PersistSuperblock>());
   bench.finish_all();
   ASSERT_TRUE(bench.last<Stopped>());
   EXPECT_TRUE(bench.stored_.superblock.clean);

@@ -36,6 +36,11 @@ TEST(Protocols, BAnswersWhenThePeerHasReceivedIt) {
   EXPECT_EQ(bench.copy_->report().lag_bytes, kBlockBytes);
   bench.receive(WriteDone{sequence, true});
   EXPECT_EQ(bench.copy_->report().lag_bytes, 0u);
+  bench.write(2, 10);
+  bench.finish_all();
+  EXPECT_FALSE(bench.completed(2)) << "on this disk, but the peer has said nothing";
+  bench.receive(WriteReceived{bench.sent<WriteData>()->sequence});
+  EXPECT_TRUE(bench.completed(2));
 }
 
 TEST(Protocols, AAnswersWhenItIsOnThisDisk) {

@@ -10,6 +10,7 @@ constexpr uint64_t kMost = uint64_t{20} << 30;
 constexpr double kTolerance = 1.10;      // how much slower than alone the foreground may be
 constexpr Duration kProbeEvery = 2s;
 constexpr Duration kBurst = 20ms;        // of allowance that may gather
+constexpr int64_t kFirst = 1 << 20;      // may go at once
 constexpr double kNewest = 0.3;          // weight of the newest measurement
 
 double to_us(Duration duration) { return static_cast<double>(duration.count()) / 1000.0; }
@@ -17,7 +18,7 @@ double to_us(Duration duration) { return static_cast<double>(duration.count()) /
 
 void RateControl::start(Instant now) {
   rate_ = std::max(rate_, least_);
-  allowance_ = 0;
+  allowance_ = kFirst;
   settled_at_ = now;
   // Measured alone just now, or never: then the first moments are for that.
   probing_ = busy_ && alone_us_ == 0;

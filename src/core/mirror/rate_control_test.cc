@@ -116,7 +116,7 @@ TEST(RateControl, APersonsRateIsKept) {
 TEST(RateControl, AnOverdrawnAllowanceSaysWhenItIsThereAgain) {
   RateBench bench(uint64_t{1} << 20);
   bench.rate_.start(bench.now_);
-  bench.rate_.take(1 << 20);  // a second's worth
+  bench.rate_.take(2 << 20);  // what may go at once, and a second's worth
   EXPECT_LE(bench.rate_.allowance(bench.now_), 0);
   const Instant ready = bench.rate_.ready_at(bench.now_);
   EXPECT_GT(ready, bench.now_ + 900ms);
