@@ -7,7 +7,8 @@ namespace baton::mirror {
 
 namespace {
 constexpr uint64_t kMost = uint64_t{20} << 30;
-constexpr double kTolerance = 1.10;      // how much slower than alone the foreground may be
+constexpr double kTolerance = 1.06;      // how much slower than alone the foreground may be
+constexpr double kFarTooSlow = 1.25;     // above that the rate is halved
 constexpr Duration kProbeEvery = 2s;
 constexpr Duration kBurst = 20ms;        // of allowance that may gather
 constexpr int64_t kFirst = 1 << 20;      // may go at once
@@ -27,10 +28,12 @@ void RateControl::start(Instant now) {
 
 void RateControl::judge(Duration latency) {
   if (alone_us_ == 0) return;
-  if (to_us(latency) > alone_us_ * kTolerance) {
-    rate_ = std::max<uint64_t>(least_, rate_ - rate_ / 4);
+  if (to_us(latency) > alone_us_ * kFarTooSlow) {
+    rate_ = std::max<uint64_t>(least_, rate_ / 2);
+  } else if (to_us(latency) > alone_us_ * kTolerance) {
+    rate_ = std::max<uint64_t>(least_, rate_ - rate_ / 8);
   } else {
-    rate_ = std::min(kMost, rate_ + rate_ / 16 + (1 << 20));
+    rate_ = std::min(kMost, rate_ + rate_ / 32 + (1 << 18));
   }
 }
 
