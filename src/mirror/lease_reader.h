@@ -26,7 +26,7 @@ class LeaseReader {
 
   /// Looks whether the page has come, gone or been replaced. Call it every kRefresh.
   void refresh();
-  static constexpr Duration kRefresh = 250ms;  // a page is replaced when batond begins anew: seldom
+  static constexpr Duration kRefresh = 1s;  // a page is there for as long as the server runs
 
   /// Why there is no page; empty: there is one.
   const std::string& problem() const { return problem_; }

@@ -187,7 +187,7 @@ void MirrorDaemon::watch_second() {
   const bool news = metrics_.turn(Ring::now(), copy_->counters(), *meter_, link_->sent_bytes());
   const bool slow = !slow_disk().empty();
   if (slow && !slow_told_) notify(mirror_control::Alert{slow_disk()});
-  if (control_ && (news || slow || slow_told_ || link_->connected())) notify(current_report());
+  if (control_ && (news || slow || slow_told_)) notify(current_report());
   slow_told_ = slow;
   ring_->after(1s, [this] { watch_second(); });
 }

@@ -159,6 +159,7 @@ class Soak:
         self.go_on()
 
     def faults(self):
+        self.in_sync()  # a read that fails has to be on the other copy
         first = self.chance.randrange(self.size // 4096 - 300)
         self.primary.fault(f"read-error-once {first} 300")
         self.other.fault(f"slow {self.chance.choice((1, 20))}")
