@@ -135,7 +135,7 @@ void MirrorCopy::Implementation::on_state(const MirrorState& state) {
     core.step_down("the cluster gave the group's mirror a newer permit");
     if (core.secondary.serving()) core.drop_link("a newer permit is known");
   }
-  core.roles.state_changed();
+  core.roles.permit_seen(core.committed.permit);
   core.primary.state_changed();
 }
 

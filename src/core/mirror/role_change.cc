@@ -59,8 +59,8 @@ void RoleChange::promote(Permit permit) {
   core_.again = true;
 }
 
-void RoleChange::state_changed() {
-  if (!promoting_ || core_.committed.permit <= *promoting_) return;
+void RoleChange::permit_seen(Permit permit) {
+  if (!promoting_ || permit <= *promoting_) return;
   give_up_promotion();
   refuse("a newer permit was given meanwhile");
 }

@@ -20,7 +20,8 @@ class RoleChange {
   void abort(const std::string& reason);
   void stop();
   void operation_done(uint64_t subject, bool ok);
-  void state_changed();
+  /// SAFETY: P3 a promotion under way under an older permit comes to nothing.
+  void permit_seen(Permit permit);
   /// CopyCore::step_down: a hand-over under way has nothing left to hand over.
   void stepped_down();
   void advance();

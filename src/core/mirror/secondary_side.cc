@@ -40,6 +40,7 @@ void SecondarySide::hello(const Hello& hello) {
   HelloRefused refused;
   refused.reason = refusal(hello, refused.newer_permit);
   if (!refused.reason.empty()) return core_.link.send(std::move(refused));
+  core_.roles.permit_seen(hello.permit);
   Superblock& superblock = core_.journal.superblock();
   if (hello.permit > superblock.permit || superblock.was_primary) {
     superblock.permit = hello.permit;
