@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include <cstring>
+#include <utility>
 
 #include "src/base/assert.h"
 #include "src/mirror/faulty_device.h"
@@ -18,6 +19,7 @@ namespace baton::mirror {
 namespace {
 
 constexpr Duration kReportInterval = 100ms;
+constexpr uint64_t kWorthSaying = 1 << 20;  // bytes of a store that are not used
 constexpr Duration kDiskProblemInterval = 1s;
 
 uint64_t random_seed() {
@@ -64,7 +66,11 @@ Result<std::unique_ptr<MirrorDaemon>> MirrorDaemon::start(const mirror_control::
       [self](const std::string& reason) { self->export_lost(reason); }, [self](const std::string& text) { self->note(text); });
   daemon->control_ = std::make_unique<ControlServer>(
       *daemon->ring_, [self](const mirror_control::Request& request) { self->on_request(request); },
-      [self] { return std::vector<mirror_control::Notice>{self->current_report()}; });
+      [self] {
+        std::vector<mirror_control::Notice> notices{self->current_report()};
+        if (!self->size_remark_.empty()) notices.push_back(mirror_control::Note{std::exchange(self->size_remark_, {})});
+        return notices;
+      });
   daemon->begin();
   if (auto listening = daemon->control_->listen(settings.socket); !listening) return pass(listening);
   return daemon;
@@ -101,6 +107,12 @@ Status MirrorDaemon::open_store() {
   if (store->created) spdlog::info("the store {} was made", settings_.store);
   if (!store->device->direct()) spdlog::warn("the store {} cannot do direct I/O: the page cache is used", settings_.store);
   zeroed_store_ = store->known_zero;
+  const auto available = store->device->available_bytes();
+  if (available && *available >= stored_bytes + kWorthSaying) {
+    size_remark_ = fmt::format("the store {} has {} bytes, the mirror uses the first {}: the size in the configuration counts, "
+                               "which both stores must have", settings_.store, *available, stored_bytes);
+    spdlog::info("{}", size_remark_);
+  }
   device_ = std::move(store->device);
   if (!settings_.fault_file.empty()) {
     device_ = std::make_unique<FaultyDevice>(*ring_, std::move(device_), settings_.fault_file);

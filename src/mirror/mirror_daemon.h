@@ -136,6 +136,7 @@ class MirrorDaemon {
   Instant last_report_time_;
   Instant last_disk_problem_;
   std::string lease_problem_;
+  std::string size_remark_;  // told to batond once
 };
 
 }  // namespace baton::mirror
