@@ -324,11 +324,11 @@ struct MirrorPair::ActionHandler {
                           to_string(action.report.role), to_string(action.report.link),
                           action.report.incarnation, action.report.generation.counter, action.report.consistent,
                           action.report.waiting));
+    // A disk that failed, or a copy that was forced, is refused with reason.
     const auto& other = pair.nodes_[1 - index].copy;
-    const bool broken_disk = action.report.problem.find("disk failed") != std::string::npos ||
-                             (other && other->report().problem.find("disk failed") != std::string::npos);
     const bool usable = other && !other->report().detached && other->report().generation.counter > 0;
-    if (action.report.link == MirrorLink::kRefused && !broken_disk && usable && !pair.may_diverge_)
+    const bool apart = action.report.problem.find("the copies are not connected") != std::string::npos;
+    if (action.report.link == MirrorLink::kRefused && apart && usable && !pair.may_diverge_)
       pair.violated("the copies refuse each other: " + action.report.problem);
     if (action.report.link == MirrorLink::kCopying && action.report.role == MirrorRole::kPrimary) {
       ++(action.report.copy == CopyKind::kFull ? pair.outcome_.full_copies : pair.outcome_.fast_copies);
