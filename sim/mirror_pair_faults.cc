@@ -112,7 +112,7 @@ void MirrorPair::repair_round() {
     Node& node = nodes_[index];
     if (!node.copy || node.isolated) continue;
     const MirrorReport& report = node.copy->report();
-    const bool broken = report.detached || report.problem.find("disk failed") != std::string::npos;
+    const bool broken = report.detached || report.problem.find("disk reports errors") != std::string::npos;
     if (!broken && !node.disk_dead) continue;
     if (node.exported) {
       if (report.detached) begin_move();

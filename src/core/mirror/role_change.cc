@@ -20,7 +20,7 @@ std::string RoleChange::refusal(Permit permit) const {
   }
   if (permit <= superblock.permit) return "the permit is not newer than one that was used already";
   if (superblock.detached) return "this copy's disk failed while it was primary: it lacks what was written since";
-  if (!core_.secondary.disk_failure().empty()) return core_.secondary.disk_failure();
+  if (const std::string failure = core_.secondary.disk_failure(); !failure.empty()) return failure;
   if (core_.maintenance.backup()) return "this copy is exported for a backup; `baton mirror unexport` ends that";
   if (core_.committed.restricted.contains(core_.settings.self)) {
     return "an operator has restricted this mirror here; `baton mirror restrict --lift` ends that";

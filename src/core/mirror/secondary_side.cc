@@ -12,6 +12,7 @@ namespace baton::mirror {
 
 namespace {
 constexpr size_t kSuspectsInReply = 65536;  // more than that: everything is compared
+constexpr Duration kDiskPause = 9s;         // after a failed write, until the disk is trusted with another try
 }
 
 // ---- Hello ----
@@ -30,7 +31,7 @@ std::string SecondarySide::refusal(const Hello& hello, Permit& newer) const {
     return "this copy is smaller; make both stores the size that the configuration says";
   }
   if (superblock.detached) return "its disk failed while it was primary. Replace the disk, then `baton mirror replace`";
-  if (!disk_failure_.empty()) return disk_failure_;
+  if (!disk_failure().empty()) return disk_failure_;
   if (core_.maintenance.backup()) return "it is exported for a backup (`baton mirror unexport` ends that)";
   return {};
 }
@@ -58,6 +59,7 @@ void SecondarySide::answer_hello() {
   hello_.reset();
   order_ = OrderedWork();
   accepted_ = true;
+  disk_failure_.clear();
   const Superblock& superblock = core_.journal.superblock();
   copying_ = !superblock.consistent;
   HelloReply reply{superblock.permit,
@@ -204,14 +206,20 @@ void SecondarySide::answer_task(const Task& task, bool ok, std::vector<BlockHash
   }
 }
 
+/// Empty also once it is time to see whether the disk (a full filesystem, say) is well again.
+std::string SecondarySide::disk_failure() const {
+  return disk_failure_.empty() || core_.now() >= disk_failed_at_ + kDiskPause ? std::string() : disk_failure_;
+}
+
 void SecondarySide::disk_failed(Purpose purpose) {
   problem_ = "this copy's disk reports errors: the mirror cannot stay in sync. Replace the disk";
   if (purpose == Purpose::kPeerHash || purpose == Purpose::kPeerRead) return core_.alert(problem_);
-  if (!disk_failure_.empty()) return;
-  // SAFETY: D3 what it holds is not certain: the primary goes on alone until a person has looked at it.
+  if (!disk_failure().empty()) return;
+  // SAFETY: D3 what it holds is not certain: the primary goes on alone, and a later copy settles what may differ.
+  disk_failed_at_ = core_.now();
   disk_failure_ =
-      "this copy's disk failed to write: it takes part in nothing until the disk is replaced (`baton mirror replace`), "
-      "or is well again (`baton mirror rejoin`)";
+      "this copy's disk reports errors: it failed to write. It is tried again every 10 s; if it is not well, replace it, then "
+      "`baton mirror replace`";
   core_.alert(disk_failure_);
   // SAFETY: S4, D3 under protocol B its receipt was enough for an answer: out of the set by its incarnation.
   if (!planted(Plant::kFailedDiskKeepsIncarnation)) ++core_.journal.superblock().incarnation.value;

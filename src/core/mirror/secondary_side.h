@@ -41,7 +41,7 @@ class SecondarySide {
   /// Up to date but for what is on its way (protocol A): not in the in-sync set.
   bool trailing() const { return accepted_ && protocol_ == MirrorProtocol::kA && !copying_; }
   CopyKind copy_kind() const { return copy_kind_; }
-  const std::string& disk_failure() const { return disk_failure_; }
+  std::string disk_failure() const;
   const std::string& problem() const { return disk_failure_.empty() ? problem_ : disk_failure_; }
 
  private:
@@ -99,7 +99,8 @@ class SecondarySide {
   bool copying_ = false;
   CopyKind copy_kind_ = CopyKind::kNone;
   std::string problem_;
-  std::string disk_failure_;  // until a person says otherwise, or the daemon is started anew
+  std::string disk_failure_;  // of the last failed write, until it is tried again or a person says otherwise
+  Instant disk_failed_at_;
 };
 
 }  // namespace baton::mirror
