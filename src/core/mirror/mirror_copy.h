@@ -25,7 +25,7 @@ struct Settings {
   uint32_t activity_capacity = 3800;    // extents in the activity log; a request over more extents fails
   uint32_t copy_window = 16;            // copy steps under way at once, at most
   uint32_t copy_step_blocks = 64;       // blocks a copy step moves at most
-  uint64_t copy_least_bytes = 4 << 20;  // per second: what a copy gets however busy the foreground is
+  uint64_t copy_least_bytes = 10 << 20;  // per second: what a copy gets however busy the foreground is
 };
 
 /// What happened since the start; for figures that people look at.

@@ -9,6 +9,10 @@ namespace {
 constexpr uint64_t kMost = uint64_t{20} << 30;
 constexpr double kTolerance = 1.06;      // how much slower than alone the foreground may be
 constexpr double kFarTooSlow = 1.25;     // above that the rate is halved
+// A foreground of few requests is noisy in itself, and has room: it may be slowed more before the copy gives way.
+constexpr uint64_t kFew = 100;           // in an interval
+constexpr double kToleranceOfFew = 1.6;
+constexpr double kFarTooSlowForFew = 3;
 constexpr Duration kProbeEvery = 2s;
 constexpr Duration kBurst = 20ms;        // of allowance that may gather
 constexpr int64_t kFirst = 1 << 20;      // may go at once
@@ -26,11 +30,11 @@ void RateControl::start(Instant now) {
   next_probe_ = now + kProbeEvery;
 }
 
-void RateControl::judge(Duration latency) {
+void RateControl::judge(Duration latency, bool few) {
   if (alone_us_ == 0) return;
-  if (to_us(latency) > alone_us_ * kFarTooSlow) {
+  if (to_us(latency) > alone_us_ * (few ? kFarTooSlowForFew : kFarTooSlow)) {
     rate_ = std::max<uint64_t>(least_, rate_ / 2);
-  } else if (to_us(latency) > alone_us_ * kTolerance) {
+  } else if (to_us(latency) > alone_us_ * (few ? kToleranceOfFew : kTolerance)) {
     rate_ = std::max<uint64_t>(least_, rate_ - rate_ / 8);
   } else {
     rate_ = std::min(kMost, rate_ + rate_ / 32 + (1 << 18));
@@ -49,7 +53,7 @@ void RateControl::sample(Instant now, bool copying, uint64_t requests, Duration 
   if (!copying || probing_) {
     alone_us_ = alone_us_ == 0 ? to_us(latency) : (1 - kNewest) * alone_us_ + kNewest * to_us(latency);
   } else {
-    judge(latency);
+    judge(latency, requests < kFew);
   }
   if (probing_) {
     probing_ = false;

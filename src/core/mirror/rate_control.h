@@ -37,7 +37,7 @@ class RateControl {
  private:
   static constexpr uint64_t kStart = 64 << 20;
 
-  void judge(Duration latency);
+  void judge(Duration latency, bool few);
   void settle(Instant now);
 
   const uint64_t least_;

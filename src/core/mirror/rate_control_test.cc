@@ -47,14 +47,14 @@ TEST(RateControl, ASlowedForegroundMakesItSlowerDownToTheLeastRate) {
   bench.foreground(1s, 100us, false);
   bench.rate_.start(bench.now_);
   const uint64_t before = bench.rate_.rate();
-  bench.foreground(200ms, 115us, true);
+  bench.foreground(200ms, 200us, true);
   EXPECT_LT(bench.rate_.rate(), before);
   EXPECT_GT(bench.rate_.rate(), before / 2) << "by an eighth at a time";
-  bench.foreground(200ms, 150us, true);
+  bench.foreground(200ms, 400us, true);
   EXPECT_LT(bench.rate_.rate(), before / 8) << "by half at a time";
   // Slow whatever the copy does, yet measured against what it was alone.
   for (int round = 0; round < 30; ++round) {
-    bench.foreground(50ms, bench.rate_.probing() ? 100us : 300us, true);
+    bench.foreground(50ms, bench.rate_.probing() ? 100us : 400us, true);
   }
   EXPECT_EQ(bench.rate_.rate(), kLeast);
   EXPECT_EQ(bench.rate_.window(16, kStep), 1u);
