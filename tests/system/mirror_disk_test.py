@@ -167,7 +167,7 @@ class DiskTest(mirror_test.PairTest):
         device, more, took = self.failing_secondary("write-error")
         self.assertLess(took, 5)
         self.b.says("alert", "failed to write")
-        self.a.wait("refused as a target", lambda: "baton mirror replace" in self.a.report["problem"])
+        self.a.wait("people are told where to look", lambda: "disk failed to write" in self.a.report["problem"])
         self.has(device, 20, more)
         # "or rejoined because it is well again": the daemon is started anew and gets a fast copy
         self.b.fault()
