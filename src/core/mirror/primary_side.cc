@@ -213,8 +213,14 @@ void PrimarySide::link_up() {
   if (link_again_ != kNever) return core_.drop_link("paused: " + problem_);
   handshake_ = Handshake::kHelloSent;
   const Superblock& superblock = core_.journal.superblock();
-  core_.link.send(Hello{core_.settings.protocol, superblock.permit, superblock.size_blocks, superblock.generation, superblock.ancestors,
-                        superblock.base});
+  ask(Hello{core_.settings.protocol, superblock.permit, superblock.size_blocks, superblock.generation,
+            superblock.ancestors, superblock.base});
+}
+
+/// A step that the peer must answer within the peer time-out, like any request: its metadata may hang.
+void PrimarySide::ask(Message message) {
+  question_ = core_.link.ask_step();
+  core_.link.send(std::move(message));
 }
 
 void PrimarySide::link_lost(const std::string& reason) {
@@ -278,6 +284,7 @@ void PrimarySide::tick() {
 
 void PrimarySide::hello_reply(const HelloReply& reply) {
   if (handshake_ != Handshake::kHelloSent) return;
+  core_.link.answered(question_);
   if (reply.permit != core_.permit() || reply.size_blocks < core_.journal.superblock().size_blocks) {
     return refuse_peer("the other copy has another size or permit; check that both servers use the same configuration");
   }
@@ -387,12 +394,13 @@ void PrimarySide::begin_copy() {
 
 void PrimarySide::send_begin() {
   if (!begin_ || handshake_ != Handshake::kCopyBegin || !core_.journal.saved(begin_saved_)) return;
-  core_.link.send(*begin_);
+  ask(*begin_);
   begin_.reset();
 }
 
 void PrimarySide::copy_begun() {
   if (handshake_ != Handshake::kCopyBegin || standing_ != Standing::kAlone) return;
+  core_.link.answered(question_);
   handshake_ = Handshake::kRunning;
   stand(Standing::kCopying);
   core_.copy.start(suspects());
@@ -412,11 +420,12 @@ void PrimarySide::end_copy() {
   end_sent_ = true;
   generation_shared_ = true;
   const Superblock& superblock = core_.journal.superblock();
-  core_.link.send(CopyEnd{superblock.generation, superblock.ancestors});
+  ask(CopyEnd{superblock.generation, superblock.ancestors});
 }
 
 void PrimarySide::copy_ended(const CopyEnded& ended) {
   if (standing_ != Standing::kCopying || !end_sent_) return;
+  core_.link.answered(question_);
   if (ended.incarnation != peer_->incarnation) return core_.drop_link("the other copy was restarted meanwhile");
   Journal& journal = core_.journal;
   full_copy_of_.reset();
@@ -450,8 +459,7 @@ bool PrimarySide::detach() {
   superblock.consistent = false;
   ++superblock.incarnation.value;
   core_.journal.save();
-  detach_question_ = core_.link.ask();
-  core_.link.send(Detach{});
+  ask(Detach{});
   core_.writes.detach();
   core_.again = true;
   return true;
@@ -459,7 +467,7 @@ bool PrimarySide::detach() {
 
 void PrimarySide::peer_detached(const Detached& detached) {
   if (standing_ != Standing::kDetaching) return;
-  core_.link.answered(detach_question_);
+  core_.link.answered(question_);
   Superblock& superblock = core_.journal.superblock();
   superblock.generation = superblock.base = detached.generation;
   superblock.ancestors = detached.ancestors;

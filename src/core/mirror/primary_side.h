@@ -95,6 +95,7 @@ class PrimarySide {
   void consider_peer();
   void begin_copy();
   void send_begin();
+  void ask(Message message);
   BlockSet suspects() const;
   void end_copy();
   void propose();
@@ -119,7 +120,7 @@ class PrimarySide {
   Instant link_again_ = kNever;
   bool link_wanted_ = false;
   bool refused_ = false;  // the last time that the two met
-  uint64_t detach_question_ = 0;
+  uint64_t question_ = 0;  // of Hello, CopyBegin, CopyEnd or Detach: the peer time-out holds for them, too
   bool detach_answered_ = false;  // the peer's new generation is on its disk
   CopyKind copy_kind_ = CopyKind::kNone;
   std::string copy_reason_;
