@@ -64,7 +64,7 @@ std::string format_remarks(const json& mirror, const Painter& painter) {
     text += painter.paint(wrap_text("kept away from " + server + " by an operator", 4), Colour::kYellow);
   if (!text_of(mirror, "forced").empty())
     text += painter.paint(wrap_text("the copy of " + text_of(mirror, "forced") +
-                                    " was forced to be its data and has not been started since", 4), Colour::kYellow);
+                                    " was forced to be its data; the group has not been up with it since", 4), Colour::kYellow);
   bool shown = false;
   for (const json& copy : list_of(mirror, "copies")) {
     // Both sides report the same copy; the one that sends knows most.

@@ -53,7 +53,7 @@ struct MirrorState {
   ServerId holder;                           // whom the permit was given to
   std::map<ServerId, Incarnation> in_sync;   // copies that hold every acknowledged write; empty: never promoted
   bool broken = false;           // an operator broke the mirror: its holder goes on alone until rejoined
-  ServerId forced;               // an operator put this copy in the set though it may lack data; 0 once it was promoted
+  ServerId forced;               // an operator put this copy in the set though it may lack data; 0 once the group was up with it
   std::set<ServerId> restricted; // an operator keeps the mirror away from these servers
 
   bool operator==(const MirrorState&) const = default;

@@ -79,6 +79,16 @@ Applied apply(ClusterState& state, const AssignGroup& command, uint64_t index) {
 
 namespace {
 
+/// What an operator forced has become the mirror's data: the next start is an ordinary one.
+void promotions_are_through(ClusterState& state, const SetGroupPhase& command) {
+  for (auto& [key, mirror] : state.mirrors) {
+    if (mirror.forced != command.server || mirror.holder != command.server) continue;
+    if (!key.starts_with(command.group + ".")) continue;
+    ++mirror.version;
+    mirror.forced = ServerId{};
+  }
+}
+
 bool may_follow(GroupPhase from, GroupPhase to) {
   switch (to) {
     case GroupPhase::kStarting: return false;  // by AssignGroup only
@@ -103,7 +113,10 @@ Applied apply(ClusterState& state, const SetGroupPhase& command, uint64_t index)
   if (!may_follow(group.phase, command.phase))
     return refuse("group {} cannot go from {} to {}", command.group, to_string(group.phase), to_string(command.phase));
   group.phase = command.phase;
-  if (command.phase == GroupPhase::kStarted) group.refused.clear();
+  if (command.phase == GroupPhase::kStarted) {
+    group.refused.clear();
+    promotions_are_through(state, command);
+  }
   if (!command.failure.empty()) {
     Refusal& refusal = group.refused[command.server];
     refusal.reason = command.failure;

@@ -141,6 +141,24 @@ TEST(MirrorCommand, ACopyIsForcedOnlyWhileNobodyUsesTheMirror) {
   EXPECT_EQ(cluster.mirror().forced, ServerId{});
 }
 
+TEST(MirrorCommand, AForcedCopyIsAnOrdinaryOneOnceTheGroupWasUpWithIt) {
+  Cluster cluster;
+  cluster.up();
+  cluster.down();
+  ASSERT_TRUE(cluster.run(cluster.forcing(kTwo, kSecond))) << cluster.refusal;
+  const std::map<ServerId, Incarnation> both{{kOne, kFirst}, {kTwo, kSecond}};
+  ASSERT_TRUE(cluster.run(cluster.assignment(kTwo, both))) << cluster.refusal;
+  const uint64_t version = cluster.mirror().version;
+  ASSERT_TRUE(cluster.run(cluster.phase(GroupPhase::kStarted)));
+  EXPECT_EQ(cluster.mirror().forced, ServerId{}) << "people would think that it was never started";
+  EXPECT_GT(cluster.mirror().version, version);
+  cluster.down();
+  ASSERT_TRUE(cluster.run(cluster.forcing(kTwo, kSecond)));
+  ASSERT_TRUE(cluster.run(cluster.assignment(kTwo, both)));
+  ASSERT_TRUE(cluster.run(cluster.phase(GroupPhase::kStopped)));
+  EXPECT_EQ(cluster.mirror().forced, kTwo) << "it was never up";
+}
+
 TEST(MirrorCommand, AnOldPrimaryCannotUndoAForcedCopy) {
   Cluster cluster;
   cluster.up();
