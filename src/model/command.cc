@@ -56,10 +56,10 @@ Applied apply(ClusterState& state, const AssignGroup& command, uint64_t index) {
     return refuse("server {} is not among the servers of the group {}", command.server, command.group);
   if (!same_mirror_versions(state, *policy, command))
     return refuse("a mirror of the group {} has changed meanwhile", command.group);
-  const ServerId first = first_primary(*configuration, *policy);
   std::map<std::string, Promotion> promotions;
   for (const auto& [key, version] : command.mirror_versions) {
-    promotions[key] = judge_promotion(key, state.mirrors.at(key), command, first);
+    const PromotionRules rules{first_primary(*configuration, *policy), trailing_may_take_over(*configuration, key)};
+    promotions[key] = judge_promotion(key, state.mirrors.at(key), command, rules);
     if (!promotions[key].refusal.empty()) return Applied{false, promotions[key].refusal};
   }
   for (auto& [key, promotion] : promotions) {
@@ -68,6 +68,7 @@ Applied apply(ClusterState& state, const AssignGroup& command, uint64_t index) {
     ++mirror.permit.value;
     mirror.holder = command.server;
     mirror.in_sync = std::move(promotion.in_sync);
+    mirror.trailing.clear();  // the new primary names it anew
   }
   GroupState& group = state.groups.at(command.group);
   group.phase = GroupPhase::kStarting;

@@ -70,6 +70,10 @@ std::string ReportWatch::waiting() const {
     return "in-sync = me: the other copy is away; writes wait until the cluster has recorded that this copy is "
            "alone";
   }
+  if (core_.writes.held_for_set() && core_.primary.too_far_behind()) {
+    return "max_lag: the other copy is too far behind; writes wait until it catches up, or the cluster has recorded that "
+           "it may not take over by itself";
+  }
   if (core_.writes.held_for_set() && !core_.journal.problem().empty()) return "metadata: see the problem";
   return {};
 }
@@ -137,7 +141,7 @@ void ReportWatch::update() {
   report_.snapshot = core_.journal.superblock().snapshot;
   report_.broken = core_.committed.broken;
   report_.backup = core_.maintenance.backup();
-  report_.lag_bytes = core_.writes.lag_blocks() * kBlockBytes;
+  report_.lag_bytes = core_.writes.lag().blocks() * kBlockBytes;
   report_.read_errors = core_.writes.read_errors();
   // Texts are built only where there is something to say.
   report_.waiting = waiting();
