@@ -11,6 +11,7 @@ int MirrorDatabase::holder_index() const {
 bool MirrorDatabase::apply(const mirror::ProposeInSync& proposal) {
   if (proposal.permit != committed_.permit || proposal.expected_version != committed_.version) return false;
   committed_.in_sync = proposal.in_sync;
+  committed_.trailing = proposal.trailing;
   committed_.forced = {};
   ++committed_.version;
   return true;
@@ -19,6 +20,7 @@ bool MirrorDatabase::apply(const mirror::ProposeInSync& proposal) {
 void MirrorDatabase::force(int index) {
   committed_.in_sync = {{servers_[index], members_[index].report->incarnation}};
   committed_.forced = servers_[index];
+  committed_.trailing.clear();
   ++committed_.version;
 }
 
@@ -45,6 +47,13 @@ std::optional<MirrorDatabase::Assignment> MirrorDatabase::choose(int preferred) 
   }
   for (const int index : {preferred, 1 - preferred}) {
     if (eligible(index)) return Assignment{index, false, committed_.forced == servers_[index]};
+  }
+  for (int index = 0; index < 2; ++index) {  // A5
+    const MirrorMember& member = members_[index];
+    const auto named = committed_.trailing.find(servers_[index]);
+    if (named == committed_.trailing.end() || members_[1 - index].in_view) continue;
+    if (!member.in_view || !member.report || !member.report->consistent) continue;
+    if (member.report->incarnation == named->second) return Assignment{index, false, false, true};
   }
   for (int index = 0; index < 2; ++index) {
     if (committed_.in_sync.contains(servers_[index]) && !reports_other_incarnation(index)) return std::nullopt;
@@ -74,7 +83,8 @@ std::optional<MirrorDatabase::Assignment> MirrorDatabase::assign(int preferred) 
   if (!chosen) return std::nullopt;
   const bool alone =
       committed_.in_sync.empty() || chosen->whole_set_crashed || !members_[1 - chosen->index].in_view;
-  if (alone) committed_.in_sync = {{servers_[chosen->index], members_[chosen->index].report->incarnation}};
+  committed_.trailing.clear();
+  if (alone || chosen->trailing) committed_.in_sync = {{servers_[chosen->index], members_[chosen->index].report->incarnation}};
   ++committed_.permit.value;
   ++committed_.version;
   committed_.holder = servers_[chosen->index];

@@ -38,6 +38,7 @@ class MirrorDatabase {
     int index = -1;
     bool whole_set_crashed = false;  // S5
     bool forced = false;
+    bool trailing = false;  // A5: what it lacks is lost
   };
   /// The holder is lost or has released: gives a new permit to whom the rules allow, preferring `preferred`.
   /// REQUIRES: the caller has seen that the holder's right has ended.

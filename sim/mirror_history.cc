@@ -28,12 +28,15 @@ std::optional<size_t> MirrorHistory::position(uint64_t block, uint64_t value) co
   return found->second;
 }
 
-void MirrorHistory::acknowledged(BlockRange range, const std::vector<uint64_t>& values, bool flushed) {
+void MirrorHistory::acknowledged(BlockRange range, const std::vector<uint64_t>& values, bool flushed,
+                                 Instant now) {
   ++acknowledgements_;
+  last_acknowledged_ = now;
   for (uint64_t index = 0; index < range.count; ++index) {
     Block& block = blocks_[range.first + index];
     const size_t at = *position(range.first + index, values[index]);
     block.values[at].acknowledged_at = acknowledgements_;
+    block.values[at].when = now;
     block.acknowledged = std::max(block.acknowledged, at);
     if (flushed) block.flushed = std::max(block.flushed, at);
   }
@@ -67,6 +70,22 @@ void MirrorHistory::whole_set_crashed(const std::vector<uint64_t>& content) {
     block.acknowledged = *at;
     block.flushed = std::min(block.flushed, *at);
   }
+}
+
+std::string MirrorHistory::trailing_took_over(const std::vector<uint64_t>& content, Duration most) {
+  for (uint64_t number = 0; number < blocks_.size(); ++number) {
+    const Block& block = blocks_[number];
+    const auto at = position(number, content[number]);
+    if (!at) return judge(number, content[number], 0);
+    for (size_t later = *at + 1; later < block.values.size(); ++later) {
+      const auto& [value, acknowledged_at, when] = block.values[later];
+      if (acknowledged_at == 0 || last_acknowledged_ - when <= most) continue;
+      return fmt::format("block {} lacks value {}, acknowledged {} ms before the last acknowledgement", number, value,
+                         (last_acknowledged_ - when) / std::chrono::milliseconds(1));
+    }
+  }
+  whole_set_crashed(content);
+  return {};
 }
 
 std::string MirrorHistory::judge_durable(const std::vector<uint64_t>& durable, uint64_t mark) const {

@@ -22,7 +22,7 @@ class MirrorHistory {
   /// A write is issued: its blocks get fresh values, which are returned.
   std::vector<uint64_t> issue(BlockRange range);
   /// `flushed`: FUA.
-  void acknowledged(BlockRange range, const std::vector<uint64_t>& values, bool flushed);
+  void acknowledged(BlockRange range, const std::vector<uint64_t>& values, bool flushed, Instant now);
   /// A flush is issued: returns what flush_acknowledged() wants.
   uint64_t flush_issued() const { return acknowledgements_; }
   void flush_acknowledged(uint64_t mark);
@@ -35,6 +35,9 @@ class MirrorHistory {
 
   /// The whole in-sync set crashed: what the first copy has now is what counts.
   void whole_set_crashed(const std::vector<uint64_t>& content);
+  /// A copy that was a little behind took over: everything that it lacks was acknowledged within `most` of the last
+  /// acknowledgement. What it has now is what counts.
+  std::string trailing_took_over(const std::vector<uint64_t>& content, Duration most);
   /// For a flush issued at `mark`: each block's content must be at least what had been acknowledged before.
   std::string judge_durable(const std::vector<uint64_t>& durable, uint64_t mark) const;
 
@@ -42,6 +45,7 @@ class MirrorHistory {
   struct Value {
     uint64_t value = 0;
     uint64_t acknowledged_at = 0;  // 0: never
+    Instant when{};
   };
   struct Block {
     std::vector<Value> values{Value{}};  // zeroes first
@@ -54,6 +58,7 @@ class MirrorHistory {
   std::unordered_map<uint64_t, size_t> positions_;  // of a value within its block
   uint64_t next_value_ = 1;
   uint64_t acknowledgements_ = 0;
+  Instant last_acknowledged_{};
 };
 
 }  // namespace baton::sim

@@ -71,6 +71,8 @@ MirrorPair::MirrorPair(uint64_t seed, bool trace)
   const Duration cold = random_.chance(0.5) ? random_.between(Duration(50ms), Duration(300ms)) : Duration(2s);
   disk_error_ = random_.chance(0.2) ? 0.0005 : 0;
   protocol_ = random_.chance(0.5) ? MirrorProtocol::kC : random_.chance(0.5) ? MirrorProtocol::kB : MirrorProtocol::kA;
+  const bool takes_over = protocol_ == MirrorProtocol::kA && random_.chance(0.7);  // A5
+  const Duration max_lag = takes_over ? random_.between(Duration(60ms), Duration(900ms)) : Duration::zero();
   const bool zeroed = random_.chance(0.5);
   busy_blocks_ = random_.chance(0.5) ? 40 : kSizeBlocks;
   for (int index = 0; index < 2; ++index) {
@@ -84,6 +86,7 @@ MirrorPair::MirrorPair(uint64_t seed, bool trace)
     settings.cold_extent = cold;
     settings.freeze_limit = 2s;
     settings.protocol = protocol_;
+    settings.max_lag = max_lag;
     settings.zeroed_store = zeroed;
     settings.peer_timeout = 3s;
     settings.send_limit_blocks = random_.between(8, 200);

@@ -31,6 +31,7 @@ struct PairOutcome {
   uint64_t detached = 0;   // primaries that went on from the other copy
   uint64_t dead_disks = 0;
   uint64_t forced = 0;     // copies that an operator let go on
+  uint64_t takeovers_behind = 0;  // A5
   uint64_t hash = 0;  // of everything that happened
 };
 
@@ -137,6 +138,8 @@ class MirrorPair {
   void check_healed();
   void kill_disk(int index);
   void repair_round();
+  bool connected(int primary) const;
+  bool refuses(int primary) const;
   void force_other(int index);
   void replace_disk(int index);
 
@@ -161,6 +164,7 @@ class MirrorPair {
   Permit newest_promoted_;
   int whole_set_crashed_ = -1;  // the next promotion of this one is by S5
   int forced_ = -1;             // ... is an operator's word
+  int trailing_ = -1;           // ... is by A5
   mirror::Settings settings_[2];
   double disk_error_ = 0;
   MirrorProtocol protocol_ = MirrorProtocol::kC;

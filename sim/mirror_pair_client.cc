@@ -91,7 +91,8 @@ void MirrorPair::completed(int index, const mirror::CompleteRequest& done) {
     case mirror::RequestKind::kZero:
       ++outcome_.acknowledged_writes;
       check_write(index, pending);
-      history_.acknowledged(pending.request.range, pending.values, pending.request.force_unit_access);
+      history_.acknowledged(pending.request.range, pending.values, pending.request.force_unit_access,
+                            now_);
       if (pending.request.force_unit_access) check_flush(index, pending);
       break;
     case mirror::RequestKind::kFlush:

@@ -75,9 +75,11 @@ void MirrorPair::decide() {
   const auto assignment = database_.assign(preferred);
   if (!assignment) return;
   note(fmt::format("assigned to {}, permit {}{}", assignment->index, database_.committed().permit,
-                   assignment->whole_set_crashed ? ", the whole set crashed" : ""));
+                   assignment->whole_set_crashed ? ", the whole set crashed" : assignment->trailing ? ", behind" : ""));
   whole_set_crashed_ = assignment->whole_set_crashed ? assignment->index : -1;
   forced_ = assignment->forced ? assignment->index : -1;
+  // Whoever takes over behind may be given several permits before it is up.
+  if (assignment->trailing || assignment->index != trailing_) trailing_ = assignment->trailing ? assignment->index : -1;
   for (int index = 0; index < 2; ++index) tell_state(index, 1ms, 60ms);
 }
 
@@ -129,6 +131,14 @@ void MirrorPair::promoted(int index, Permit permit) {
   const bool crashed = whole_set_crashed_ == index && permit == database_.committed().permit;
   const bool forced = forced_ == index && permit == database_.committed().permit;
   const auto& content = node.disk->current();
+  const bool trailing = trailing_ == index;
+  trailing_ = -1;
+  if (trailing) {
+    ++outcome_.takeovers_behind;
+    const std::string wrong = history_.trailing_took_over(content, settings_[index].max_lag);
+    if (!wrong.empty()) violated(fmt::format("A5: promoted {}: {}", index, wrong));
+    may_diverge_ = true;
+  }
   for (uint64_t block = 0; block < content.size() && !forced; ++block) {
     const size_t floor = crashed ? history_.flushed_floor(block) : history_.acknowledged_floor(block);
     const std::string wrong = history_.judge(block, content[block], floor);

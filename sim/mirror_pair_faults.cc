@@ -104,16 +104,29 @@ void MirrorPair::force_other(int index) {
   for (int told = 0; told < 2; ++told) tell_state(told, 1ms, 60ms);
 }
 
+bool MirrorPair::connected(int primary) const {
+  const auto& copy = nodes_[primary].copy;
+  return copy && copy->report().role == MirrorRole::kPrimary && copy->report().link == MirrorLink::kConnected;
+}
+
+bool MirrorPair::refuses(int primary) const {
+  const auto& copy = nodes_[primary].copy;
+  return copy && copy->report().role == MirrorRole::kPrimary && copy->report().link == MirrorLink::kRefused &&
+         copy->report().problem.find("the copies are not connected") != std::string::npos;
+}
+
 /// Somebody looks after broken disks: a dead one is replaced, one that is well is taken for well again.
 void MirrorPair::repair_round() {
   after(random_.between(Duration(300ms), Duration(900ms)), [this] { repair_round(); });
-  may_diverge_ = may_diverge_ && !set_as_wanted();
+  may_diverge_ = may_diverge_ && !(set_as_wanted() && (connected(0) || connected(1)));
   for (int index = 0; index < 2; ++index) {
     Node& node = nodes_[index];
     if (!node.copy || node.isolated) continue;
     const MirrorReport& report = node.copy->report();
     const bool broken = report.detached || report.problem.find("disk reports errors") != std::string::npos;
-    if (!broken && !node.disk_dead) continue;
+    // What a copy that trailed did not have, and what came after it: nobody merges that (G2).
+    const bool diverged = may_diverge_ && refuses(1 - index);
+    if (!broken && !node.disk_dead && !diverged) continue;
     if (node.exported) {
       if (report.detached) begin_move();
       continue;
@@ -127,7 +140,7 @@ void MirrorPair::repair_round() {
     if (relied_on && node.disk_dead) force_other(index);
     if (relied_on && (node.disk_dead || report.detached)) continue;
     if (!relied_on && database_.holder_index() == index) continue;
-    const bool replace = !relied_on && (node.disk_dead || report.detached || random_.chance(0.3));
+    const bool replace = !relied_on && (node.disk_dead || report.detached || diverged || random_.chance(0.3));
     note(fmt::format("node {} {}", index, replace ? "gets a new disk" : "is restarted: its disk is well"));
     power_off(index, true);
     if (replace) replace_disk(index);

@@ -37,14 +37,19 @@ TEST(MirrorPair, KeepsItsPromisesUnderFaults) {
     sum.full_copies += outcome.full_copies;
     sum.fast_copies += outcome.fast_copies;
     sum.power_losses += outcome.power_losses;
+    sum.takeovers_behind += outcome.takeovers_behind;
   }
   std::printf(
-      "%llu steps, %llu writes, %llu promotions, %llu set crashes, %llu power losses, reports while copying: "
-      "%llu full, %llu fast\n",
+      "%llu steps, %llu writes, %llu promotions, %llu set crashes, %llu power losses, %llu takeovers by a copy behind, "
+      "reports while copying: %llu full, %llu fast\n",
       static_cast<unsigned long long>(sum.steps), static_cast<unsigned long long>(sum.acknowledged_writes),
       static_cast<unsigned long long>(sum.promotions), static_cast<unsigned long long>(sum.set_crashes),
-      static_cast<unsigned long long>(sum.power_losses), static_cast<unsigned long long>(sum.full_copies),
+      static_cast<unsigned long long>(sum.power_losses), static_cast<unsigned long long>(sum.takeovers_behind),
+      static_cast<unsigned long long>(sum.full_copies),
       static_cast<unsigned long long>(sum.fast_copies));
+  if (last - first >= 100) {
+    EXPECT_GT(sum.takeovers_behind, 0u) << "A5 is not met at all";
+  }
 }
 
 TEST(MirrorPair, ASeedGivesTheSameHistoryAgain) {

@@ -110,6 +110,25 @@ TEST(MirrorPlanted, ZeroGenerationNotPersisted) {
   expect_caught_by_hand(Plant::kZeroGenerationNotPersisted, zero_generation_is_on_disk_first);
 }
 
+/// A5: a copy that may take over lacks no more than was answered within `max_lag`.
+bool writes_wait_for_a_named_peer() {
+  Bench primary(mirror::written_copy(), MirrorProtocol::kA);
+  primary.settings_.max_lag = 1s;
+  primary.settings_.link_timeout = primary.settings_.peer_timeout = 60s;
+  primary.start_and_promote(true);
+  primary.link_up();
+  primary.receive(primary.equal_peer());
+  primary.state_.trailing = {{ServerId{2}, mirror::kPeerIncarnation}};
+  primary.commit_alone();
+  primary.write(1, 10);
+  primary.finish_all();
+  primary.pass(1100ms);
+  primary.write(2, 20);
+  primary.finish_all();
+  return primary.completed(1) && !primary.completed(2);
+}
+TEST(MirrorPlanted, LagIgnored) { expect_caught_by_hand(Plant::kLagIgnored, writes_wait_for_a_named_peer); }
+
 /// D2, C1: a power loss in the middle of the repair must find its extent in the log.
 bool repair_is_in_the_log_first() {
   Bench primary(mirror::written_copy());

@@ -32,6 +32,7 @@ bool plant([[maybe_unused]] const std::string& name) {
       {"failed-disk-keeps-incarnation", Plant::kFailedDiskKeepsIncarnation},
       {"epoch-barrier-left-out", Plant::kEpochBarrierLeftOut},
       {"zero-generation-not-persisted", Plant::kZeroGenerationNotPersisted},
+      {"lag-ignored", Plant::kLagIgnored},
       {"repair-without-log", Plant::kRepairWithoutLog},
   };
   const auto found = kPlants.find(name);

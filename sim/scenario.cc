@@ -8,6 +8,7 @@
 
 #include "src/base/assert.h"
 #include "src/model/configuration_toml.h"
+#include "src/model/mirror_place.h"
 
 namespace baton::sim {
 
@@ -233,12 +234,16 @@ void Scenario::mirror_tick(Server& server) {
   for (const auto& [key, incarnation] : server.incarnations) {
     const auto& mirrors = server.node->state().mirrors;
     const auto found = mirrors.find(key);
+    const MirrorPlace place = find_mirror(configuration_, key);
+    const bool behind = trailing_may_take_over(configuration_, key);  // A5: named beside the set, not in it
+    if (place && place.resource->mirror.protocol == MirrorProtocol::kA && !behind) continue;
     if (!server.resources[key] || found == mirrors.end() || found->second.holder != server.id) continue;
     for (auto& [id, other] : servers_) {
       if (id == server.id || other->witness) continue;
       const bool reachable = other->node != nullptr && server.view.contains(id);
-      const auto member = found->second.in_sync.find(id);
-      const bool in_set = member != found->second.in_sync.end();
+      const auto& named = behind ? found->second.trailing : found->second.in_sync;
+      const auto member = named.find(id);
+      const bool in_set = member != named.end();
       const bool valid = in_set && member->second == other->incarnations[key];
       SetInSync change{key, found->second.version, found->second.permit, {{server.id, incarnation}}, ""};
       if (in_set && (!reachable || !valid)) {
@@ -249,8 +254,8 @@ void Scenario::mirror_tick(Server& server) {
         if (since == Instant{}) since = now_;
         if (now_ - since < kCopyTime) continue;
         since = Instant{};
-        change.in_sync[id] = other->incarnations[key];
-        change.reason = fmt::format("{} holds everything again", other->name);
+        (behind ? change.trailing : change.in_sync)[id] = other->incarnations[key];
+        change.reason = other->name + (behind ? " trails behind" : " holds everything again");
         feed(server, node::MirrorProposed{change});
       }
     }

@@ -304,14 +304,14 @@ class Cluster:
         with self.lock:
             if (not self.deaf and change["expected_version"] == self.state["version"]
                     and change["permit"] == self.state["permit"]):
-                self.commit(in_sync=change["in_sync"])
+                self.commit(in_sync=change["in_sync"], trailing=change.get("trailing", {}))
 
     def assign(self, server):
         me = str(server.number)
         with self.lock:
             alone = not self.state["in_sync"] or not all(other.running() for other in self.servers)
             in_sync = {me: server.report["incarnation"]} if alone else self.state["in_sync"]
-            self.commit(permit=self.state["permit"] + 1, holder=server.number, in_sync=in_sync)
+            self.commit(permit=self.state["permit"] + 1, holder=server.number, in_sync=in_sync, trailing={})
 
 
 def own_mounts():

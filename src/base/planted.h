@@ -21,6 +21,7 @@ enum class Plant {
   kFailedDiskKeepsIncarnation,     // a secondary whose disk failed to write keeps its incarnation
   kEpochBarrierLeftOut,            // protocols A and B: a later epoch is written beside one that is not durable yet
   kZeroGenerationNotPersisted,     // blocks go to a disk of zeroes before the bitmap is on disk as counting for it alone
+  kLagIgnored,                     // a primary answers on although the peer that may take over is too far behind
   kRepairWithoutLog,               // a read's repair writes before its extents are in the on-disk activity log
 };
 

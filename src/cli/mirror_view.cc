@@ -64,7 +64,11 @@ std::string format_remarks(const json& mirror, const Painter& painter) {
     text += painter.paint(wrap_text("kept away from " + server + " by an operator", 4), Colour::kYellow);
   if (!text_of(mirror, "forced").empty())
     text += painter.paint(wrap_text("the copy of " + text_of(mirror, "forced") +
-                                    " was forced to be its data and has not been started since", 4), Colour::kYellow);
+                                    " was forced to be its data; the group has not been up with it since", 4), Colour::kYellow);
+  for (const std::string& server : texts_of(mirror, "trailing"))
+    text += wrap_text(fmt::format("the copy of {} is at most {:.1f} s behind: it takes over by itself when the other server "
+                                  "is lost, and what is missing is lost then",
+                                  server, real_of(mirror, "max_lag_ms") / 1000), 4);
   bool shown = false;
   for (const json& copy : list_of(mirror, "copies")) {
     // Both sides report the same copy; the one that sends knows most.

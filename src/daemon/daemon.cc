@@ -359,8 +359,17 @@ void Daemon::entry_applied(const node::EntryApplied& applied) {
       note.resource = key.substr(key.find('.') + 1);
     }
     write_note(note);
+    alert_loss(applied);
   }
   changed();
+}
+
+/// A takeover that may lose answered writes is told to people soon, not only on record (A5).
+void Daemon::alert_loss(const node::EntryApplied& applied) {
+  const auto* assign = std::get_if<AssignGroup>(&applied.entry.command);
+  if (assign == nullptr || assign->loss.empty() || !applied.outcome.applied) return;
+  write_note({.kind = "alert", .group = assign->group, .text = "may be lost by the takeover: " + assign->loss,
+              .causes = assign->causes});
 }
 
 void Daemon::write_note(const node::Note& note) {

@@ -89,6 +89,7 @@ class Daemon {
   void add_details(node::BeatMessage& beat);
   void take_details(ServerId server, const std::map<std::string, MirrorDetails>& details);
   void remember_in_sync(const node::EntryApplied& applied);
+  void alert_loss(const node::EntryApplied& applied);
   void answer_store_check(const node::StoreCheck& check);
   void take_store_answer(ServerId from, const node::StoreChecked& answer);
   void read_links();

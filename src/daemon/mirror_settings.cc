@@ -62,6 +62,7 @@ mirror_control::DaemonSettings make_mirror_settings(const Configuration& configu
   settings.compress = mirror.compress;
   settings.disk_timeout = mirror.disk_timeout;
   settings.peer_timeout = mirror.peer_timeout;
+  settings.max_lag = mirror.max_lag;
   settings.link_timeout = link_timeout(configuration.timing);
   settings.freeze_limit = kFreezeLimit;
   settings.export_kind = mirror.export_kind;
@@ -92,6 +93,7 @@ std::string settings_that_need_a_restart(const mirror_control::DaemonSettings& r
   compare(running.compress == wanted.compress, "compress");
   compare(running.disk_timeout == wanted.disk_timeout, "disk_timeout");
   compare(running.peer_timeout == wanted.peer_timeout, "peer_timeout");
+  compare(running.max_lag == wanted.max_lag, "max_lag");
   compare(running.export_kind == wanted.export_kind, "export");
   if (differ.empty()) {
     // Whatever else differs (a mirror that was never used may change altogether) counts as one thing.

@@ -100,6 +100,8 @@ json mirror_json(const StatusSources& sources, const GroupConfiguration& group, 
   const auto name_of = [&](ServerId id) { return id == ServerId{} ? std::string() : configuration.server_name(id); };
   json in_sync = json::array();
   for (const auto& [server, incarnation] : state.in_sync) in_sync.push_back(name_of(server));
+  json trailing = json::array();
+  for (const auto& [server, incarnation] : state.trailing) trailing.push_back(name_of(server));
   json restricted = json::array();
   for (const auto server : state.restricted) restricted.push_back(name_of(server));
   json copies = json::array();
@@ -115,6 +117,8 @@ json mirror_json(const StatusSources& sources, const GroupConfiguration& group, 
           {"restricted", restricted},
           {"size_bytes", resource.mirror.size_bytes},
           {"protocol", to_string(resource.mirror.protocol)},
+          {"trailing", trailing},
+          {"max_lag_ms", resource.mirror.max_lag.count()},
           {"rate", resource.mirror.rate},
           {"copies", copies}};
 }

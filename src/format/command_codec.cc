@@ -77,6 +77,7 @@ void put(const AssignGroup& command, wire::Command& out) {
     put_incarnations(copies, item->mutable_copies());
   }
   for (const auto& mirror : command.holder_lost) to->add_holder_lost(mirror);
+  to->set_loss(command.loss);
   to->set_alone(command.alone);
   to->set_reason(command.reason);
   for (const auto& cause : command.causes) to->add_causes(cause);
@@ -115,6 +116,7 @@ void put(const SetInSync& command, wire::Command& out) {
   to->set_expected_version(command.expected_version);
   to->set_permit(command.permit.value);
   put_incarnations(command.in_sync, to->mutable_in_sync());
+  put_incarnations(command.trailing, to->mutable_trailing());
   to->set_reason(command.reason);
 }
 
@@ -161,6 +163,7 @@ Result<Command> take(const wire::AssignGroup& from) {
   for (const auto& item : from.mirror_versions()) command.mirror_versions[item.mirror()] = item.version();
   for (const auto& item : from.reported()) command.reported[item.mirror()] = take_incarnations(item.copies());
   command.holder_lost.insert(from.holder_lost().begin(), from.holder_lost().end());
+  command.loss = from.loss();
   command.alone = from.alone();
   command.reason = from.reason();
   command.causes.assign(from.causes().begin(), from.causes().end());
@@ -200,6 +203,7 @@ Result<Command> take(const wire::SetInSync& from) {
   command.expected_version = from.expected_version();
   command.permit = Permit(from.permit());
   command.in_sync = take_incarnations(from.in_sync());
+  command.trailing = take_incarnations(from.trailing());
   command.reason = from.reason();
   return command;
 }

@@ -29,7 +29,8 @@ std::vector<Command> samples() {
   phase.reason = "resource failed";
   phase.steps = {{"data", "start", 1234, "ok"}, {"db", "start", -1, "timed out"}};
   WishGroup wish{"db", 3, true, ServerId(64), "maintenance", "operator"};
-  SetInSync in_sync{"db.data", 4, Permit(11), {{ServerId(2), Incarnation(5)}}, "peer lost"};
+  assign.loss = "the last 5 s";
+  SetInSync in_sync{"db.data", 4, Permit(11), {{ServerId(2), Incarnation(5)}}, "peer lost", {{ServerId(1), Incarnation(7)}}};
   return {StartEpoch{ServerId(3)}, ApplyConfiguration{2, "[cluster]\nname = \"demo\"\n", "root"}, assign, phase, wish,
           in_sync, BreakMirror{"db.data", 5, true, "root"},
           ForceMirror{"db.data", 6, ServerId(2), Incarnation(UINT64_MAX), "4 MiB written since", "root"},

@@ -41,7 +41,8 @@ json state_to_json(const MirrorState& state) {
           {"in_sync", in_sync_to_json(state.in_sync)},
           {"broken", state.broken},
           {"forced", state.forced.value},
-          {"restricted", restricted}};
+          {"restricted", restricted},
+          {"trailing", in_sync_to_json(state.trailing)}};
 }
 
 MirrorState state_from_json(const json& object) {
@@ -54,6 +55,7 @@ MirrorState state_from_json(const json& object) {
   state.forced = ServerId(object.value("forced", uint32_t{0}));
   for (const uint32_t server : object.value("restricted", std::vector<uint32_t>{}))
     state.restricted.insert(ServerId(server));
+  if (object.contains("trailing")) state.trailing = in_sync_from_json(object.at("trailing"));
   return state;
 }
 
@@ -62,7 +64,8 @@ json change_to_json(const SetInSync& change) {
           {"expected_version", change.expected_version},
           {"permit", change.permit.value},
           {"in_sync", in_sync_to_json(change.in_sync)},
-          {"reason", change.reason}};
+          {"reason", change.reason},
+          {"trailing", in_sync_to_json(change.trailing)}};
 }
 
 SetInSync change_from_json(const json& object) {
@@ -72,6 +75,7 @@ SetInSync change_from_json(const json& object) {
   change.permit = Permit(object.at("permit").get<uint64_t>());
   change.in_sync = in_sync_from_json(object.at("in_sync"));
   change.reason = object.value("reason", std::string());
+  if (object.contains("trailing")) change.trailing = in_sync_from_json(object.at("trailing"));
   return change;
 }
 

@@ -94,6 +94,7 @@ struct DaemonSettings {
   bool compress = false;         // lz4 on the mirror connect
   milliseconds disk_timeout{30000};
   milliseconds peer_timeout{6000};
+  milliseconds max_lag{0};       // protocol A: how far behind a copy may be that takes over by itself; 0: none does
   milliseconds link_timeout{1000};
   milliseconds freeze_limit{10000};
   std::string export_kind = "auto";  // auto, ublk, nbd, fuse

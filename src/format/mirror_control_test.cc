@@ -16,6 +16,7 @@ MirrorState sample_state() {
   state.in_sync = {{ServerId(1), Incarnation(4)}, {ServerId(2), Incarnation(9)}};
   state.broken = true;
   state.forced = ServerId(2);
+  state.trailing = {{ServerId(1), Incarnation(8)}};
   state.restricted = {ServerId(1)};
   return state;
 }
@@ -55,7 +56,7 @@ TEST(MirrorControl, NoticesSurviveTheWire) {
   full.metrics.writes = UINT64_MAX;
   full.metrics.total_us = 17.5;
   full.paths = {{"10.0.1.2", true, true, "TLS 1.3", 0.25, ""}, {"10.0.0.2", false, false, "", 0, "refused"}};
-  SetInSync change{"db.data", 4, Permit(2), {{ServerId(1), Incarnation(1)}}, "peer lost"};
+  SetInSync change{"db.data", 4, Permit(2), {{ServerId(1), Incarnation(1)}}, "peer lost", {{ServerId(2), Incarnation(9)}}};
   const std::vector<Notice> notices = {full, Propose{change},    Promoted{Permit(1), "/dev/loop3"},
                                        Demoted{},  Failed{"demote", "in use"}, Verified{10, 1, 1}, Aborted{"lease"},
                                        Note{"two\nlines and \xff bytes"}, Done{"backup", "/dev/nbd0"},
@@ -100,12 +101,14 @@ TEST(MirrorControl, SettingsSurvive) {
   settings.encrypt = settings.compress = true;
   settings.disk_timeout = milliseconds(1500);
   settings.link_timeout = milliseconds(2000);
+  settings.max_lag = milliseconds(4000);
   settings.rate_limit = 1000;
   auto decoded = decode_daemon_settings(encode(settings));
   ASSERT_TRUE(decoded) << decoded.error().message;
   EXPECT_EQ(encode(*decoded), encode(settings));
   EXPECT_EQ(decoded->peer_addresses.size(), 2u);
   EXPECT_EQ(decoded->disk_timeout, milliseconds(1500));
+  EXPECT_EQ(decoded->max_lag, milliseconds(4000));
   EXPECT_EQ(decoded->protocol, MirrorProtocol::kB);
   auto old = decode_daemon_settings(R"({"key":"k","self":1,"peer":2,"store":"/s","metadata":"/m","size_bytes":4096,
       "listen_address":"","peer_addresses":[],"cluster_key_file":"","lease_page":"","socket":"","export_directory":""})");

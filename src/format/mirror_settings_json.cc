@@ -30,6 +30,7 @@ void take_later_members(const json& object, DaemonSettings& settings) {
   settings.compress = object.value("compress", settings.compress);
   settings.disk_timeout = duration_of(object, "disk_timeout_ms", settings.disk_timeout);
   settings.peer_timeout = duration_of(object, "peer_timeout_ms", settings.peer_timeout);
+  settings.max_lag = duration_of(object, "max_lag_ms", settings.max_lag);
   settings.link_timeout = duration_of(object, "link_timeout_ms", settings.link_timeout);
   settings.freeze_limit = duration_of(object, "freeze_limit_ms", settings.freeze_limit);
   settings.export_kind = object.value("export_kind", settings.export_kind);
@@ -82,6 +83,7 @@ std::string encode(const DaemonSettings& settings) {
               {"compress", settings.compress},
               {"disk_timeout_ms", settings.disk_timeout.count()},
               {"peer_timeout_ms", settings.peer_timeout.count()},
+              {"max_lag_ms", settings.max_lag.count()},
               {"link_timeout_ms", settings.link_timeout.count()},
               {"freeze_limit_ms", settings.freeze_limit.count()},
               {"export_kind", settings.export_kind},

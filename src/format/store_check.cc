@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <optional>
 
+#include "src/format/filesystem_units.h"
 #include "src/model/mirror_place.h"
 
 namespace baton {
@@ -134,6 +135,21 @@ std::string check_content(const Configuration& configuration, const GroupConfigu
                      mirror.store, *content, there, here, here, there, there);
 }
 
+/// What the group will mount: better said now than by a mount that fails.
+std::string check_units(const Configuration& configuration, const GroupConfiguration& group,
+                        const ResourceConfiguration& resource, ServerId self) {
+  const bool mounted = std::any_of(group.resources.begin(), group.resources.end(), [&](const auto& each) {
+    return each.kind == ResourceKind::kFilesystem && each.filesystem.mirror == resource.name;
+  });
+  if (!mounted || first_primary(configuration, group) != self) return "";
+  const auto units = describe_small_units(resource.mirror.store);
+  if (!units) return units.error().message;
+  if (units->empty()) return "";
+  return fmt::format("its store {} holds {}, which cannot be mounted from a mirror: that has sectors of {} bytes. Instead "
+                     "{}",
+                     resource.mirror.store, *units, kExportSectorBytes, help_with_small_units(*units));
+}
+
 std::string check_store(const CheckedConfiguration& checked, const GroupConfiguration& group,
                         const ResourceConfiguration& resource, const StoreCheckOptions& options) {
   const MirrorConfiguration& mirror = resource.mirror;
@@ -146,6 +162,7 @@ std::string check_store(const CheckedConfiguration& checked, const GroupConfigur
   const std::string metadata =
       mirror.metadata.empty() ? options.state_directory + "/mirror/" + key + ".meta" : mirror.metadata;
   if (used || has_metadata(metadata)) return "";
+  if (auto wrong = check_units(checked.configuration, group, resource, options.self); !wrong.empty()) return wrong;
   return check_content(checked.configuration, group, mirror, options.self);
 }
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
@@ -78,6 +79,33 @@ TEST_F(StoreCheck, DataThatWouldBeOverwrittenIsNamed) {
   EXPECT_EQ(problem("adopt = \"server2\"\n"), "");
   options_.self = ServerId(1);
   EXPECT_EQ(problem(), "") << "the first of the policy keeps its data anyway";
+}
+
+TEST_F(StoreCheck, AFilesystemThatCouldNotBeMountedIsRefused) {
+  const std::string mounted = "adopt = \"server2\"\n[group.db.filesystem.files]\nmirror = \"data\"\nmount = \"/srv/db\"\n";
+  const struct {
+    const char* command;
+    const char* said;
+  } cases[] = {{"mkfs.ext4 -q -F -b 1024 ", "blocks of 1024 bytes"},  {"mkfs.ext4 -q -F -b 2048 ", "blocks of 2048 bytes"},
+               {"mkfs.ext4 -q -F -b 4096 ", ""},                      {"mkfs.xfs -q -f -s size=512 ", "sectors of 512 bytes"},
+               {"mkfs.xfs -q -f -s size=4096 ", ""}};
+  for (const auto& one : cases) {
+    std::filesystem::remove(store());
+    make(320 << 20);  // sparse
+    ASSERT_EQ(std::system(("PATH=$PATH:/usr/sbin:/sbin " + (one.command + store())).c_str()), 0) << one.command;
+    const std::string said = problem(mounted);
+    if (*one.said == '\0') {
+      EXPECT_EQ(said, "") << one.command;
+      continue;
+    }
+    for (const char* part : {one.said, "cannot be mounted from a mirror", "4096", "mkfs."})
+      EXPECT_NE(said.find(part), std::string::npos) << said;
+    EXPECT_EQ(problem("adopt = \"server2\"\n"), "") << "nobody mounts it here";
+    EXPECT_EQ(problem("adopt = \"server1\"\n" + mounted.substr(mounted.find('[')) ), "") << "it is overwritten";
+    options_.used = {"db.data"};
+    EXPECT_EQ(problem(mounted), "") << "a mirror that was used";
+    options_.used.clear();
+  }
 }
 
 TEST_F(StoreCheck, DataAtTheEndCountsToo) {

@@ -32,8 +32,8 @@ struct MirrorDaemon::ActionHandler {
   void operator()(const CompleteRequest& complete) const { daemon.export_->complete(complete.id, complete.ok); }
   void operator()(const ReleaseBuffer& release) const { daemon.pool_.release(release.buffer); }
   void operator()(const ProposeInSync& propose) const {
-    daemon.notify(mirror_control::Propose{
-        SetInSync{daemon.settings_.key, propose.expected_version, propose.permit, propose.in_sync, propose.reason}});
+    daemon.notify(mirror_control::Propose{SetInSync{daemon.settings_.key, propose.expected_version, propose.permit,
+                                                    propose.in_sync, propose.reason, propose.trailing}});
   }
   void operator()(const Promoted& promoted) const { daemon.promoted(promoted.permit); }
   void operator()(const Demoted&) const { daemon.demoted(); }

@@ -227,6 +227,7 @@ void MirrorDaemon::begin() {
   settings.link_timeout = settings_.link_timeout;
   settings.ping_interval = settings_.link_timeout / 3;
   settings.peer_timeout = settings_.peer_timeout;
+  settings.max_lag = settings_.max_lag;
   settings.freeze_limit = settings_.freeze_limit;
   settings.zeroed_store = zeroed_store_;
   copy_ = std::make_unique<MirrorCopy>(settings, std::move(stored_));

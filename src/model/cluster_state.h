@@ -53,8 +53,11 @@ struct MirrorState {
   ServerId holder;                           // whom the permit was given to
   std::map<ServerId, Incarnation> in_sync;   // copies that hold every acknowledged write; empty: never promoted
   bool broken = false;           // an operator broke the mirror: its holder goes on alone until rejoined
-  ServerId forced;               // an operator put this copy in the set though it may lack data; 0 once it was promoted
+  ServerId forced;               // an operator put this copy in the set though it may lack data; 0 once the group was up with it
   std::set<ServerId> restricted; // an operator keeps the mirror away from these servers
+  /// Protocol A with `max_lag`: copies outside the set that lack no more than was answered in the last `max_lag` of
+  /// the primary's life (docs/protocol.md, A5).
+  std::map<ServerId, Incarnation> trailing;
 
   bool operator==(const MirrorState&) const = default;
 };

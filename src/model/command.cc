@@ -56,10 +56,10 @@ Applied apply(ClusterState& state, const AssignGroup& command, uint64_t index) {
     return refuse("server {} is not among the servers of the group {}", command.server, command.group);
   if (!same_mirror_versions(state, *policy, command))
     return refuse("a mirror of the group {} has changed meanwhile", command.group);
-  const ServerId first = first_primary(*configuration, *policy);
   std::map<std::string, Promotion> promotions;
   for (const auto& [key, version] : command.mirror_versions) {
-    promotions[key] = judge_promotion(key, state.mirrors.at(key), command, first);
+    const PromotionRules rules{first_primary(*configuration, *policy), trailing_may_take_over(*configuration, key)};
+    promotions[key] = judge_promotion(key, state.mirrors.at(key), command, rules);
     if (!promotions[key].refusal.empty()) return Applied{false, promotions[key].refusal};
   }
   for (auto& [key, promotion] : promotions) {
@@ -68,6 +68,7 @@ Applied apply(ClusterState& state, const AssignGroup& command, uint64_t index) {
     ++mirror.permit.value;
     mirror.holder = command.server;
     mirror.in_sync = std::move(promotion.in_sync);
+    mirror.trailing.clear();  // the new primary names it anew
   }
   GroupState& group = state.groups.at(command.group);
   group.phase = GroupPhase::kStarting;
@@ -78,6 +79,16 @@ Applied apply(ClusterState& state, const AssignGroup& command, uint64_t index) {
 }
 
 namespace {
+
+/// What an operator forced has become the mirror's data: the next start is an ordinary one.
+void promotions_are_through(ClusterState& state, const SetGroupPhase& command) {
+  for (auto& [key, mirror] : state.mirrors) {
+    if (mirror.forced != command.server || mirror.holder != command.server) continue;
+    if (!key.starts_with(command.group + ".")) continue;
+    ++mirror.version;
+    mirror.forced = ServerId{};
+  }
+}
 
 bool may_follow(GroupPhase from, GroupPhase to) {
   switch (to) {
@@ -103,7 +114,10 @@ Applied apply(ClusterState& state, const SetGroupPhase& command, uint64_t index)
   if (!may_follow(group.phase, command.phase))
     return refuse("group {} cannot go from {} to {}", command.group, to_string(group.phase), to_string(command.phase));
   group.phase = command.phase;
-  if (command.phase == GroupPhase::kStarted) group.refused.clear();
+  if (command.phase == GroupPhase::kStarted) {
+    group.refused.clear();
+    promotions_are_through(state, command);
+  }
   if (!command.failure.empty()) {
     Refusal& refusal = group.refused[command.server];
     refusal.reason = command.failure;

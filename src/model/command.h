@@ -42,6 +42,7 @@ struct AssignGroup {
   /// Mirrors whose last holder reports that its copy is lost (its disk failed or was replaced, or a copy to it never
   /// ended): after the crash of a whole set another member goes first (S5).
   std::set<std::string> holder_lost;
+  std::string loss;  // what may be lost, for people: a copy that trails takes over (A5) only if this says so
   bool operator==(const AssignGroup&) const = default;
 };
 
@@ -86,6 +87,7 @@ struct SetInSync {
   Permit permit;  // the proposer's; must be the current one
   std::map<ServerId, Incarnation> in_sync;
   std::string reason;
+  std::map<ServerId, Incarnation> trailing;  // docs/protocol.md, A5; each SetInSync says it anew
   bool operator==(const SetInSync&) const = default;
 };
 

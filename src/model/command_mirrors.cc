@@ -9,8 +9,23 @@
 
 namespace baton::command_rules {
 
+namespace {
+
+/// SAFETY: A5, I3. A copy that the primary itself has named as hardly behind, of a protocol that promises no more, when
+/// none of those is there that have everything; and whoever decided it has said what may be lost.
+bool trailing_takes_over(const MirrorState& mirror, const AssignGroup& command, const std::map<ServerId, Incarnation>& reported,
+                         const PromotionRules& rules) {
+  const auto named = mirror.trailing.find(command.server);
+  if (!rules.trailing_may || command.loss.empty() || named == mirror.trailing.end()) return false;
+  if (named->second != reported.at(command.server)) return false;
+  return std::none_of(mirror.in_sync.begin(), mirror.in_sync.end(),
+                      [&](const auto& member) { return reported.contains(member.first); });
+}
+
+}  // namespace
+
 Promotion judge_promotion(const std::string& key, const MirrorState& mirror, const AssignGroup& command,
-                          ServerId first) {
+                          const PromotionRules& rules) {
   const auto reports = command.reported.find(key);
   if (reports == command.reported.end() || !reports->second.contains(command.server))
     return {fmt::format("the copy of mirror {} on server {} has not reported", key, command.server), {}};
@@ -22,9 +37,9 @@ Promotion judge_promotion(const std::string& key, const MirrorState& mirror, con
   const std::map<ServerId, Incarnation> only_it{{command.server, own}};
   // SAFETY: S6. Nothing was ever acknowledged; one place decides whose content counts.
   if (mirror.in_sync.empty()) {
-    if (command.server == first) return {{}, only_it};
+    if (command.server == rules.first) return {{}, only_it};
     return {fmt::format("mirror {} was never promoted: it starts on server {}, which its first data is taken from", key,
-                        first), {}};
+                        rules.first), {}};
   }
   const auto member = mirror.in_sync.find(command.server);
   // SAFETY: S4. A copy that restarted uncleanly since it was in sync may lack acknowledged writes.
@@ -48,6 +63,7 @@ Promotion judge_promotion(const std::string& key, const MirrorState& mirror, con
     return {fmt::format("all copies of mirror {} restarted uncleanly: server {}, the last primary, goes first", key,
                         mirror.holder), {}};
   }
+  if (member == mirror.in_sync.end() && trailing_takes_over(mirror, command, reported, rules)) return {{}, only_it};
   if (member == mirror.in_sync.end())
     return {fmt::format("the copy of mirror {} on server {} is not in sync", key, command.server), {}};
   return {fmt::format("the copy of mirror {} on server {} restarted uncleanly and is not readmitted", key,
@@ -104,6 +120,17 @@ Applied check_set(const std::string& key, const MirrorState& mirror, const std::
   return Applied{true, {}};
 }
 
+/// A5: beside the primary, which alone is in the set, and never while a person has broken the mirror.
+Applied check_trailing(const MirrorState& mirror, const SetInSync& command) {
+  if (command.trailing.empty()) return Applied{true, {}};
+  if (mirror.broken) return refuse("mirror {} is broken: no copy may take over by itself", command.mirror);
+  const bool holder_alone = command.in_sync.size() == 1 && command.in_sync.contains(mirror.holder);
+  if (!holder_alone || command.trailing.contains(mirror.holder))
+    return refuse("a copy of mirror {} can trail only behind its primary, server {}, alone in the in-sync set",
+                  command.mirror, mirror.holder);
+  return Applied{true, {}};
+}
+
 }  // namespace
 
 Applied apply(ClusterState& state, const SetInSync& command, uint64_t) {
@@ -116,8 +143,10 @@ Applied apply(ClusterState& state, const SetInSync& command, uint64_t) {
   if (mirror.permit == Permit{} || command.permit != mirror.permit)
     return refuse("permit {} of mirror {} is not the current one ({})", command.permit, command.mirror, mirror.permit);
   if (const Applied allowed = check_set(command.mirror, mirror, command.in_sync); !allowed.applied) return allowed;
+  if (const Applied allowed = check_trailing(mirror, command); !allowed.applied) return allowed;
   ++mirror.version;
   mirror.in_sync = command.in_sync;
+  mirror.trailing = command.trailing;
   mirror.forced = ServerId{};
   return Applied{true, {}};
 }
@@ -141,6 +170,7 @@ Applied apply(ClusterState& state, const BreakMirror& command, uint64_t) {
                   "there first (baton group move {})", command.mirror, mirror.holder, named.group.name, named.group.name);
   ++mirror.version;
   mirror.broken = command.broken;
+  mirror.trailing.clear();
   return Applied{true, {}};
 }
 
@@ -163,6 +193,7 @@ Applied apply(ClusterState& state, const ForceMirror& command, uint64_t) {
   ++mirror.version;
   mirror.in_sync = {{command.server, command.incarnation}};
   mirror.forced = command.server;
+  mirror.trailing.clear();
   mirror.broken = false;
   return Applied{true, {}};
 }

@@ -141,6 +141,92 @@ TEST(MirrorCommand, ACopyIsForcedOnlyWhileNobodyUsesTheMirror) {
   EXPECT_EQ(cluster.mirror().forced, ServerId{});
 }
 
+TEST(MirrorCommand, AForcedCopyIsAnOrdinaryOneOnceTheGroupWasUpWithIt) {
+  Cluster cluster;
+  cluster.up();
+  cluster.down();
+  ASSERT_TRUE(cluster.run(cluster.forcing(kTwo, kSecond))) << cluster.refusal;
+  const std::map<ServerId, Incarnation> both{{kOne, kFirst}, {kTwo, kSecond}};
+  ASSERT_TRUE(cluster.run(cluster.assignment(kTwo, both))) << cluster.refusal;
+  const uint64_t version = cluster.mirror().version;
+  ASSERT_TRUE(cluster.run(cluster.phase(GroupPhase::kStarted)));
+  EXPECT_EQ(cluster.mirror().forced, ServerId{}) << "people would think that it was never started";
+  EXPECT_GT(cluster.mirror().version, version);
+  cluster.down();
+  ASSERT_TRUE(cluster.run(cluster.forcing(kTwo, kSecond)));
+  ASSERT_TRUE(cluster.run(cluster.assignment(kTwo, both)));
+  ASSERT_TRUE(cluster.run(cluster.phase(GroupPhase::kStopped)));
+  EXPECT_EQ(cluster.mirror().forced, kTwo) << "it was never up";
+}
+
+// ---- A5 ----
+
+const std::string kDistant = "protocol = \"A\"\nmax_lag = \"5 s\"\n";
+const std::map<ServerId, Incarnation> kAloneThere{{kTwo, kSecond}};
+
+/// Server 1 is primary under protocol A, and has named server 2's copy.
+void trail(Cluster& cluster) {
+  cluster.up();
+  SetInSync change = cluster.set({{kOne, kFirst}});
+  change.trailing = {{kTwo, kSecond}};
+  ASSERT_TRUE(cluster.run(change)) << cluster.refusal;
+}
+
+AssignGroup takeover(Cluster& cluster, std::map<ServerId, Incarnation> reported) {
+  AssignGroup assignment = cluster.assignment(kTwo, std::move(reported));
+  assignment.alone = true;
+  assignment.loss = "the last 5 s";
+  return assignment;
+}
+
+TEST(MirrorCommand, ACopyThatTrailsTakesOverOnlyWhenAllIsAsItMustBe) {
+  Cluster cluster(kDistant);
+  trail(cluster);
+  AssignGroup unsaid = takeover(cluster, kAloneThere);
+  unsaid.loss.clear();
+  EXPECT_TRUE(cluster.refused(unsaid, "not in sync")) << "nobody has said what may be lost";
+  EXPECT_TRUE(cluster.refused(takeover(cluster, {{kOne, kSecond}, {kTwo, kSecond}}), "not in sync")) << "I3";
+  EXPECT_TRUE(cluster.refused(takeover(cluster, {{kTwo, kFirst}}), "not in sync")) << "S4";
+  ASSERT_TRUE(cluster.run(takeover(cluster, kAloneThere))) << cluster.refusal;
+  EXPECT_EQ(cluster.mirror().in_sync, kAloneThere);
+  EXPECT_TRUE(cluster.mirror().trailing.empty());
+  EXPECT_EQ(cluster.mirror().forced, ServerId{});
+}
+
+TEST(MirrorCommand, ACopyTrailsOnlyWhereTheConfigurationAllowsIt) {
+  for (const std::string& more : {std::string(), std::string("protocol = \"A\"\n"), std::string("protocol = \"B\"\n")}) {
+    Cluster cluster(more);
+    trail(cluster);
+    EXPECT_TRUE(cluster.refused(takeover(cluster, kAloneThere), "not in sync")) << more;
+  }
+}
+
+TEST(MirrorCommand, ACopyTrailsBehindThePrimaryAloneAndNeverOfABrokenMirror) {
+  Cluster cluster(kDistant);
+  cluster.up();
+  SetInSync change = cluster.set({{kOne, kFirst}, {kTwo, kSecond}});
+  change.trailing = {{kTwo, kSecond}};
+  EXPECT_TRUE(cluster.refused(change, "only behind its primary"));
+  change = cluster.set({{kOne, kFirst}});
+  change.trailing = {{kOne, kFirst}};
+  EXPECT_TRUE(cluster.refused(change, "only behind its primary"));
+  change.trailing = {{kTwo, kSecond}};
+  ASSERT_TRUE(cluster.run(change));
+  ASSERT_TRUE(cluster.run(cluster.breaking(true)));
+  EXPECT_TRUE(cluster.mirror().trailing.empty());
+  change.expected_version = cluster.mirror().version;
+  EXPECT_TRUE(cluster.refused(change, "is broken"));
+  EXPECT_TRUE(cluster.run(cluster.set({{kOne, kFirst}}))) << "each says it anew";
+}
+
+TEST(MirrorCommand, ANewPrimaryNamesTheOtherCopyAnew) {
+  Cluster cluster(kDistant);
+  trail(cluster);
+  cluster.down();
+  ASSERT_TRUE(cluster.run(cluster.assignment(kOne, {{kOne, kFirst}, {kTwo, kSecond}}))) << cluster.refusal;
+  EXPECT_TRUE(cluster.mirror().trailing.empty());
+}
+
 TEST(MirrorCommand, AnOldPrimaryCannotUndoAForcedCopy) {
   Cluster cluster;
   cluster.up();

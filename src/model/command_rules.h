@@ -29,8 +29,13 @@ struct Promotion {
   std::map<ServerId, Incarnation> in_sync;
 };
 
-/// `first`: the server that may be the first to use a new mirror of the group (first_primary()).
-Promotion judge_promotion(const std::string& key, const MirrorState& mirror, const AssignGroup& command, ServerId first);
+/// What the present configuration says of a mirror that is to be promoted.
+struct PromotionRules {
+  ServerId first;              // may be the first to use a new mirror of the group (first_primary())
+  bool trailing_may = false;   // a copy that trails may take over (A5)
+};
+Promotion judge_promotion(const std::string& key, const MirrorState& mirror, const AssignGroup& command,
+                          const PromotionRules& rules);
 
 // Each judges and applies one kind of command.
 Applied apply(ClusterState& state, const StartEpoch& command, uint64_t index);

@@ -32,6 +32,7 @@ std::string describe_one(const SetInSync& command) {
   std::string servers;
   for (const auto& [server, incarnation] : command.in_sync)
     servers += fmt::format("{}{}", servers.empty() ? "" : ", ", server);
+  for (const auto& [server, incarnation] : command.trailing) servers += fmt::format("; server {} trails behind", server);
   return with_reason(fmt::format("mirror {}: in sync on server {}", command.mirror, servers), command.reason);
 }
 std::string describe_one(const BreakMirror& command) {

@@ -59,6 +59,7 @@ struct MirrorConfiguration {
   bool compress = false;   // lz4 on the mirror connect
   milliseconds disk_timeout{30000};  // a disk request that takes longer detaches the disk
   milliseconds peer_timeout{6000};   // a request that the peer does not answer for longer drops the peer
+  milliseconds max_lag{0};  // protocol A: how far behind a copy may be that takes over by itself; 0: none does
   uint64_t rate = 0;       // bytes per second of copies; 0: as the foreground's latency allows
   std::string export_kind = "auto";  // auto, ublk, nbd, fuse
   std::string adopt;       // server whose store holds data to be kept; empty: stores must be new

@@ -66,6 +66,7 @@ Properties mirror_properties(const MirrorConfiguration& mirror) {
           {"compression", mirror.compress ? "on" : "off"},
           {"disk timeout", format_duration(mirror.disk_timeout)},
           {"peer timeout", format_duration(mirror.peer_timeout)},
+          {"max lag", mirror.max_lag == milliseconds(0) ? "none" : format_duration(mirror.max_lag)},
           {"rate", format_rate(mirror.rate)},
           {"export", mirror.export_kind},
           {"adopt", mirror.adopt.empty() ? "none" : mirror.adopt}};
@@ -73,7 +74,8 @@ Properties mirror_properties(const MirrorConfiguration& mirror) {
 
 /// When a changed setting of a mirror works, as batond carries it out (src/daemon/mirror_settings.h).
 std::string when_it_works(const std::string& property) {
-  static const std::vector<std::string> later = {"protocol", "compression", "disk timeout", "peer timeout", "export"};
+  static const std::vector<std::string> later = {"protocol", "compression", "disk timeout", "peer timeout", "max lag",
+                                                 "export"};
   if (property == "size" || property == "rate") return " (at once)";
   if (property == "encryption") return " (only while the group is stopped)";
   if (property == "adopt") return " (only before the mirror is first used)";

@@ -14,6 +14,8 @@ constexpr uint64_t kSlowestRate = 64 << 10;   // slower, a copy of a few GiB wou
 constexpr uint64_t kSmallestXfs = 300 << 20;  // mkfs.xfs refuses less
 constexpr uint64_t kSmallestBtrfs = 128 << 20;
 constexpr milliseconds kLongestMirrorTimeout = 600s;
+constexpr milliseconds kShortestLag = 500ms;
+constexpr milliseconds kLongestLag = 3600s;
 
 /// Reports a second use of a path or port that only one mirror may use.
 template <class Key>
@@ -72,6 +74,15 @@ void read_protocol(SectionReader& section, MirrorConfiguration& mirror) {
   }
 }
 
+void read_max_lag(SectionReader& section, MirrorConfiguration& mirror) {
+  section.read_duration("max_lag", kShortestLag, kLongestLag, mirror.max_lag);
+  if (mirror.max_lag == milliseconds(0) || mirror.protocol == MirrorProtocol::kA) return;
+  section.findings().add(section.position_of("max_lag"),
+                         "\"max_lag\" is for protocol \"A\" only: under \"{}\" a copy that takes over by itself lacks "
+                         "nothing. Leave it out, or write protocol = \"A\"",
+                         to_string(mirror.protocol));
+}
+
 void read_rate(SectionReader& section, MirrorConfiguration& mirror) {
   const TomlValue* value = section.find("rate");
   if (!value) return;
@@ -124,6 +135,7 @@ void read_mirror(SectionReader& section, MirrorConfiguration& mirror, Configurat
   // Shorter ones would take a disk or a peer that is merely busy for a broken one.
   section.read_duration("disk_timeout", 1s, kLongestMirrorTimeout, mirror.disk_timeout);
   section.read_duration("peer_timeout", 500ms, kLongestMirrorTimeout, mirror.peer_timeout);
+  read_max_lag(section, mirror);
   read_rate(section, mirror);
   read_export(section, mirror);
   read_adopt(section, mirror, draft);

@@ -199,6 +199,7 @@ size = "512 MiB"
 store = "/dev/sdb1"
 metadata = "/dev/sdb2"
 protocol = "A"
+max_lag = "5 s"
 encrypt = false
 compress = true
 disk_timeout = "5 s"
@@ -214,6 +215,7 @@ rate = 0
   const auto& mirror = configuration.groups[0].find("data")->mirror;
   EXPECT_EQ(mirror.metadata, "/dev/sdb2");
   EXPECT_EQ(mirror.protocol, MirrorProtocol::kA);
+  EXPECT_EQ(mirror.max_lag, 5s);
   EXPECT_FALSE(mirror.encrypt);
   EXPECT_TRUE(mirror.compress);
   EXPECT_EQ(mirror.disk_timeout, 5s);

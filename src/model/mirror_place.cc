@@ -19,6 +19,13 @@ ServerId first_primary(const Configuration& configuration, const GroupConfigurat
   return group.servers.front();
 }
 
+bool trailing_may_take_over(const Configuration& configuration, const std::string& key) {
+  const MirrorPlace place = find_mirror(configuration, key);
+  if (!place) return false;
+  const MirrorConfiguration& mirror = place.resource->mirror;
+  return mirror.protocol == MirrorProtocol::kA && mirror.max_lag > milliseconds(0);
+}
+
 ResourceConfiguration with_changeable_members(ResourceConfiguration resource, const ResourceConfiguration& other) {
   MirrorConfiguration& mirror = resource.mirror;
   mirror.size_bytes = other.mirror.size_bytes;
@@ -27,6 +34,7 @@ ResourceConfiguration with_changeable_members(ResourceConfiguration resource, co
   mirror.compress = other.mirror.compress;
   mirror.disk_timeout = other.mirror.disk_timeout;
   mirror.peer_timeout = other.mirror.peer_timeout;
+  mirror.max_lag = other.mirror.max_lag;
   mirror.rate = other.mirror.rate;
   mirror.export_kind = other.mirror.export_kind;
   mirror.adopt = other.mirror.adopt;

@@ -21,6 +21,9 @@ MirrorPlace find_mirror(const Configuration& configuration, const std::string& k
 /// the first of the policy. REQUIRES: the group has servers.
 ServerId first_primary(const Configuration& configuration, const GroupConfiguration& group);
 
+/// Whether a copy of the mirror that is a little behind may take over without a person (docs/protocol.md, A5).
+bool trailing_may_take_over(const Configuration& configuration, const std::string& key);
+
 /// The resource as its mirror may differ while the group is up: with the members of `other` that can change then.
 ResourceConfiguration with_changeable_members(ResourceConfiguration resource, const ResourceConfiguration& other);
 

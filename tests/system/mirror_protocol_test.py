@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 try:
@@ -165,9 +166,50 @@ class ProtocolTest(mirror_test.PairTest):
             disk.flush()
         return number
 
-    def force_b(self):
+    def named(self):
+        return self.cluster.state.get("trailing", {}) == {"2": self.b.report["incarnation"]}
+
+    def test_a_copy_that_may_take_over_is_never_far_behind(self):
+        """With max_lag the primary answers nothing more that such a copy would lack, until it may not take over any more."""
+        self.make(protocol="A", max_lag_ms=1000)
+        device = mirror_test.PairTest.begin(self)
+        self.alone(self.a)
+        wait_for("the other copy is named", self.named)
+        disk = LoopDisk(device)
+        self.median_write_ms(disk)
+        answers, ended = [], threading.Event()
+
+        def write():
+            while not ended.is_set():
+                try:
+                    disk.write(len(answers) % 1000, os.urandom(4096))
+                except OSError:  # its daemon was killed
+                    return
+                answers.append(time.monotonic())
+
+        self.cluster.deaf = True
+        begun = time.monotonic()
+        self.b.fault("slow 4000")
+        writer = threading.Thread(target=write)
+        writer.start()
+        self.a.wait("writes wait", lambda: "max_lag" in self.a.report.get("waiting", ""), 5)
+        self.assertGreater(len(answers), 0)
+        self.assertLess(answers[-1] - begun, 1.2)
+        self.cluster.deaf = False
+        wait_for("the other copy is not named any more", lambda: not self.cluster.state["trailing"])
+        many = len(answers)
+        wait_for("writes go on", lambda: len(answers) > many + 20)
+        self.b.fault()
+        wait_for("it has caught up and is named again", self.named, 30)
+        self.a.kill()
+        ended.set()
+        writer.join(30)
+        self.force_b(forced=0)
+        self.b.demote()
+
+    def force_b(self, forced=2):
         with self.cluster.lock:
-            self.cluster.commit(permit=self.cluster.state["permit"] + 1, holder=2, forced=2,
+            self.cluster.commit(permit=self.cluster.state["permit"] + 1, holder=2, forced=forced, trailing={},
                                 in_sync={"2": self.b.report["incarnation"]})
         self.b.send({"request": "promote", "permit": self.cluster.state["permit"]})
         answer = self.b.notice("promoted", "failed")

@@ -31,6 +31,8 @@ class CopyRun {
   /// No read of a run that has ended is under way (O2).
   bool drained() const;
   bool verifying() const { return running_ && verify_; }
+  /// The figures are a verify's, which may have ended.
+  bool verified() const { return verify_; }
 
   void locked(uint64_t owner);
   void read_done(uint64_t step, bool ok, bool zero, const std::vector<BlockHash>& hashes);

@@ -309,6 +309,40 @@ TEST(CopyRun, ARepairSendsWhatDiffersAndFlushesIt) {
   EXPECT_EQ(bench.copy_->report().link, MirrorLink::kConnected);
 }
 
+void verify_to_the_end(Bench& bench) {
+  bench.feed(StartVerify{});
+  EXPECT_EQ(bench.copy_->report().copy_reason, "verify");
+  for (int round = 0; round < 2000 && !bench.last<Verified>(); ++round) {
+    bench.settle();
+    bench.pass(5ms);
+  }
+  ASSERT_TRUE(bench.last<Verified>());
+}
+
+TEST(CopyRun, AVerifyLeavesNoTraceInTheReport) {
+  Bench bench(written_copy());
+  bench.connect();
+  verify_to_the_end(bench);
+  EXPECT_EQ(bench.copy_->report().copy_reason, "") << "there was no copy";
+  EXPECT_EQ(bench.copy_->report().copy, CopyKind::kNone);
+  EXPECT_EQ(bench.copy_->report().copy_total_bytes, 0u);
+}
+
+TEST(CopyRun, AfterAVerifyTheReportShowsTheLastCopyAgain) {
+  Bench bench(written_copy());
+  come_back(bench, {{10, 3}});
+  bench.run_until_sent<CopyEnd>();
+  bench.answer_peer();
+  bench.commit_both();
+  bench.settle();
+  const MirrorReport before = bench.copy_->report();
+  ASSERT_EQ(before.link, MirrorLink::kConnected);
+  verify_to_the_end(bench);
+  EXPECT_EQ(bench.copy_->report().copy_reason, before.copy_reason);
+  EXPECT_EQ(bench.copy_->report().copy_total_bytes, 3 * kBlockBytes);
+  EXPECT_EQ(bench.copy_->report().copy_sent_bytes, 3 * kBlockBytes);
+}
+
 TEST(CopyRun, AVerifyThatIsCutOffSaysSo) {
   Bench bench(written_copy());
   bench.connect();

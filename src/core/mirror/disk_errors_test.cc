@@ -342,5 +342,79 @@ TEST(DiskErrors, ASlowPeerIsShownThenDropped) {
   EXPECT_EQ(bench.copy_->report().dirty_bytes, kBlockBytes) << "C4";
 }
 
+/// The peer's daemon lives (its pings come), but what it was asked is never answered.
+void hang(Bench& bench, Duration time) {
+  bench.lose_messages();
+  for (const Instant end = bench.now_ + time; bench.now_ < end;) {
+    bench.pass(100ms);
+    if (!bench.last<CloseLink>()) bench.receive(Ping{});
+  }
+}
+
+/// Shown as slow, then dropped, then tried again.
+void expect_slow_then_dropped(Bench& bench) {
+  hang(bench, 1s);
+  EXPECT_EQ(bench.copy_->report().slow, "");
+  hang(bench, 1s);
+  EXPECT_NE(bench.copy_->report().slow, "") << "a quarter of the time-out";
+  EXPECT_FALSE(bench.last<CloseLink>());
+  hang(bench, 5s);
+  EXPECT_TRUE(bench.last<CloseLink>());
+  EXPECT_TRUE(bench.last<Alerted>());
+  EXPECT_NE(bench.copy_->report().problem, "");
+  bench.pass(10s);
+  EXPECT_TRUE(bench.last<WantLink>()->wanted);
+}
+
+TEST(DiskErrors, ASecondaryThatHangsAtTheHelloIsDropped) {
+  Bench bench(written_copy());
+  bench.start_and_promote();
+  bench.forget();
+  bench.link_up();
+  ASSERT_TRUE(bench.sent<Hello>());
+  expect_slow_then_dropped(bench);
+}
+
+TEST(DiskErrors, ASecondaryThatHangsAtTheBeginningOfACopyIsDropped) {
+  Bench bench(written_copy());
+  bench.stored_.dirty = {{10, 3}};
+  bench.start_and_promote();
+  bench.forget();
+  bench.link_up();
+  bench.receive(bench.equal_peer());
+  ASSERT_TRUE(bench.sent<CopyBegin>());
+  expect_slow_then_dropped(bench);
+}
+
+TEST(DiskErrors, ASecondaryThatHangsAtTheEndOfACopyIsDropped) {
+  Bench bench(written_copy());
+  bench.stored_.dirty = {{10, 3}};
+  bench.start_and_promote();
+  bench.forget();
+  bench.link_up();
+  bench.receive(bench.equal_peer());
+  bench.receive(CopyBegun{});
+  bench.run_until_sent<CopyEnd>();
+  expect_slow_then_dropped(bench);
+  EXPECT_FALSE(bench.last<ProposeInSync>()) << "S3: nothing was readmitted";
+}
+
+TEST(DiskErrors, AnAnsweredHandshakeIsNotTakenForASlowPeer) {
+  Bench bench(written_copy());
+  bench.stored_.dirty = {{10, 3}};
+  bench.start_and_promote();
+  bench.forget();
+  bench.link_up();
+  bench.receive(bench.equal_peer());
+  bench.receive(CopyBegun{});
+  bench.run_until_sent<CopyEnd>();
+  bench.answer_peer();
+  bench.commit_both();
+  bench.settle();
+  hang(bench, 20s);
+  EXPECT_EQ(bench.copy_->report().slow, "");
+  EXPECT_EQ(bench.copy_->report().link, MirrorLink::kConnected);
+}
+
 }  // namespace
 }  // namespace baton::mirror

@@ -37,6 +37,7 @@ void FlushRounds::begin() {
   peer_took_part_ = core_.primary.linked();
   if (local_pending_) core_.operations.emit(LocalFlush{core_.operations.begin(Purpose::kFlushRound, round_)});
   if (!peer_pending_) return finish_if_done();
+  core_.writes.lag().flush_begun();
   sequence_ = core_.link.ask();
   core_.link.send(FlushPeer{sequence_});
 }
@@ -86,6 +87,7 @@ void FlushRounds::finish_if_done() {
   running_ = false;
   ended_ = round_;
   if (peer_took_part_) {
+    core_.writes.lag().flush_ended();
     covered_ = covers_;
     while (!transfer_log_.empty() && transfer_log_.front().completion <= covers_) transfer_log_.pop_front();
   }

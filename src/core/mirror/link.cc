@@ -22,16 +22,20 @@ void Link::send(Message message, BufferId buffer) {
   core_.operations.emit(SendMessage{connection_, std::move(message), buffer});
 }
 
-uint64_t Link::ask() {
-  questions_.push_back({core_.now(), false});
+uint64_t Link::ask(bool counted) {
+  questions_.push_back({core_.now(), counted, false});
   return next_sequence_++;
 }
+
+uint64_t Link::ask() { return ask(true); }
+
+uint64_t Link::ask_step() { return ask(false); }
 
 void Link::answered(uint64_t sequence) {
   const uint64_t first = next_sequence_ - questions_.size();
   if (sequence < first || sequence >= next_sequence_) return;
   Question& question = questions_[sequence - first];
-  if (!question.answered) {
+  if (!question.answered && question.counted) {
     ++core_.counters.peer_answers;
     core_.counters.peer_time += core_.now() - question.asked;
   }

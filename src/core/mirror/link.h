@@ -26,6 +26,8 @@ class Link {
   void send(Message message, BufferId buffer = 0);
   /// The sequence of a request that the peer must answer within the peer time-out.
   uint64_t ask();
+  /// The same for a step of the handshake or of a copy: no part of what the peer's answers take on average.
+  uint64_t ask_step();
   void answered(uint64_t sequence);
   /// How long the peer has not answered the oldest of them.
   Duration oldest_unanswered() const;
@@ -42,9 +44,11 @@ class Link {
  private:
   struct Question {
     Instant asked;
+    bool counted = false;
     bool answered = false;
   };
   Duration peer_timeout() const;
+  uint64_t ask(bool counted);
 
   CopyCore& core_;
   ConnectionId connection_ = 0;

@@ -16,6 +16,7 @@ struct Settings {
   Duration link_timeout = 1s;           // silence on the link after which it is dropped
   Duration peer_timeout = 6s;           // a request that the peer has not answered for so long: it is dropped
   uint64_t send_limit_blocks = 16384;   // protocols A and B: how far the peer may lag before writes wait (64 MiB)
+  Duration max_lag{Duration::zero()};   // protocol A: how far behind the peer may take over by itself; 0: never
   bool zeroed_store = false;            // a blank copy's store is known to read as zeroes: no initial copy needed
   bool snapshot = true;                 // try to keep the last consistent state while this copy is a copy's target
   Duration ping_interval = 200ms;

@@ -327,6 +327,7 @@ struct ProposeInSync {
   Permit permit;
   std::map<ServerId, Incarnation> in_sync;
   std::string reason;
+  std::map<ServerId, Incarnation> trailing;  // A5: the peer, where it may take over although it is a little behind
 };
 /// Promotion is through: the permit is on disk; the export may open.
 struct Promoted {

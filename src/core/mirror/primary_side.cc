@@ -25,6 +25,8 @@ void PrimarySide::enter(bool fresh) {
   problem_.clear();
   copy_kind_ = CopyKind::kNone;
   copy_reason_.clear();
+  trailing_.begin();
+  core_.writes.lag().settled();
   grace_until_ = core_.now() + (core_.committed.broken ? Duration::zero() : core_.settings.connect_grace);
   follow_wish();
   stand(set_is_me() ? Standing::kAlone : Standing::kWaiting);
@@ -90,6 +92,7 @@ bool PrimarySide::may_acknowledge(RequestKind kind, bool on_both) {
   // SAFETY: S2, S3 while the set may name a copy that does not get the writes, nothing is acknowledged.
   if (!may_begin()) return false;
   if (kind == RequestKind::kFlush) return true;
+  if (trailing_.too_far_behind()) return false;
   const bool peer_lacks_it =
       standing_ == Standing::kAlone || (standing_ == Standing::kCopying && !on_both && !end_sent_);
   if (!peer_lacks_it) return true;
@@ -109,6 +112,7 @@ void PrimarySide::state_changed() {
   const uint64_t version = core_.committed.version;
   if (readmit_version_ != 0 && version > readmit_version_) readmit_version_ = 0;
   if (shrink_version_ != 0 && version > shrink_version_) shrink_version_ = 0;
+  trailing_.state_changed();
   next_proposal_ = core_.now();
   if (detached()) return state_changed_detached();
   follow_wish();
@@ -182,7 +186,9 @@ void PrimarySide::propose() {
   const bool shrink = trail || (standing_ == Standing::kWaiting && core_.now() >= grace_until_);
   const bool readmit = standing_ == Standing::kReadmitting && !core_.committed.broken;
   const bool hand_on = standing_ == Standing::kDetaching && detach_answered_;
-  waiting_for_set_ = shrink || readmit || hand_on;
+  const bool trails = standing_ == Standing::kTrailing && !core_.roles.demoting();
+  const TrailingPeer::Wish wish = trailing_.wish(trails ? peer_->incarnation : Incarnation{}, begin_.has_value());
+  waiting_for_set_ = shrink || readmit || hand_on || wish != TrailingPeer::Wish::kNone;
   if (!waiting_for_set_ || core_.now() < next_proposal_) return;
   next_proposal_ = core_.now() + kRetry;
   const uint64_t version = core_.committed.version;
@@ -200,11 +206,27 @@ void PrimarySide::propose() {
   } else {
     // SAFETY: S3 the same version as an undecided readmission's: only one of the two can be applied.
     shrink_version_ = version;
-    proposal.reason = trail                     ? "protocol A: the other copy trails behind"
-                      : waiting_reason_.empty() ? "the other copy is not there"
-                                                : waiting_reason_;
+    stay_alone(proposal, trail, wish);
   }
   core_.operations.emit(std::move(proposal));
+}
+
+/// The set is (or stays) this copy alone; beside it the peer may be named (A5).
+void PrimarySide::stay_alone(ProposeInSync& proposal, bool trail, TrailingPeer::Wish wish) {
+  const bool name = wish == TrailingPeer::Wish::kName || (trail && trailing_.may_name());
+  if (name) {
+    proposal.trailing[core_.settings.peer] = peer_->incarnation;
+    trailing_.proposed(proposal.expected_version);
+  }
+  if (name) {
+    proposal.reason = "protocol A: the other copy trails behind by no more than `max_lag`";
+  } else if (trail) {
+    proposal.reason = "protocol A: the other copy trails behind";
+  } else if (wish == TrailingPeer::Wish::kRelease) {
+    proposal.reason = "protocol A: the other copy is too far behind to take over by itself";
+  } else {
+    proposal.reason = waiting_reason_.empty() ? "the other copy is not there" : waiting_reason_;
+  }
 }
 
 // ---- The link ----
@@ -213,8 +235,14 @@ void PrimarySide::link_up() {
   if (link_again_ != kNever) return core_.drop_link("paused: " + problem_);
   handshake_ = Handshake::kHelloSent;
   const Superblock& superblock = core_.journal.superblock();
-  core_.link.send(Hello{core_.settings.protocol, superblock.permit, superblock.size_blocks, superblock.generation, superblock.ancestors,
-                        superblock.base});
+  ask(Hello{core_.settings.protocol, superblock.permit, superblock.size_blocks, superblock.generation,
+            superblock.ancestors, superblock.base});
+}
+
+/// A step that the peer must answer within the peer time-out, like any request: its metadata may hang.
+void PrimarySide::ask(Message message) {
+  question_ = core_.link.ask_step();
+  core_.link.send(std::move(message));
 }
 
 void PrimarySide::link_lost(const std::string& reason) {
@@ -278,6 +306,7 @@ void PrimarySide::tick() {
 
 void PrimarySide::hello_reply(const HelloReply& reply) {
   if (handshake_ != Handshake::kHelloSent) return;
+  core_.link.answered(question_);
   if (reply.permit != core_.permit() || reply.size_blocks < core_.journal.superblock().size_blocks) {
     return refuse_peer("the other copy has another size or permit; check that both servers use the same configuration");
   }
@@ -326,6 +355,7 @@ void PrimarySide::consider_peer() {
   if (shrink_version_ != 0 || readmit_version_ != 0) return;  // first the outcome
   handshake_ = Handshake::kRunning;
   problem_.clear();
+  core_.writes.lag().settled();
   stand(Standing::kConnected);
 }
 
@@ -387,12 +417,15 @@ void PrimarySide::begin_copy() {
 
 void PrimarySide::send_begin() {
   if (!begin_ || handshake_ != Handshake::kCopyBegin || !core_.journal.saved(begin_saved_)) return;
-  core_.link.send(*begin_);
+  // SAFETY: A5 who may take over is not made inconsistent, least of all by a primary that has lost its right unawares.
+  if (trailing_.named()) return;
+  ask(*begin_);
   begin_.reset();
 }
 
 void PrimarySide::copy_begun() {
   if (handshake_ != Handshake::kCopyBegin || standing_ != Standing::kAlone) return;
+  core_.link.answered(question_);
   handshake_ = Handshake::kRunning;
   stand(Standing::kCopying);
   core_.copy.start(suspects());
@@ -412,14 +445,16 @@ void PrimarySide::end_copy() {
   end_sent_ = true;
   generation_shared_ = true;
   const Superblock& superblock = core_.journal.superblock();
-  core_.link.send(CopyEnd{superblock.generation, superblock.ancestors});
+  ask(CopyEnd{superblock.generation, superblock.ancestors});
 }
 
 void PrimarySide::copy_ended(const CopyEnded& ended) {
   if (standing_ != Standing::kCopying || !end_sent_) return;
+  core_.link.answered(question_);
   if (ended.incarnation != peer_->incarnation) return core_.drop_link("the other copy was restarted meanwhile");
   Journal& journal = core_.journal;
   full_copy_of_.reset();
+  core_.writes.lag().settled();
   journal.superblock().base = journal.superblock().generation;
   journal.save();
   // What the run has settled: C5, C6.
@@ -450,8 +485,7 @@ bool PrimarySide::detach() {
   superblock.consistent = false;
   ++superblock.incarnation.value;
   core_.journal.save();
-  detach_question_ = core_.link.ask();
-  core_.link.send(Detach{});
+  ask(Detach{});
   core_.writes.detach();
   core_.again = true;
   return true;
@@ -459,7 +493,7 @@ bool PrimarySide::detach() {
 
 void PrimarySide::peer_detached(const Detached& detached) {
   if (standing_ != Standing::kDetaching) return;
-  core_.link.answered(detach_question_);
+  core_.link.answered(question_);
   Superblock& superblock = core_.journal.superblock();
   superblock.generation = superblock.base = detached.generation;
   superblock.ancestors = detached.ancestors;
@@ -479,6 +513,7 @@ void PrimarySide::advance() {
   consider_peer();
   send_begin();
   end_copy();
+  trailing_.advance();
   propose();
 }
 
@@ -486,6 +521,7 @@ Instant PrimarySide::next_tick() const {
   Instant tick = link_again_;
   if (standing_ == Standing::kWaiting) want_tick(tick, std::max(grace_until_, next_proposal_));
   if (waiting_for_set_) want_tick(tick, next_proposal_);
+  if (standing_ != Standing::kNone) want_tick(tick, trailing_.next_tick());
   return tick;
 }
 

@@ -7,6 +7,7 @@
 
 #include "src/core/mirror/block_set.h"
 #include "src/core/mirror/operations.h"
+#include "src/core/mirror/trailing_peer.h"
 
 namespace baton::mirror {
 
@@ -27,7 +28,7 @@ enum class Standing {
 
 class PrimarySide {
  public:
-  explicit PrimarySide(CopyCore& core) : core_(core) {}
+  explicit PrimarySide(CopyCore& core) : core_(core), trailing_(core) {}
 
   /// `fresh`: this primary made the generation itself just now; nobody else has it.
   void enter(bool fresh);
@@ -75,6 +76,8 @@ class PrimarySide {
   Instant next_tick() const;
 
   bool refused() const { return refused_; }
+  /// A5: writes wait for the peer, or for its name to leave the record.
+  bool too_far_behind() const { return trailing_.too_far_behind(); }
   bool proposing() const { return waiting_for_set_; }
   CopyKind copy_kind() const { return copy_kind_; }
   const std::string& copy_reason() const { return copy_reason_; }
@@ -95,11 +98,14 @@ class PrimarySide {
   void consider_peer();
   void begin_copy();
   void send_begin();
+  void ask(Message message);
   BlockSet suspects() const;
   void end_copy();
   void propose();
+  void stay_alone(ProposeInSync& proposal, bool trail, TrailingPeer::Wish wish);
 
   CopyCore& core_;
+  TrailingPeer trailing_;
   Standing standing_ = Standing::kNone;
   Handshake handshake_ = Handshake::kNone;
   std::optional<HelloReply> peer_;
@@ -119,7 +125,7 @@ class PrimarySide {
   Instant link_again_ = kNever;
   bool link_wanted_ = false;
   bool refused_ = false;  // the last time that the two met
-  uint64_t detach_question_ = 0;
+  uint64_t question_ = 0;  // of Hello, CopyBegin, CopyEnd or Detach: the peer time-out holds for them, too
   bool detach_answered_ = false;  // the peer's new generation is on its disk
   CopyKind copy_kind_ = CopyKind::kNone;
   std::string copy_reason_;

@@ -285,6 +285,189 @@ TEST(Protocols, Trap3AnAnsweredWriteKeepsItsExtentUntilThePeerHasFlushed) {
   }
 }
 
+// ---- Takeover by a copy that is a little behind (A5) ----
+
+constexpr Duration kMaxLag = 1s;
+
+/// Connected under protocol A, and the record names the peer.
+void trail(Bench& bench) {
+  bench.settings_.max_lag = kMaxLag;
+  bench.settings_.peer_timeout = 60s;
+  bench.settings_.link_timeout = 60s;
+  bench.start_and_promote(true);
+  bench.link_up();
+  bench.receive(bench.equal_peer());
+  ASSERT_TRUE(bench.last<ProposeInSync>());
+  EXPECT_EQ(bench.last<ProposeInSync>()->in_sync.size(), 1u);
+  EXPECT_EQ(bench.last<ProposeInSync>()->trailing, (std::map<ServerId, Incarnation>{{ServerId{2}, kPeerIncarnation}}));
+  bench.state_.trailing = bench.last<ProposeInSync>()->trailing;
+  bench.commit_alone();
+  bench.settle();
+  ASSERT_EQ(bench.copy_->report().link, MirrorLink::kConnected);
+  bench.forget();
+}
+
+void release(Bench& bench) {
+  ASSERT_TRUE(bench.last<ProposeInSync>());
+  EXPECT_TRUE(bench.last<ProposeInSync>()->trailing.empty());
+  EXPECT_EQ(bench.last<ProposeInSync>()->in_sync.size(), 1u);
+  bench.state_.trailing.clear();
+  bench.commit_alone();
+  bench.finish_all();
+}
+
+/// The peer answers whatever it is asked.
+void follow(Bench& bench, Duration time) {
+  for (const Instant end = bench.now_ + time; bench.now_ < end;) {
+    bench.pass(50ms);
+    bench.settle();
+  }
+}
+
+TEST(Protocols, APeerThatFollowsStaysNamed) {
+  Bench bench = bench_of(MirrorProtocol::kA);
+  trail(bench);
+  for (RequestId id = 1; id <= 50; ++id) {
+    bench.write(id, id * 10);
+    bench.finish_all();
+    EXPECT_TRUE(bench.completed(id));
+    follow(bench, 100ms);
+  }
+  EXPECT_FALSE(bench.last<ProposeInSync>());
+  EXPECT_LT(bench.all_sent<FlushPeer>().size(), 25u) << "each max_lag / 4";
+}
+
+// What is in the peer's cache only is gone when it loses power, just taken over.
+TEST(Protocols, WhatThePeerHasNotFlushedIsMissing) {
+  Bench bench = bench_of(MirrorProtocol::kA);
+  trail(bench);
+  bench.write(1, 10);
+  bench.settle();
+  bench.pass(1100ms);
+  EXPECT_TRUE(bench.sent<FlushPeer>());
+  bench.write(2, 20);
+  bench.finish_all();
+  EXPECT_FALSE(bench.completed(2));
+  follow(bench, 100ms);
+  EXPECT_TRUE(bench.completed(2));
+}
+
+TEST(Protocols, NoWriteIsAnsweredWhileAPeerTooFarBehindMayTakeOver) {
+  Bench bench = bench_of(MirrorProtocol::kA);
+  trail(bench);
+  bench.write(1, 10);
+  bench.finish_all();
+  EXPECT_TRUE(bench.completed(1));
+  bench.pass(400ms);
+  EXPECT_FALSE(bench.last<ProposeInSync>());
+  bench.pass(200ms);
+  ASSERT_TRUE(bench.last<ProposeInSync>()) << "half of max_lag";
+  bench.write(2, 20);
+  bench.finish_all();
+  EXPECT_TRUE(bench.completed(2)) << "still within it";
+  bench.pass(500ms);
+  bench.write(3, 30);
+  bench.flush(4);
+  bench.finish_all();
+  EXPECT_FALSE(bench.completed(3)) << "A5";
+  EXPECT_TRUE(bench.completed(4)) << "a flush says nothing new";
+  EXPECT_NE(bench.copy_->report().waiting.find("max_lag"), std::string::npos);
+  release(bench);
+  EXPECT_TRUE(bench.completed(3));
+  EXPECT_EQ(bench.copy_->report().waiting, "");
+}
+
+TEST(Protocols, APeerThatCatchesUpLetsTheWritesGo) {
+  Bench bench = bench_of(MirrorProtocol::kA);
+  trail(bench);
+  bench.write(1, 10);
+  bench.finish_all();
+  bench.pass(1100ms);
+  bench.write(2, 20);
+  bench.finish_all();
+  EXPECT_FALSE(bench.completed(2));
+  follow(bench, 300ms);
+  EXPECT_TRUE(bench.completed(2));
+}
+
+TEST(Protocols, WhatIsAnsweredWithoutThePeerCountsFromTheOldestThatItLacks) {
+  Bench bench = bench_of(MirrorProtocol::kA);
+  trail(bench);
+  bench.write(1, 10);
+  bench.finish_all();
+  bench.pass(300ms);
+  bench.link_down();
+  bench.write(2, 20);
+  bench.finish_all();
+  EXPECT_TRUE(bench.completed(2)) << "a moment without the connection costs nothing";
+  EXPECT_FALSE(bench.last<ProposeInSync>());
+  bench.pass(800ms);
+  bench.write(3, 30);
+  bench.finish_all();
+  EXPECT_FALSE(bench.completed(3)) << "A5: 1.1 s since the first";
+  release(bench);
+  EXPECT_TRUE(bench.completed(3));
+}
+
+TEST(Protocols, ACopyToANamedPeerWaitsUntilItIsNotNamed) {
+  Bench bench = bench_of(MirrorProtocol::kA);
+  trail(bench);
+  bench.link_down();
+  bench.write(1, 10);
+  bench.finish_all();
+  bench.link_up();
+  bench.receive(bench.equal_peer());
+  bench.finish_all();
+  EXPECT_FALSE(bench.sent<CopyBegin>()) << "it would be inconsistent, and may be taking over just now";
+  release(bench);
+  EXPECT_TRUE(bench.sent<CopyBegin>());
+}
+
+TEST(Protocols, AnIdlePrimaryKeepsItsPeerNamedWithoutAConnection) {
+  Bench bench = bench_of(MirrorProtocol::kA);
+  trail(bench);
+  bench.link_down();
+  bench.pass(60s);
+  EXPECT_FALSE(bench.last<ProposeInSync>()) << "it lacks nothing";
+  bench.write(1, 10);
+  bench.finish_all();
+  EXPECT_TRUE(bench.completed(1));
+}
+
+TEST(Protocols, APeerIsNamedAgainWhenItHasCaughtUp) {
+  Bench bench = bench_of(MirrorProtocol::kA);
+  trail(bench);
+  bench.write(1, 10);
+  bench.finish_all();
+  bench.pass(600ms);
+  release(bench);
+  bench.forget();
+  follow(bench, 4s);
+  EXPECT_FALSE(bench.last<ProposeInSync>()) << "each change is a commit";
+  follow(bench, 2s);
+  ASSERT_TRUE(bench.last<ProposeInSync>());
+  EXPECT_EQ(bench.last<ProposeInSync>()->trailing.size(), 1u);
+  bench.write(2, 20);
+  bench.finish_all();
+  bench.pass(1100ms);
+  bench.write(3, 30);
+  bench.finish_all();
+  EXPECT_FALSE(bench.completed(3)) << "A5: from the proposal on, whether it was heard of or not";
+}
+
+TEST(Protocols, NobodyIsNamedWhereItIsNotConfigured) {
+  for (const MirrorProtocol protocol : {MirrorProtocol::kA, MirrorProtocol::kB, MirrorProtocol::kC}) {
+    Bench bench = bench_of(protocol);
+    if (protocol != MirrorProtocol::kA) bench.settings_.max_lag = kMaxLag;
+    bench.settings_.link_timeout = 60s;
+    bench.connect();
+    bench.write(1, 10);
+    bench.settle();
+    follow(bench, 10s);
+    EXPECT_FALSE(bench.last<ProposeInSync>());
+  }
+}
+
 // ---- Hand-over under A ----
 
 TEST(Protocols, AHandOverUnderAReadmitsThePeerFirst) {

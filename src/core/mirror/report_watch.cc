@@ -35,6 +35,17 @@ MirrorLink link_of(const CopyCore& core) {
   return listed ? MirrorLink::kConnected : MirrorLink::kReadmitting;
 }
 
+void take_copy(MirrorReport& to, const MirrorReport& from) {
+  to.copy = from.copy;
+  to.copy_reason = from.copy_reason;
+  to.copy_total_bytes = from.copy_total_bytes;
+  to.copy_done_bytes = from.copy_done_bytes;
+  to.copy_sent_bytes = from.copy_sent_bytes;
+  to.copy_read_bytes = from.copy_read_bytes;
+  to.copy_zero_bytes = from.copy_zero_bytes;
+  to.copy_bytes_per_second = 0;
+}
+
 bool same_but_progress(const MirrorReport& left, const MirrorReport& right) {
   return left.role == right.role && left.link == right.link && left.incarnation == right.incarnation &&
          left.permit == right.permit && left.generation == right.generation &&
@@ -59,6 +70,10 @@ std::string ReportWatch::waiting() const {
     return "in-sync = me: the other copy is away; writes wait until the cluster has recorded that this copy is "
            "alone";
   }
+  if (core_.writes.held_for_set() && core_.primary.too_far_behind()) {
+    return "max_lag: the other copy is too far behind; writes wait until it catches up, or the cluster has recorded that "
+           "it may not take over by itself";
+  }
   if (core_.writes.held_for_set() && !core_.journal.problem().empty()) return "metadata: see the problem";
   return {};
 }
@@ -71,6 +86,10 @@ std::string ReportWatch::problem() const {
 }
 
 void ReportWatch::fill_copy() {
+  const bool verifying = core_.copy.verifying();
+  if (verifying && !verifying_) before_verify_ = report_;
+  if (!verifying && verifying_) take_copy(report_, before_verify_);
+  verifying_ = verifying;
   if (core_.role != MirrorRole::kPrimary) {
     if (core_.secondary.copy_kind() == CopyKind::kNone) return;
     report_.copy = core_.secondary.copy_kind();
@@ -78,13 +97,13 @@ void ReportWatch::fill_copy() {
     report_.copy_sent_bytes = 0;
     return;
   }
-  if (core_.copy.verifying()) {
+  if (verifying) {
     report_.copy_reason = "verify";
-  } else if (core_.primary.copy_kind() == CopyKind::kNone) {
+  } else if (core_.primary.copy_kind() == CopyKind::kNone || core_.copy.verified()) {
     return;
   }
   report_.copy = core_.primary.copy_kind();
-  if (!core_.copy.verifying() && report_.copy_reason != core_.primary.copy_reason()) report_.copy_reason = core_.primary.copy_reason();
+  if (!verifying && report_.copy_reason != core_.primary.copy_reason()) report_.copy_reason = core_.primary.copy_reason();
   report_.copy_total_bytes = core_.copy.total_blocks() * kBlockBytes;
   report_.copy_done_bytes = core_.copy.done_blocks() * kBlockBytes;
   report_.copy_sent_bytes = core_.copy.sent_blocks() * kBlockBytes;
@@ -122,7 +141,7 @@ void ReportWatch::update() {
   report_.snapshot = core_.journal.superblock().snapshot;
   report_.broken = core_.committed.broken;
   report_.backup = core_.maintenance.backup();
-  report_.lag_bytes = core_.writes.lag_blocks() * kBlockBytes;
+  report_.lag_bytes = core_.writes.lag().blocks() * kBlockBytes;
   report_.read_errors = core_.writes.read_errors();
   // Texts are built only where there is something to say.
   report_.waiting = waiting();

@@ -27,6 +27,8 @@ class ReportWatch {
   CopyCore& core_;
   MirrorReport report_;
   MirrorReport told_;
+  MirrorReport before_verify_;  // what the last copy was, while a verify shows its progress in its place
+  bool verifying_ = false;
   bool ever_told_ = false;
   Instant last_told_{Duration::zero()};
   Instant next_progress_ = kNever;

@@ -180,6 +180,44 @@ TEST(RoleChange, AnInterruptedCopyKeepsTheFirstSnapshot) {
   EXPECT_TRUE(bench.stored_.superblock.snapshot);
 }
 
+// The primary drops a target that does not answer within `peer_timeout`; a clone of a large store may take longer.
+TEST(RoleChange, ASnapshotThatTookTooLongIsUsedByTheNextCopy) {
+  for (const bool ended_between : {false, true}) {
+    Bench bench(written_copy());
+    bench.serve({3, 3});
+    bench.receive(CopyBegin{CopyKind::kFast, {}});
+    bench.link_down();
+    if (ended_between) bench.finish<TakeSnapshot>();
+    bench.link_up();
+    bench.receive(Hello{MirrorProtocol::kC, Permit{1}, kBenchSize, {3, 3}, {}, {3, 3}});
+    bench.forget();
+    bench.receive(CopyBegin{CopyKind::kFast, {}});
+    EXPECT_FALSE(bench.last<TakeSnapshot>()) << "it would never be done in time";
+    if (!ended_between) {
+      EXPECT_FALSE(bench.pending<PersistSuperblock>()) << "O4";
+      bench.finish<TakeSnapshot>();
+    }
+    bench.finish_all();
+    EXPECT_TRUE(bench.sent<CopyBegun>());
+    EXPECT_TRUE(bench.stored_.superblock.snapshot);
+  }
+}
+
+TEST(RoleChange, ASnapshotFromBeforeAWriteIsNotUsed) {
+  Bench bench(written_copy());
+  bench.serve({3, 3});
+  bench.receive(CopyBegin{CopyKind::kFast, {}});
+  bench.link_down();
+  bench.finish<TakeSnapshot>();
+  bench.link_up();
+  bench.receive(Hello{MirrorProtocol::kC, Permit{1}, kBenchSize, {3, 3}, {}, {3, 3}});
+  bench.receive(WriteData{1, {0, 1}, 1}, kPeerBuffer);
+  bench.finish_all();
+  bench.forget();
+  bench.receive(CopyBegin{CopyKind::kFast, {}});
+  EXPECT_TRUE(bench.last<TakeSnapshot>()) << "the store holds something else by now";
+}
+
 TEST(RoleChange, AStoreWithoutSnapshotsIsCopiedToAllTheSame) {
   Bench bench(written_copy());
   bench.serve({3, 3});

@@ -112,6 +112,7 @@ void SecondarySide::begin_task(uint64_t number) {
   switch (task.purpose) {
     case Purpose::kPeerWrite:
       ++under_way_;
+      snapshot_fits_ = false;
       if (task.zero) return core_.operations.emit(LocalZero{operation, task.range, task.unmap});
       return core_.operations.emit(LocalWrite{operation, task.range, task.buffer});
     case Purpose::kPeerFlush:
@@ -236,16 +237,28 @@ void SecondarySide::copy_begin(const CopyBegin& begin) {
   if (begin.generation != Generation{}) superblock.generation = superblock.base = begin.generation;
   const bool worth_keeping = superblock.consistent && superblock.generation.counter > 0;
   if (!worth_keeping || superblock.snapshot || no_snapshots_ || !core_.settings.snapshot) return mark_inconsistent();
+  // One that took longer than the primary's patience is waited for, or used, by the next copy.
+  const bool fits = snapshot_fits_ && snapshot_permit_ == superblock.permit;
+  if (fits && !snapshot_running_) {
+    superblock.snapshot = true;
+    return mark_inconsistent();
+  }
   snapshot_pending_ = true;
+  if (fits) return;
+  snapshot_running_ = snapshot_fits_ = true;
+  snapshot_permit_ = superblock.permit;
   snapshot_token_ = next_token_++;
   core_.operations.emit(TakeSnapshot{core_.operations.begin(Purpose::kSnapshot, snapshot_token_)});
 }
 
 void SecondarySide::snapshot_taken(uint64_t token, bool ok) {
   no_snapshots_ = no_snapshots_ || !ok;
-  if (!snapshot_pending_ || token != snapshot_token_) return;  // of a copy that never began: the next one takes its own
+  if (token != snapshot_token_) return;
+  snapshot_running_ = false;
+  snapshot_fits_ = snapshot_fits_ && ok;
+  if (!snapshot_pending_) return;
   snapshot_pending_ = false;
-  core_.journal.superblock().snapshot = ok;
+  core_.journal.superblock().snapshot = snapshot_fits_;
   mark_inconsistent();
 }
 
@@ -287,6 +300,7 @@ void SecondarySide::advance_copy_end() {
     // Only now may the journal forget: until here it said what to compare.
     journal.clear_all();
     core_.operations.emit(DropSnapshot{});
+    snapshot_fits_ = false;
     end_wait_ = Wait::kCleared;
     copying_ = false;
     core_.again = true;

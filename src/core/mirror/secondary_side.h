@@ -87,6 +87,9 @@ class SecondarySide {
   bool begin_pending_ = false;  // CopyBegin waits for the superblock
   bool snapshot_pending_ = false;
   uint64_t snapshot_token_ = 0;
+  bool snapshot_running_ = false;
+  bool snapshot_fits_ = false;  // what it keeps, or will, is what the store holds now
+  Permit snapshot_permit_;      // under which it was begun
   bool no_snapshots_ = false;   // this store cannot
   uint64_t begin_saved_ = 0;
   std::optional<CopyEnd> end_;  // under way

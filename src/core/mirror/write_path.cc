@@ -206,7 +206,7 @@ bool WritePath::peer_done(uint64_t sequence, bool ok) {
   sent_.erase(found);
   Slot& slot = slots_[number];
   slot.peer_pending = false;
-  if (slot.answered) lag_blocks_ -= slot.range.count;
+  if (slot.answered) lag_.arrived(slot.lag, slot.range.count);
   advance_write(number);
   return true;
 }
@@ -222,7 +222,7 @@ void WritePath::peer_received(uint64_t sequence) {
 bool WritePath::done_enough(const Slot& slot) const {
   if (slot.local_pending) return false;
   if (!slot.peer_pending) return true;
-  if ((slot.force_unit_access && !slot.flushed) || lag_blocks_ > core_.settings.send_limit_blocks) return false;
+  if ((slot.force_unit_access && !slot.flushed) || lag_.blocks() > core_.settings.send_limit_blocks) return false;
   return core_.primary.answers_when_local() || (core_.primary.answers_when_received() && slot.peer_received);
 }
 
@@ -290,10 +290,11 @@ void WritePath::answer(uint64_t number, bool ok) {
   slot.held = false;
   --open_;
   count(slot);
+  if (ok && is_write(slot.kind)) lag_.answered(core_.now(), slot.went_to_peer);
   if (!slot.peer_pending) return free_slot(number);
   // SAFETY: C3, C4 the peer's disk does not have it yet: it stays in the log, and becomes dirty with the link.
   slot.answered = true;
-  lag_blocks_ += slot.range.count;
+  slot.lag = lag_.on_its_way(core_.now(), slot.range.count);
 }
 
 void WritePath::count(const Slot& slot) {
@@ -367,7 +368,7 @@ void WritePath::link_lost() {
     if (!slot.local_pending) done.push_back(number);
   }
   sent_.clear();
-  lag_blocks_ = 0;
+  lag_.link_lost();
   flushes_.link_lost();
   for (const uint64_t number : done) write_done_on_all(number);
   for (const uint64_t number : unread) {
@@ -414,7 +415,7 @@ void WritePath::fail_all() {
   sent_.clear();
   blocked_.clear();
   held_.clear();
-  lag_blocks_ = 0;
+  lag_ = Lag();
   held_for_set_ = false;
   lease_held_since_ = lease_poll_ = kNever;
   flushes_.become_secondary();

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "src/core/mirror/flush_rounds.h"
+#include "src/core/mirror/lag.h"
 #include "src/core/mirror/operations.h"
 #include "src/core/mirror/range_locks.h"
 
@@ -66,8 +67,8 @@ class WritePath {
   bool held_for_lease() const { return lease_held_since_ != kNever; }
   bool held_for_set() const { return held_for_set_ || !blocked_.empty(); }
   Instant lease_held_since() const { return lease_held_since_; }
-  /// Blocks of answered writes that the peer's disk does not have yet (protocols A and B).
-  uint64_t lag_blocks() const { return lag_blocks_; }
+  Lag& lag() { return lag_; }
+  const Lag& lag() const { return lag_; }
   /// Which flush of the client's the next write to the peer comes after (A2).
   uint64_t epoch() const { return epoch_; }
   ForegroundSample take_sample() { return std::exchange(sample_, {}); }
@@ -98,6 +99,7 @@ class WritePath {
     bool repairing = false;  // a read whose blocks the peer had: they are written here again (D2)
     bool held = false;       // is in held_
     uint64_t sequence = 0;
+    uint64_t lag = 0;        // of an answered one: its number there
     LockHandle lock;
   };
 
@@ -130,7 +132,7 @@ class WritePath {
   std::vector<uint64_t> granted_;
   uint64_t open_ = 0;
   uint64_t disk_operations_ = 0;
-  uint64_t lag_blocks_ = 0;
+  Lag lag_;
   uint64_t epoch_ = 1;
   uint64_t read_errors_ = 0;
   ForegroundSample sample_;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "src/model/configuration_toml.h"
 #include "src/model/mirror_place.h"
 
 namespace baton::planner {
@@ -17,6 +18,7 @@ struct CopyVerdict {
   std::string why_not;
   std::string help;
   std::string note;
+  std::string loss;
 };
 
 CopyVerdict refuse(std::string why_not, std::string help) {
@@ -130,6 +132,28 @@ CopyVerdict judge_restarted(const Input& input, const std::string& key, const Mi
   return verdict;
 }
 
+/// Outside the set: it lacks acknowledged writes.
+CopyVerdict judge_behind(const Input& input, const std::string& key, const MirrorState& mirror, ServerId server) {
+  const bool some_are_there = std::any_of(mirror.in_sync.begin(), mirror.in_sync.end(),
+                                          [&](const auto& member) { return view_of(input, member.first).present; });
+  const auto named = mirror.trailing.find(server);
+  const bool trails = named != mirror.trailing.end() && named->second == report_of(input, key, server)->incarnation;
+  const bool may = trailing_may_take_over(input.configuration, key);
+  if (!may || !trails || some_are_there) {
+    return refuse(fmt::format("has a copy of mirror {} that is not in the in-sync set and lacks acknowledged writes{}", key,
+                              may && !trails ? ", it is not known to be within its max_lag" : ""),
+                  help_from(input, mirror.in_sync));
+  }
+  // SAFETY: A5, I3 the configuration allows it, and the last primary has said how much it can be at most.
+  CopyVerdict verdict;
+  verdict.possible = verdict.alone = true;
+  verdict.loss = fmt::format("what {} answered of mirror {} in its last {} at most (protocol A, max_lag)",
+                             input.configuration.server_name(mirror.holder), key,
+                             format_duration(find_mirror(input.configuration, key).resource->mirror.max_lag));
+  verdict.note = "its copy trails, so that this may be lost: " + verdict.loss;
+  return verdict;
+}
+
 CopyVerdict judge_copy(const Input& input, const GroupConfiguration& group, const std::string& key,
                        ServerId server) {
   auto found = input.state.mirrors.find(key);
@@ -165,12 +189,7 @@ CopyVerdict judge_copy(const Input& input, const GroupConfiguration& group, cons
     return refuse(fmt::format("has an inconsistent copy of mirror {}: {}", key, describe_progress(*report)),
                   mirror.in_sync.empty() ? "" : from_there);
   }
-  if (!in_set) {
-    return refuse(
-        fmt::format("has a copy of mirror {} that is not in the in-sync set and lacks acknowledged writes",
-                    key),
-        from_there);
-  }
+  if (!in_set) return judge_behind(input, key, mirror, server);
   if (mirror.permit != Permit{} && !forced && was_replaced(input, key, *report)) {
     return refuse(fmt::format("has a blank copy of mirror {}: its disk or metadata was replaced", key), from_there);
   }
@@ -236,6 +255,7 @@ Candidate judge_candidate(const Input& input, const GroupConfiguration& group, S
   for (const std::string& key : mirrors_of(group)) {
     CopyVerdict verdict = judge_copy(input, group, key, server);
     if (!verdict.note.empty()) candidate.notes.push_back(verdict.note);
+    if (!verdict.loss.empty()) candidate.loss += (candidate.loss.empty() ? "" : "; ") + verdict.loss;
     candidate.alone = candidate.alone || verdict.alone;
     if (verdict.possible) continue;
     candidate.possible = false;

@@ -17,6 +17,7 @@ struct Candidate {
   bool alone = false;              // if promoted, some other in-sync copy is not there to go on with it
   std::string why_not;             // "is down: power lost", "has a copy of mirror data that ..."
   std::string help;                // what would make it possible; empty: nothing a person can do
+  std::string loss;                // what may be lost if it is promoted (A5)
   std::vector<std::string> notes;  // what is remarkable about promoting it
   uint32_t attempts = 0;           // failures there
   std::string failure;             // the last of them

@@ -114,6 +114,7 @@ AssignGroup make_assignment(const Input& input, const GroupConfiguration& group,
   assignment.expected_version = state.version;
   assignment.server = chosen.server;
   assignment.alone = chosen.alone;
+  assignment.loss = chosen.loss;
   for (const std::string& key : mirrors_of(group)) {
     assignment.mirror_versions[key] = input.state.mirrors.at(key).version;
     for (ServerId server : group.servers) {

@@ -100,6 +100,17 @@ void read_group_line(Case& one, const std::vector<std::string>& words) {
   group.reason = text_of(values, "reason");
 }
 
+/// "server1:3,server2:1".
+std::map<ServerId, Incarnation> read_copies(Case& one, const std::string& text) {
+  std::map<ServerId, Incarnation> copies;
+  std::istringstream members(text);
+  for (std::string member; std::getline(members, member, ',');) {
+    size_t colon = member.find(':');
+    copies[one.id(member.substr(0, colon))] = Incarnation(std::stoull(member.substr(colon + 1)));
+  }
+  return copies;
+}
+
 void read_mirror_line(Case& one, const std::vector<std::string>& words) {
   auto values = read_values(words, 2);
   MirrorState& mirror = one.state.mirrors[words[1]];
@@ -108,11 +119,8 @@ void read_mirror_line(Case& one, const std::vector<std::string>& words) {
   if (values.contains("holder")) mirror.holder = one.id(values["holder"]);
   if (values.contains("forced")) mirror.forced = one.id(values["forced"]);
   if (values.contains("restricted")) mirror.restricted = {one.id(values["restricted"])};
-  std::istringstream members(text_of(values, "in-sync"));
-  for (std::string member; std::getline(members, member, ',');) {
-    size_t colon = member.find(':');
-    mirror.in_sync[one.id(member.substr(0, colon))] = Incarnation(std::stoull(member.substr(colon + 1)));
-  }
+  mirror.in_sync = read_copies(one, text_of(values, "in-sync"));
+  mirror.trailing = read_copies(one, text_of(values, "trailing"));
 }
 
 void read_report_line(Case& one, const std::vector<std::string>& words) {
@@ -181,6 +189,7 @@ std::string print_command(const Case& one, const AssignGroup& command) {
     }
     text += "\n";
   }
+  if (!command.loss.empty()) text += "  may be lost: " + command.loss + "\n";
   for (const std::string& cause : command.causes) text += "  cause: " + cause + "\n";
   return text;
 }

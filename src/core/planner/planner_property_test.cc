@@ -82,8 +82,24 @@ World any_world() {
     report.detached = below(6) == 0;
   }
   if (below(4) == 0) mirror.forced = ServerId(1 + below(kServers));
+  MirrorConfiguration& configured = world.configuration.groups.front().resources.front().mirror;
+  if (below(2) == 0) configured.protocol = MirrorProtocol::kA;
+  if (below(2) == 0) configured.max_lag = milliseconds(2000);
+  const ServerId other(1 + below(kServers));
+  if (below(2) == 0 && !mirror.in_sync.contains(other)) mirror.trailing[other] = Incarnation(1 + below(2));
   if (below(4) == 0) mirror.restricted.insert(ServerId(1 + below(kServers)));
   return world;
+}
+
+/// A5.
+bool may_take_over_behind(const World& world, ServerId server, const MirrorReport& own) {
+  const MirrorState& mirror = world.state.mirrors.at("db.data");
+  const MirrorConfiguration& configured = world.configuration.groups.front().resources.front().mirror;
+  if (configured.protocol != MirrorProtocol::kA || configured.max_lag == milliseconds(0)) return false;
+  auto named = mirror.trailing.find(server);
+  if (named == mirror.trailing.end() || named->second != own.incarnation) return false;
+  return std::none_of(mirror.in_sync.begin(), mirror.in_sync.end(),
+                      [&](const auto& each) { return world.servers.at(each.first).present; });
 }
 
 /// docs/protocol.md, "Promotion", said once more in the plainest way.
@@ -101,13 +117,15 @@ bool may_be_promoted(const World& world, ServerId server) {
   if (!own || own->detached || own->incarnation.value == 0) return false;
   if (mirror.restricted.contains(server) || (!own->consistent && !forced)) return false;
   if (mirror.in_sync.empty()) return server == ServerId(1);
-  if (member == mirror.in_sync.end()) return false;
+  if (member == mirror.in_sync.end()) return may_take_over_behind(world, server, *own);
   if (member->second == own->incarnation) return true;
   bool all_restarted = std::all_of(mirror.in_sync.begin(), mirror.in_sync.end(), [&](const auto& each) {
     const MirrorReport* report = reported(each.first);
     return report && report->incarnation != each.second;
   });
-  return all_restarted && (server == mirror.holder || mirror.in_sync.size() == 1);
+  const MirrorReport* holder = reported(mirror.holder);
+  bool holder_lost = holder && holder->incarnation.value != 0 && (holder->detached || !holder->consistent);
+  return all_restarted && (server == mirror.holder || mirror.in_sync.size() == 1 || holder_lost);
 }
 
 void check_assignment(const World& world, const AssignGroup& assignment) {
@@ -121,6 +139,8 @@ void check_assignment(const World& world, const AssignGroup& assignment) {
   if (group.owner.value != 0) RC_ASSERT(world.servers.at(group.owner).lease_over);
   if (assignment.group != "db") return;
   RC_ASSERT(may_be_promoted(world, assignment.server));
+  const MirrorState& mirror = world.state.mirrors.at("db.data");
+  RC_ASSERT(assignment.loss.empty() == (mirror.in_sync.empty() || mirror.in_sync.contains(assignment.server)));
   RC_ASSERT(assignment.reported.at("db.data").contains(assignment.server));
   RC_ASSERT(assignment.mirror_versions.at("db.data") == world.state.mirrors.at("db.data").version);
 }
