@@ -9,6 +9,7 @@ namespace baton::sim {
 
 namespace {
 constexpr size_t kQueueDepth = 8;
+constexpr Duration kNewsOfFailure = 1s;  // longer than two metadata writes and a message take
 }
 
 void MirrorPair::client_round() {
@@ -177,6 +178,11 @@ bool MirrorPair::at_rest() const {
   }
   return connected;
 }
+
+/// From here on nothing may change any more. What a disk was asked before the repair may fail after it: that is the
+/// last fault, however late, and may cost the copies a pause of 10 s (or D3's 9 s). Until it is known everywhere
+/// they only seem to be at rest.
+bool MirrorPair::rest_begins() const { return at_rest() && now_ > last_failure_ + kNewsOfFailure; }
 
 void MirrorPair::check_equal(const std::string& when) {
   const auto& left = nodes_[0].disk->current();

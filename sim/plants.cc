@@ -32,6 +32,8 @@ bool plant([[maybe_unused]] const std::string& name) {
       {"failed-disk-keeps-incarnation", Plant::kFailedDiskKeepsIncarnation},
       {"epoch-barrier-left-out", Plant::kEpochBarrierLeftOut},
       {"zero-generation-not-persisted", Plant::kZeroGenerationNotPersisted},
+      {"answer-forgotten", Plant::kAnswerForgotten},
+      {"not-found-up-is-down", Plant::kNotFoundUpIsDown},
       {"repair-without-log", Plant::kRepairWithoutLog},
   };
   const auto found = kPlants.find(name);
