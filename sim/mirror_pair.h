@@ -129,6 +129,11 @@ class MirrorPair {
   bool rest_begins() const;
   bool set_as_wanted() const;
 
+  // mirror_pair_durability.cc
+  void check_durability();
+  void check_either_disk(int index) const;
+  void check_order(int index) const;
+
   // mirror_pair_faults.cc
   void fault();
   void power_off(int index, bool keep_cache);

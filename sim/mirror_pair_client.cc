@@ -14,6 +14,7 @@ constexpr Duration kNewsOfFailure = 1s;  // longer than two metadata writes and 
 
 void MirrorPair::client_round() {
   after(random_.between(Duration(100us), Duration(6ms)), [this] { client_round(); });
+  if (random_.chance(0.03)) check_durability();
   if (chaos_ && random_.chance(0.004)) {  // pauses, in which both copies must become and be equal
     client_paused_ = true;
     after(random_.between(Duration(20ms), Duration(700ms)), [this] { client_paused_ = false; });
@@ -98,6 +99,7 @@ void MirrorPair::completed(int index, const mirror::CompleteRequest& done) {
     case mirror::RequestKind::kFlush:
       check_flush(index, pending);
       history_.flush_acknowledged(pending.flush_mark);
+      if (random_.chance(0.05)) check_durability();
       break;
     case mirror::RequestKind::kRead:
       check_read(pending, node.buffers.at(pending.buffer));

@@ -15,6 +15,7 @@ constexpr Duration kRest = 8s;
 void MirrorPair::power_off(int index, bool keep_cache) {
   Node& node = nodes_[index];
   if (!node.copy) return;
+  check_durability();
   note(fmt::format("node {} {}", index, keep_cache ? "loses its daemon" : "loses power"));
   ++outcome_.power_losses;
   node.copy.reset();
