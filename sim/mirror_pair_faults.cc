@@ -203,7 +203,7 @@ void MirrorPair::fault() {
       feed(index, mirror::Stop{});
     }
   } else {
-    feed(index, mirror::StartVerify{});
+    feed(index, mirror::StartVerify{random_.chance(0.5)});
   }
 }
 

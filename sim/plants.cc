@@ -32,6 +32,7 @@ bool plant([[maybe_unused]] const std::string& name) {
       {"failed-disk-keeps-incarnation", Plant::kFailedDiskKeepsIncarnation},
       {"epoch-barrier-left-out", Plant::kEpochBarrierLeftOut},
       {"zero-generation-not-persisted", Plant::kZeroGenerationNotPersisted},
+      {"alone-before-committed", Plant::kAloneBeforeCommitted},
       {"answer-forgotten", Plant::kAnswerForgotten},
       {"not-found-up-is-down", Plant::kNotFoundUpIsDown},
       {"repair-without-log", Plant::kRepairWithoutLog},

@@ -21,6 +21,7 @@ enum class Plant {
   kFailedDiskKeepsIncarnation,     // a secondary whose disk failed to write keeps its incarnation
   kEpochBarrierLeftOut,            // protocols A and B: a later epoch is written beside one that is not durable yet
   kZeroGenerationNotPersisted,     // blocks go to a disk of zeroes before the bitmap is on disk as counting for it alone
+  kAloneBeforeCommitted,           // a primary goes on alone before the set says that it is
   kAnswerForgotten,                // the peer's answers are forgotten: a link at rest is taken for overdue
   kNotFoundUpIsDown,               // a restarted batond takes for down what an earlier one may be bringing up
   kRepairWithoutLog,               // a read's repair writes before its extents are in the on-disk activity log
