@@ -1,7 +1,8 @@
 # Two mirror cores against each other (mirror_pair); once more with the planted bugs.
 set(mirror_pair_sources ${CMAKE_CURRENT_SOURCE_DIR}/mirror_pair.cc ${CMAKE_CURRENT_SOURCE_DIR}/mirror_pair_link.cc
     ${CMAKE_CURRENT_SOURCE_DIR}/mirror_pair_cluster.cc ${CMAKE_CURRENT_SOURCE_DIR}/mirror_pair_client.cc
-    ${CMAKE_CURRENT_SOURCE_DIR}/mirror_pair_faults.cc ${CMAKE_CURRENT_SOURCE_DIR}/mirror_disk.cc
+    ${CMAKE_CURRENT_SOURCE_DIR}/mirror_pair_faults.cc ${CMAKE_CURRENT_SOURCE_DIR}/mirror_pair_durability.cc
+    ${CMAKE_CURRENT_SOURCE_DIR}/mirror_disk.cc
     ${CMAKE_CURRENT_SOURCE_DIR}/mirror_history.cc ${CMAKE_CURRENT_SOURCE_DIR}/mirror_database.cc)
 add_library(baton_mirror_pair STATIC ${mirror_pair_sources})
 target_link_libraries(baton_mirror_pair PUBLIC baton_core_mirror baton_model baton_base)

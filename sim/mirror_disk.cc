@@ -45,6 +45,15 @@ std::vector<uint64_t> MirrorDisk::read(BlockRange range) const {
   return {first, first + static_cast<std::ptrdiff_t>(range.count)};
 }
 
+std::vector<std::pair<uint64_t, uint64_t>> MirrorDisk::unsettled() const {
+  std::vector<std::pair<uint64_t, uint64_t>> found;
+  for (const Unflushed& entry : cache_) found.emplace_back(entry.block, entry.value);
+  for (const auto& [operation, write] : writes_) {
+    for (uint64_t at = 0; at < write.range.count; ++at) found.emplace_back(write.range.first + at, write.values[at]);
+  }
+  return found;
+}
+
 void MirrorDisk::revert_to_snapshot() {
   BATON_ASSERT(!snapshot_.empty());
   cache_.clear();

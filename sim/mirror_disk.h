@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "sim/random.h"
@@ -50,6 +51,8 @@ class MirrorDisk {
   mirror::StoredCopy& stored() { return stored_; }
   const std::vector<uint64_t>& current() const { return current_; }
   const std::vector<uint64_t>& durable() const { return durable_; }
+  /// (block, value): what a power loss now may leave there instead of the durable value.
+  std::vector<std::pair<uint64_t, uint64_t>> unsettled() const;
 
  private:
   struct Write {

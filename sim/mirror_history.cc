@@ -14,7 +14,7 @@ std::vector<uint64_t> MirrorHistory::issue(BlockRange range) {
   for (uint64_t block = range.first; block < range.end(); ++block) {
     values.push_back(next_value_++);
     positions_[values.back()] = blocks_[block].values.size();
-    blocks_[block].values.push_back({values.back(), 0});
+    blocks_[block].values.push_back({values.back(), 0, flushes_.size()});
   }
   return values;
 }
@@ -43,6 +43,7 @@ void MirrorHistory::acknowledged(BlockRange range, const std::vector<uint64_t>& 
 }
 
 void MirrorHistory::flush_acknowledged(uint64_t mark) {
+  flushes_.push_back(flushes_.empty() ? mark : std::max(mark, flushes_.back()));
   for (Block& block : blocks_) {
     for (size_t at = block.acknowledged; at > block.flushed; --at) {
       const uint64_t when = block.values[at].acknowledged_at;
@@ -70,6 +71,23 @@ void MirrorHistory::whole_set_crashed(const std::vector<uint64_t>& content) {
     block.acknowledged = *at;
     block.flushed = std::min(block.flushed, *at);
   }
+  // The order of what was before is of no use any more: some of it never happened.
+  flushes_.clear();
+  for (Block& block : blocks_) {
+    for (Value& value : block.values) value.epoch = 0;
+  }
+}
+
+size_t MirrorHistory::epoch_of(uint64_t block, uint64_t value) const {
+  const auto at = position(block, value);
+  return at ? blocks_[block].values[*at].epoch : 0;
+}
+
+std::string MirrorHistory::judge_order(const std::vector<uint64_t>& durable, const Unsettled& unsettled) const {
+  size_t newest = 0;
+  for (uint64_t block = 0; block < blocks_.size(); ++block) newest = std::max(newest, epoch_of(block, durable[block]));
+  for (const auto& [block, value] : unsettled) newest = std::max(newest, epoch_of(block, value));
+  return newest == 0 ? std::string{} : judge_durable(durable, flushes_[newest - 1]);
 }
 
 std::string MirrorHistory::trailing_took_over(const std::vector<uint64_t>& content, Duration most) {

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "src/core/mirror/mirror_types.h"
@@ -33,6 +34,11 @@ class MirrorHistory {
   /// Empty: the value was written to the block at position `floor` or later; else what is wrong.
   std::string judge(uint64_t block, uint64_t value, size_t floor) const;
 
+  /// A2: content that a power loss could have left on one disk: with a write that was issued after a flush had been
+  /// acknowledged, everything is there that the flush covered. `unsettled`: (block, value), there or not.
+  using Unsettled = std::vector<std::pair<uint64_t, uint64_t>>;
+  std::string judge_order(const std::vector<uint64_t>& durable, const Unsettled& unsettled) const;
+
   /// The whole in-sync set crashed: what the first copy has now is what counts.
   void whole_set_crashed(const std::vector<uint64_t>& content);
   /// A copy that was a little behind took over: everything that it lacks was acknowledged within `most` of the last
@@ -46,12 +52,14 @@ class MirrorHistory {
     uint64_t value = 0;
     uint64_t acknowledged_at = 0;  // 0: never
     Instant when{};
+    size_t epoch = 0;              // flushes that had been acknowledged when it was issued
   };
   struct Block {
     std::vector<Value> values{Value{}};  // zeroes first
     size_t acknowledged = 0;
     size_t flushed = 0;
   };
+  size_t epoch_of(uint64_t block, uint64_t value) const;
   std::optional<size_t> position(uint64_t block, uint64_t value) const;
 
   std::vector<Block> blocks_;
@@ -59,6 +67,7 @@ class MirrorHistory {
   uint64_t next_value_ = 1;
   uint64_t acknowledgements_ = 0;
   Instant last_acknowledged_{};
+  std::vector<uint64_t> flushes_;  // the mark of each one that was acknowledged
 };
 
 }  // namespace baton::sim

@@ -174,11 +174,12 @@ void MirrorPair::feed(int index, const mirror::Event& event) {
 
 // ---- Actions ----
 
-void MirrorPair::operation_later(int index, OperationId operation, Duration low, Duration high,
+void MirrorPair::operation_later(int index, OperationId operation, Duration low, Duration high, bool ok,
                                  std::function<mirror::OperationDone(Node&)> finish) {
   // Now and then something takes longer, and seldom very much longer.
   Duration delay = random_.chance(0.03) ? random_.between(high, high * 20) : random_.between(low, high);
   if (chaos_ && random_.chance(0.001)) delay = random_.between(Duration(100ms), Duration(900ms));
+  if (!ok) last_failure_ = std::max(last_failure_, now_ + delay);
   after(delay, [this, index, operation, boot = nodes_[index].boot, finish = std::move(finish)] {
     Node& node = nodes_[index];
     if (!node.copy || node.boot != boot) return;
@@ -193,7 +194,10 @@ struct MirrorPair::ActionHandler {
   int index;
   Node& node = pair.nodes_[index];
 
-  bool disk_ok() const { return !pair.random_.chance(pair.disk_error_) && !node.disk_dead; }
+  bool disk_ok() const {
+    const bool fails = pair.random_.chance(pair.disk_error_) && !pair.last_of_the_set(index);
+    return !fails && !node.disk_dead;
+  }
 
   void operator()(const mirror::LocalRead& read) const {
     mirror::BufferId buffer = read.buffer;
@@ -205,7 +209,7 @@ struct MirrorPair::ActionHandler {
     if (node.disk->busy(read.range)) pair.violated("O1: a read overlaps a write under way");
     node.reads[read.operation] = read.range;
     const bool ok = disk_ok();
-    pair.operation_later(index, read.operation, 50us, 2ms, [read, buffer, ok](Node& self) {
+    pair.operation_later(index, read.operation, 50us, 2ms, ok, [read, buffer, ok](Node& self) {
       mirror::OperationDone done{0, ok, {}};
       const auto values = self.disk->read(read.range);
       self.reads.erase(read.operation);
@@ -227,7 +231,7 @@ struct MirrorPair::ActionHandler {
     }
     node.disk->begin_write(operation, range, std::move(values));
     const bool ok = disk_ok();
-    pair.operation_later(index, operation, 50us, 3ms, [this_pair = &pair, operation, ok](Node& self) {
+    pair.operation_later(index, operation, 50us, 3ms, ok, [this_pair = &pair, operation, ok](Node& self) {
       self.disk->end_write(operation, ok, this_pair->random_);
       return mirror::OperationDone{0, ok, {}};
     });
@@ -252,12 +256,12 @@ struct MirrorPair::ActionHandler {
   }
   void operator()(const mirror::TakeSnapshot& action) const {
     node.disk->take_snapshot();
-    pair.operation_later(index, action.operation, 1ms, 30ms,
+    pair.operation_later(index, action.operation, 1ms, 30ms, true,
                          [](Node&) { return mirror::OperationDone{0, true, {}}; });
   }
   void operator()(const mirror::RevertToSnapshot& action) const {
     node.disk->revert_to_snapshot();
-    pair.operation_later(index, action.operation, 1ms, 30ms,
+    pair.operation_later(index, action.operation, 1ms, 30ms, true,
                          [](Node&) { return mirror::OperationDone{0, true, {}}; });
   }
   void operator()(const mirror::DropSnapshot&) const { node.disk->drop_snapshot(); }
@@ -270,7 +274,7 @@ struct MirrorPair::ActionHandler {
   void operator()(const mirror::LocalFlush& flush) const {
     node.disk->begin_flush(flush.operation);
     const bool ok = disk_ok();
-    pair.operation_later(index, flush.operation, 200us, 8ms, [flush, ok](Node& self) {
+    pair.operation_later(index, flush.operation, 200us, 8ms, ok, [flush, ok](Node& self) {
       self.disk->end_flush(flush.operation, ok);
       return mirror::OperationDone{0, ok, {}};
     });
@@ -278,7 +282,7 @@ struct MirrorPair::ActionHandler {
   void persist(OperationId operation, std::function<void(mirror::StoredCopy&)> apply) const {
     node.disk->begin_persist(operation, std::move(apply));
     const bool ok = !pair.random_.chance(pair.disk_error_ * 10);
-    pair.operation_later(index, operation, 100us, 6ms, [this_pair = &pair, operation, ok](Node& self) {
+    pair.operation_later(index, operation, 100us, 6ms, ok, [this_pair = &pair, operation, ok](Node& self) {
       self.disk->end_persist(operation, ok, this_pair->random_);
       return mirror::OperationDone{0, ok, {}};
     });

@@ -95,7 +95,7 @@ class MirrorPair {
   void feed(int index, const mirror::Event& event);
   void carry_out(int index, const std::vector<mirror::Action>& actions);
   void schedule_tick(int index);
-  void operation_later(int index, OperationId operation, Duration low, Duration high,
+  void operation_later(int index, OperationId operation, Duration low, Duration high, bool ok,
                        std::function<mirror::OperationDone(Node&)> finish);
   void note(const std::string& text);
   [[noreturn]] void violated(const std::string& text);
@@ -127,7 +127,13 @@ class MirrorPair {
   void check_equal(const std::string& when);
   bool holds_every_write(int member) const;
   bool at_rest() const;
+  bool rest_begins() const;
   bool set_as_wanted() const;
+
+  // mirror_pair_durability.cc
+  void check_durability();
+  void check_either_disk(int index) const;
+  void check_order(int index) const;
 
   // mirror_pair_faults.cc
   void fault();
@@ -137,6 +143,7 @@ class MirrorPair {
   void heal();
   void check_healed();
   void kill_disk(int index);
+  bool last_of_the_set(int index) const;
   void repair_round();
   bool connected(int primary) const;
   bool refuses(int primary) const;
@@ -167,6 +174,7 @@ class MirrorPair {
   int trailing_ = -1;           // ... is by A5
   mirror::Settings settings_[2];
   double disk_error_ = 0;
+  Instant last_failure_{Duration::zero()};  // a disk's newest failure comes to light then, perhaps later than now
   MirrorProtocol protocol_ = MirrorProtocol::kC;
   std::map<std::pair<uint64_t, uint64_t>, std::vector<uint64_t>> zeroed_;  // what a range's zeroes count as
   uint64_t busy_blocks_ = 0;  // the client's favourite part

@@ -33,6 +33,9 @@ bool plant([[maybe_unused]] const std::string& name) {
       {"epoch-barrier-left-out", Plant::kEpochBarrierLeftOut},
       {"zero-generation-not-persisted", Plant::kZeroGenerationNotPersisted},
       {"lag-ignored", Plant::kLagIgnored},
+      {"alone-before-committed", Plant::kAloneBeforeCommitted},
+      {"answer-forgotten", Plant::kAnswerForgotten},
+      {"not-found-up-is-down", Plant::kNotFoundUpIsDown},
       {"repair-without-log", Plant::kRepairWithoutLog},
   };
   const auto found = kPlants.find(name);

@@ -88,6 +88,7 @@ class Server {
   void carry_out(const node::Action& action);
   void run_step(const node::RunStep& step);
   void finish_step(const node::RunStep& step, uint64_t start, uint64_t kills);
+  bool given_up(const node::RunStep& step, uint64_t start) const;
   bool step_mirror(const node::RunStep& step, MirrorStandIn& mirror);
   void arm_tick();
   void persist(const database::Persist& persist);
@@ -120,6 +121,7 @@ class Server {
   Instant page_{};
   std::map<std::string, bool> resources_;  // "group.resource": up; mirrors are in mirrors_
   std::map<std::string, uint64_t> kills_;
+  std::map<std::string, uint64_t> newest_step_;  // its token
   std::map<std::string, GroupState> known_groups_;
   uint64_t known_index_ = 0;
 

@@ -33,12 +33,20 @@ void Server::run_step(const node::RunStep& step) {
   // A kill makes an end of what is under way with the resource: nothing of that has an effect later.
   const std::string key = mirror_key(step.group, step.resource);
   if (step.action == group::StepAction::kKill) ++kills_[key];
+  newest_step_[key] = step.token;
   world_.after(takes, [this, step, boot = boot_, start = start_, kills = kills_[key]] {
     if (boot_ == boot) finish_step(step, start, kills);
   });
 }
 
-/// What a step does goes on when batond has ended meanwhile; only nobody hears of it.
+/// An address is taken and dropped by batond itself (src/os/floating_address): its step ends with batond, and with the
+/// next one, which overtakes it.
+bool Server::given_up(const node::RunStep& step, uint64_t start) const {
+  const std::string key = mirror_key(step.group, step.resource);
+  return !mirrors_.contains(key) && (start_ != start || newest_step_.at(key) != step.token);
+}
+
+/// What a step asks of a mirror daemon goes on when batond has ended meanwhile; only nobody hears of it.
 void Server::finish_step(const node::RunStep& step, uint64_t start, uint64_t kills) {
   if (machine_paused_) {
     world_.after(50ms, [this, step, boot = boot_, start, kills] {
@@ -46,6 +54,7 @@ void Server::finish_step(const node::RunStep& step, uint64_t start, uint64_t kil
     });
     return;
   }
+  if (given_up(step, start)) return;
   const std::string key = mirror_key(step.group, step.resource);
   bool ok = true;
   if (kills_[key] != kills) {

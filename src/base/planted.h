@@ -22,6 +22,9 @@ enum class Plant {
   kEpochBarrierLeftOut,            // protocols A and B: a later epoch is written beside one that is not durable yet
   kZeroGenerationNotPersisted,     // blocks go to a disk of zeroes before the bitmap is on disk as counting for it alone
   kLagIgnored,                     // a primary answers on although the peer that may take over is too far behind
+  kAloneBeforeCommitted,           // a primary goes on alone before the set says that it is
+  kAnswerForgotten,                // the peer's answers are forgotten: a link at rest is taken for overdue
+  kNotFoundUpIsDown,               // a restarted batond takes for down what an earlier one may be bringing up
   kRepairWithoutLog,               // a read's repair writes before its extents are in the on-disk activity log
 };
 

@@ -204,6 +204,8 @@ void MirrorClient::on_line(const std::string& line) {
                  },
                  [&](const mirror_control::Demoted&) {
                    device_.clear();
+                   // An earlier batond's wish: what this one has found up is up no more.
+                   if (!demoting_) callbacks_.on_export_lost("it was handed over as an earlier batond had asked");
                    finish(demoting_, std::string());
                  },
                  [&](const mirror_control::Failed& failed) {

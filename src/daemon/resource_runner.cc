@@ -1,9 +1,14 @@
 // Steps on mirrors and filesystems, and the common part. One thread: the loop's.
 #include "src/daemon/resource_runner.h"
 
-#include <algorithm>
+#include <spdlog/spdlog.h>
 
+#include <algorithm>
+#include <utility>
+
+#include "src/os/control_group.h"
 #include "src/os/filesystem_helper.h"
+#include "src/os/helper_process.h"
 #include "src/os/mount_table.h"
 
 namespace baton {
@@ -11,6 +16,10 @@ namespace baton {
 using group::StepAction;
 
 namespace {
+
+constexpr const char* kHelpersGroup = "helpers";  // a resource's has a dot in its name
+constexpr Duration kLeftoverLimit = seconds(3);
+constexpr Duration kLeftoverRetry = milliseconds(500);
 
 /// A device that a mirror daemon may have exported.
 bool is_mirror_device(const std::string& device) {
@@ -28,6 +37,7 @@ ResourceRunner::ResourceRunner(EventLoop& loop, RunnerPaths paths, FindMirror fi
     : loop_(loop), paths_(std::move(paths)), find_mirror_(std::move(find_mirror)), find_macs_(std::move(find_macs)),
       on_failed_(std::move(on_failed)) {
   watch_addresses();
+  end_leftover_helpers();
 }
 
 ResourceRunner::~ResourceRunner() { *alive_ = false; }
@@ -36,12 +46,45 @@ void ResourceRunner::run(const node::RunStep& wanted, const GroupConfiguration& 
                          const ResourceConfiguration& resource, Done done) {
   auto step = std::make_shared<Step>(Step{wanted, group, resource, std::move(done)});
   present_step_[step->key()] = wanted.token;
-  switch (resource.kind) {
+  if (!ready_) return waiting_.push_back(step);
+  begin(step);
+}
+
+void ResourceRunner::begin(const StepPointer& step) {
+  switch (step->resource.kind) {
     case ResourceKind::kMirror: return run_mirror(step);
     case ResourceKind::kFilesystem: return run_filesystem(step);
     case ResourceKind::kAddress: return run_address(step);
     case ResourceKind::kService: return run_service(step);
   }
+}
+
+// SAFETY: B1. A mount that ends after its batond would bring to life what the next one has found to be down.
+void ResourceRunner::end_leftover_helpers() {
+  const auto path = service_group_path(kHelpersGroup);
+  if (!path) {
+    spdlog::warn("helper processes cannot be watched across a restart: {}", path.error().message);
+    return begin_steps();
+  }
+  clear_control_group(loop_, *path, kLeftoverLimit, [this, alive = alive_, path = *path](const Status& cleared) {
+    if (!*alive) return;
+    if (!cleared) {
+      spdlog::warn("no step is taken before the helper processes of an earlier batond have ended: {}",
+                   cleared.error().message);
+      leftover_retry_ = loop_.after(kLeftoverRetry, [this] { end_leftover_helpers(); });
+      return;
+    }
+    const auto made = create_control_group(path);
+    if (made) keep_helpers_in(path);
+    if (!made) spdlog::warn("helper processes cannot be watched across a restart: {}", made.error().message);
+    begin_steps();
+  });
+}
+
+void ResourceRunner::begin_steps() {
+  ready_ = true;
+  for (const auto& step : std::exchange(waiting_, {}))
+    if (present_step_[step->key()] == step->step.token) begin(step);
 }
 
 void ResourceRunner::finish(const StepPointer& step, bool ok, const std::string& detail) {

@@ -56,6 +56,9 @@ class ResourceRunner {
   };
   using StepPointer = std::shared_ptr<Step>;
 
+  void end_leftover_helpers();
+  void begin_steps();
+  void begin(const StepPointer& step);
   void run_mirror(const StepPointer& step);
   void run_filesystem(const StepPointer& step);
   void start_filesystem(const StepPointer& step);
@@ -89,6 +92,9 @@ class ResourceRunner {
   Failed on_failed_;
   std::map<std::string, HeldAddress> addresses_;
   std::map<std::string, std::unique_ptr<SupervisedService>> services_;
+  bool ready_ = false;                  // nothing of an earlier batond's helpers is left (B1)
+  std::vector<StepPointer> waiting_;    // for that
+  EventLoop::Handle leftover_retry_;
   std::map<std::string, uint64_t> present_step_;  // newest token of each resource: older ends do not count
   std::set<std::string> up_mirrors_;
   std::set<std::string> mounting_;                             // filesystems whose mount is under way

@@ -283,7 +283,7 @@ struct ChildProcess::State : std::enable_shared_from_this<ChildProcess::State> {
     if (pid <= 0) return;
     ::kill(-pid, SIGKILL);
     ::syscall(SYS_pidfd_send_signal, pidfd.get(), SIGKILL, nullptr, 0);
-    if (options.control_group.empty()) return;
+    if (options.control_group.empty() || options.shares_control_group) return;
     OwnedFd file(::open((options.control_group + "/cgroup.kill").c_str(), O_WRONLY | O_CLOEXEC));
     ssize_t ignored = file ? ::write(file.get(), "1", 1) : 0;
     static_cast<void>(ignored);

@@ -26,13 +26,14 @@ struct ChildOptions {
   std::string user;                      // from /etc/passwd, with its groups from /etc/group; empty: unchanged
   std::string working_directory = "/";
   std::string control_group;  // a cgroup v2 directory the child is born in; empty: Baton's own
+  bool shares_control_group = false;  // with others: its deadline leaves them alone
   bool new_session = false;   // for children that outlive Baton; all others get a process group of their own
   Output output = Output::kCapture;
   std::string log_file;                 // for kLogFile: appended to, created if missing
   size_t captured_bytes = 16 * 1024;    // for kCapture: how much of the end of the output is kept
   std::vector<int> passed_descriptors;  // become 3, 4, ... in the child; all others are closed
   bool may_lock_memory = false;         // RLIMIT_MEMLOCK unlimited
-  std::optional<Duration> deadline;     // then SIGKILL to its group (and control group, if given)
+  std::optional<Duration> deadline;     // then SIGKILL to its group (and control group, if it has one of its own)
 };
 
 /// How a child ended.
@@ -69,7 +70,7 @@ class ChildProcess {
   pid_t pid() const;
   /// Sends a signal to the process itself; without effect once it has ended.
   void send_signal(int signal_number);
-  /// SIGKILL to its process group and control group.
+  /// SIGKILL to its process group and, if it has one of its own, control group.
   void kill_all();
   /// As the destructor.
   void forget();

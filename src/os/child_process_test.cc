@@ -4,10 +4,12 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/wait.h>
 
 #include <fstream>
 #include <sstream>
 
+#include "src/os/control_group.h"
 #include "src/os/helper_process.h"
 #include "src/os/owned_fd.h"
 
@@ -128,6 +130,35 @@ TEST(HelperProcess, ErrorsNamePurposeCommandEndAndOutput) {
             std::string::npos)
       << message;
   EXPECT_TRUE(message.ends_with("ms; it said: one | two")) << message;
+}
+
+/// docs/protocol.md, B1.
+TEST(HelperProcess, WhatOutlivesABatondIsFoundAndEnded) {
+  const auto path = service_group_path(fmt::format("baton-test-helpers-{}", ::getpid()));
+  ASSERT_TRUE(path.has_value()) << path.error().message;
+  ASSERT_TRUE(create_control_group(*path).has_value());
+  const pid_t batond = ::fork();
+  if (batond == 0) {
+    EventLoop loop;
+    keep_helpers_in(*path);
+    int ended = 0;
+    run_helper(loop, {.purpose = "mounting", .argv = {"sleep", "1000"}}, [](Result<HelperOutput>) {});
+    // One that passes its deadline does not take the others with it.
+    run_helper(loop, {.purpose = "looking", .argv = {"sleep", "1000"}, .deadline = 20ms},
+               [&](Result<HelperOutput>) { ++ended; });
+    const bool one = loop.run_until([&] { return ended == 1; }, 5s);
+    ::_exit(one ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(::waitpid(batond, &status, 0), batond);
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(control_group_processes(*path).size(), 1u);
+  EventLoop loop;
+  std::optional<Status> cleared;
+  clear_control_group(loop, *path, 5s, [&](Status how) { cleared = how; });
+  EXPECT_TRUE(loop.run_until([&] { return cleared.has_value(); }, 10s));
+  ASSERT_TRUE(cleared.has_value());
+  EXPECT_TRUE(cleared->has_value()) << cleared->error().message;
 }
 
 TEST(HelperProcess, DeadlineIsATimeout) {

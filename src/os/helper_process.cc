@@ -23,6 +23,9 @@ std::string last_lines(const std::string& text, size_t lines) {
 
 namespace {
 
+/// Empty: none. Set once, before the first helper; the loop's thread.
+std::string helpers_group;
+
 Result<HelperOutput> judge(const HelperRequest& request, const ChildEnd& end) {
   const auto& accepted = request.accepted_statuses;
   const bool ended = end.exited && end.start_error.empty() && !end.timed_out;
@@ -38,12 +41,16 @@ Result<HelperOutput> judge(const HelperRequest& request, const ChildEnd& end) {
 
 }  // namespace
 
+void keep_helpers_in(const std::string& control_group) { helpers_group = control_group; }
+
 void run_helper(EventLoop& loop, HelperRequest request, HelperCallback callback) {
   ChildOptions options;
   options.argv = request.argv;
   options.user = request.user;
   options.environment = request.environment;
   options.deadline = request.deadline;
+  options.control_group = helpers_group;
+  options.shares_control_group = true;
   auto holder = std::make_shared<ChildProcess>();
   // The callback owns the child and is dropped when it has run, which breaks the cycle.
   auto child = ChildProcess::spawn(loop, std::move(options), [holder, request, callback](const ChildEnd& end) {

@@ -34,6 +34,9 @@ using HelperCallback = std::function<void(Result<HelperOutput>)>;
 /// deadline.
 void run_helper(EventLoop& loop, HelperRequest request, HelperCallback callback);
 
+/// From now on helpers run in this control group, which exists: the next batond finds there what has outlived this one.
+void keep_helpers_in(const std::string& control_group);
+
 /// The last `lines` lines of `text`, joined by " | ".
 std::string last_lines(const std::string& text, size_t lines = 5);
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "src/base/assert.h"
+#include "src/base/planted.h"
 
 namespace baton::group {
 
@@ -16,6 +17,10 @@ constexpr Duration kRestartWindowOfOthers = 600s;
 constexpr uint32_t kRestartsOfAddresses = 3;
 
 bool is_down(ResourceState state) { return state == ResourceState::kDown; }
+
+ResourceState not_found_up() {
+  return planted(Plant::kNotFoundUpIsDown) ? ResourceState::kDown : ResourceState::kUnknown;
+}
 }  // namespace
 
 const char* to_string(StepAction action) {
@@ -131,7 +136,8 @@ void GroupRun::step_ended(Instant now, const Running& running, bool ok, const st
   }
   switch (running.action) {
     case StepAction::kAdopt:
-      set_state(resource->name, ok ? ResourceState::kUp : ResourceState::kDown, detail);
+      // SAFETY: B2 what an earlier batond began may still bring it up.
+      set_state(resource->name, ok ? ResourceState::kUp : not_found_up(), detail);
       break;
     case StepAction::kStart:
       if (!ok) {
@@ -264,6 +270,7 @@ void GroupRun::advance_resource(Instant now, const ResourceConfiguration& resour
   if (goal_ != Goal::kRun) return bring_down(now, resource);
   switch (state(resource.name)) {
     case ResourceState::kDown:
+    case ResourceState::kUnknown:
       if (!dependencies_up(resource)) return;
       if (resource.kind == ResourceKind::kAddress && suspended_) return;
       begin(now, resource, StepAction::kStart);
@@ -287,7 +294,8 @@ void GroupRun::bring_down(Instant now, const ResourceConfiguration& resource) {
                      (resource.kind == ResourceKind::kMirror || resource.kind == ResourceKind::kAddress);
   if (!first && !dependents_down(resource)) return;
   if (retry_at_.contains(resource.name)) return;
-  const bool at_once = goal_ == Goal::kKill || kill_needed_.contains(resource.name);
+  const bool unknown = state(resource.name) == ResourceState::kUnknown;
+  const bool at_once = goal_ == Goal::kKill || unknown || kill_needed_.contains(resource.name);
   begin(now, resource, at_once ? StepAction::kKill : StepAction::kStop);
   set_state(resource.name, ResourceState::kStopping, views_.at(resource.name).detail);
 }
@@ -326,6 +334,12 @@ bool GroupRun::all_up() const {
 
 bool GroupRun::all_down() const {
   return std::all_of(views_.begin(), views_.end(), [](const auto& view) { return is_down(view.second.state); });
+}
+
+bool GroupRun::nothing_up() const {
+  return std::all_of(views_.begin(), views_.end(), [](const auto& view) {
+    return is_down(view.second.state) || view.second.state == ResourceState::kUnknown;
+  });
 }
 
 bool GroupRun::adopting() const {

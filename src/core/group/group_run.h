@@ -26,6 +26,7 @@ enum class StepAction {
 };
 const char* to_string(StepAction action);
 
+/// kUnknown: not looked at yet, or not found up after a restart of batond, and perhaps about to come up.
 enum class ResourceState { kUnknown, kDown, kAdopting, kStarting, kUp, kStopping, kFailed };
 const char* to_string(ResourceState state);
 
@@ -77,8 +78,9 @@ class GroupRun {
   /// Every resource up, or every resource down.
   bool all_up() const;
   bool all_down() const;
+  /// Nothing is or becomes up by what this run has seen or done itself.
+  bool nothing_up() const;
   bool adopting() const;
-  /// Nothing is known to be or to be becoming up.
   bool has(uint64_t token) const { return tokens_.contains(token); }
   /// Why the goal was given up by the run itself (it then stops); empty: as asked.
   const std::string& failure() const { return failure_; }

@@ -156,5 +156,30 @@ TEST_F(GroupRunTest, AfterARestartOfBatondWhatIsUpIsLeftAlone) {
   EXPECT_TRUE(run_.all_up());
 }
 
+TEST_F(GroupRunTest, WhatARestartedBatondDoesNotFindUpIsDownOnlyAfterAKill) {
+  run_.adopt(now_);
+  asked();
+  for (const auto* name : {"adopt data", "adopt files", "adopt ip", "adopt postgres"}) done(name, false, "not up");
+  EXPECT_FALSE(run_.all_down());  // an earlier batond may have asked for it
+  EXPECT_TRUE(run_.nothing_up());
+  run_.stop(now_);
+  EXPECT_EQ(asked(), (Lines{"kill postgres"}));
+  done("kill postgres");
+  EXPECT_EQ(asked(), (Lines{"kill ip", "kill files"}));
+  done("kill files");
+  EXPECT_EQ(asked(), (Lines{"kill data"}));
+  done("kill ip");
+  done("kill data");
+  EXPECT_TRUE(run_.all_down());
+}
+
+TEST_F(GroupRunTest, WhatARestartedBatondDoesNotFindUpIsStartedRightAwayWhenItIsWanted) {
+  run_.adopt(now_);
+  asked();
+  for (const auto* name : {"adopt data", "adopt files", "adopt ip", "adopt postgres"}) done(name, false, "not up");
+  run_.run(now_);
+  EXPECT_EQ(asked(), (Lines{"start data", "start ip"}));
+}
+
 }  // namespace
 }  // namespace baton::group

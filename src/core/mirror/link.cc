@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "src/base/beat.h"
+#include "src/base/planted.h"
 #include "src/core/mirror/copy_core.h"
 
 namespace baton::mirror {
@@ -39,7 +40,7 @@ void Link::answered(uint64_t sequence) {
     ++core_.counters.peer_answers;
     core_.counters.peer_time += core_.now() - question.asked;
   }
-  question.answered = true;
+  question.answered = !planted(Plant::kAnswerForgotten);
   while (!questions_.empty() && questions_.front().answered) questions_.pop_front();
 }
 

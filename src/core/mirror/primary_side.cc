@@ -270,6 +270,10 @@ void PrimarySide::link_lost(const std::string& reason) {
       }
       [[fallthrough]];
     case Standing::kConnected:
+      if (planted(Plant::kAloneBeforeCommitted)) {
+        stand(Standing::kAlone);
+        break;
+      }
       // SAFETY: S2 nothing is acknowledged until "in sync = me" is committed.
       freeze(reason);
       break;

@@ -66,7 +66,7 @@ void NodeCore::Implementation::manage_owned(const GroupState& group, const std::
       propose_phase(group, name, GroupPhase::kStopped, run, group.reason);
     return;
   }
-  if (lease_lapsed() && run.goal() == group::Goal::kObserve && run.all_down()) return;  // start nothing without a right
+  if (lease_lapsed() && run.goal() == group::Goal::kObserve && run.nothing_up()) return;  // start nothing without a right
   run.run(now);
   if (group.phase == GroupPhase::kStarting && run.all_up())
     propose_phase(group, name, GroupPhase::kStarted, run, group.reason);

@@ -43,7 +43,10 @@ void NodeCore::Implementation::publish_lease() {
 
 void NodeCore::Implementation::suspend_or_kill() {
   bool holds_any = false;
-  for (const auto& [name, run] : runs) holds_any = holds_any || !(run->all_down() || run->adopting());
+  for (const auto& [name, run] : runs) {
+    const bool going = run->adopting() || run->goal() == group::Goal::kKill;
+    holds_any = holds_any || !(run->nothing_up() || going);
+  }
   if (!lease_lapsed()) {
     lapsed_since = kNever;
     if (lapse_noted) note({.kind = "database", .text = "the lease is back: what was frozen goes on"});
@@ -61,7 +64,7 @@ void NodeCore::Implementation::suspend_or_kill() {
   for (auto& [name, run] : runs) run->set_suspended(now, true);
   if (now < lapsed_since + settings.freeze_limit) return;
   for (auto& [name, run] : runs) {
-    if (run->all_down() || run->goal() == group::Goal::kKill || run->adopting()) continue;
+    if (run->nothing_up() || run->goal() == group::Goal::kKill || run->adopting()) continue;
     run->kill(now, fmt::format("the lease has been lost for {} s", to_ms(settings.freeze_limit) / 1000));
   }
 }
