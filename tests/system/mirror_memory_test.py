@@ -19,6 +19,7 @@ from mirror_test import MIB, shell, wait_for  # noqa: E402
 
 DATA_MIB = 160
 LIMIT_S = 60  # takes a few
+PR_SET_IO_FLUSHER = 57
 
 MAPPED_WRITER = """
 import mmap, sys
@@ -32,7 +33,7 @@ with open(sys.argv[1], "rb") as source, open(sys.argv[2], "w+b") as target:
 
 
 def may_be_io_flusher():
-    question = "import ctypes, sys; sys.exit(ctypes.CDLL(None).prctl(57, 1, 0, 0, 0) != 0)"
+    question = f"import ctypes, sys; sys.exit(ctypes.CDLL(None).prctl({PR_SET_IO_FLUSHER}, 1, 0, 0, 0) != 0)"
     return subprocess.run([sys.executable, "-c", question]).returncode == 0
 
 
