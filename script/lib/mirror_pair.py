@@ -108,7 +108,8 @@ class Server:
 
     def __init__(self, cluster, number, port, key="ab" * 64, store_size=None, label="", namespace="", **settings):
         """`settings`: more members of the daemon's settings file, or others than these. `namespace`: of the network."""
-        self.cluster, self.number, self.namespace = cluster, number, namespace
+        self.cluster, self.number = cluster, number
+        self.enter = ["nsenter", f"--net=/run/netns/{namespace}"] if namespace else []  # a command that starts the daemon
         self.directory = f"{cluster.place}/server{number}{label}"
         os.makedirs(self.directory)
         self.store = settings.pop("store", f"{self.directory}/store")
@@ -149,8 +150,7 @@ class Server:
     def start(self):
         self.forget()
         self.log = open(f"{self.directory}/log", "a")
-        enter = ["nsenter", f"--net=/run/netns/{self.namespace}"] if self.namespace else []
-        self.process = subprocess.Popen([*enter, MIRRORD, "--settings", self.settings], stderr=self.log)
+        self.process = subprocess.Popen([*self.enter, MIRRORD, "--settings", self.settings], stderr=self.log)
         self.connect()
         return self
 
@@ -242,11 +242,15 @@ class Server:
 
     def fault(self, *orders):
         """Makes the disk fail (src/mirror/faulty_device.h); without orders it is well again. Needs the setting
-        `fault_file`. The daemon looks at the file every 50 ms and does not say that it has: so this takes longer."""
+        `fault_file`. A running daemon has seen it when this returns; another one reads it when it starts."""
+        told = ("note", f"the disk's faults, as {self.faults} says: {'; '.join(orders) or 'none'}")
+        with self.changed:
+            before = self.said.count(told)
         with open(self.faults + ".new", "w") as file:
             file.write("".join(f"{order}\n" for order in orders))
         os.rename(self.faults + ".new", self.faults)
-        time.sleep(0.12)
+        if self.running():
+            self.wait("it has seen the faults", lambda: self.said.count(told) > before)
 
     def promote(self):
         self.cluster.assign(self)

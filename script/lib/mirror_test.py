@@ -62,6 +62,17 @@ class PairTest(unittest.TestCase):
     def both(self, seconds=30):
         wait_for("both copies in sync", lambda: len(self.cluster.state["in_sync"]) == 2, seconds)
 
+    def goes_first(self, server, **change):
+        """Every member of the set has crashed, or a person wants it (`change`: forced): this copy goes on alone
+        (docs/protocol.md, S5). Its device."""
+        with self.cluster.lock:
+            self.cluster.commit(permit=self.cluster.state["permit"] + 1, holder=server.number,
+                                in_sync={str(server.number): server.report["incarnation"]}, **change)
+        server.send({"request": "promote", "permit": self.cluster.state["permit"]})
+        answer = server.notice("promoted", "failed")
+        self.assertEqual(answer["notice"], "promoted", answer)
+        return answer["device"]
+
     def equal(self):
         """REQUIRES: handed over, or stopped: everything is on both disks."""
         shell(f"cmp -n {self.SIZE} {self.a.store} {self.b.store}")
@@ -85,6 +96,32 @@ class PairTest(unittest.TestCase):
                     self.fail(f"{device} holds other data at {first_mib} MiB + {at} blocks")
         finally:
             disk.close()
+
+
+class ProtocolPairTest(PairTest):
+    """A pair under a protocol that each test chooses, offered through NBD, too."""
+
+    def make(self, **settings):
+        super().make(**settings)
+        for server in self.cluster.servers:
+            server.choose(nbd_socket=f"{server.directory}/nbd.sock")
+
+    def begin(self, protocol):
+        self.make(protocol=protocol)
+        device = super().begin()
+        if protocol == "A":
+            self.alone(self.a)
+        return device
+
+
+class FailingDiskTest(PairTest):
+    """A pair with data that does not wait for long when a disk fails."""
+    settings = {"disk_timeout_ms": 2000, "peer_timeout_ms": 1500}
+
+    def begin(self):
+        device = super().begin()
+        self.data = self.fill(device, 0, 16)
+        return device
 
 
 def run(module, test_class, minutes=5):

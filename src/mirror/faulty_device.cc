@@ -59,8 +59,8 @@ FaultOrders parse_fault_orders(const std::string& text) {
   return orders;
 }
 
-FaultyDevice::FaultyDevice(Ring& ring, std::unique_ptr<BlockDevice> inner, std::string orders_path)
-    : ring_(ring), inner_(std::move(inner)), path_(std::move(orders_path)) {
+FaultyDevice::FaultyDevice(Ring& ring, std::unique_ptr<BlockDevice> inner, std::string orders_path, Told told)
+    : ring_(ring), inner_(std::move(inner)), path_(std::move(orders_path)), told_(std::move(told)) {
   look();
 }
 
@@ -78,10 +78,22 @@ void FaultyDevice::look() {
   std::stringstream text;
   if (!found.empty()) text << std::ifstream(path_).rdbuf();
   orders_ = parse_fault_orders(text.str());
+  tell(text.str());
   if (orders_.hang) return;
   for (auto hanging = std::exchange(hanging_, {}); !hanging.empty(); hanging.pop_front()) {
     take(std::move(hanging.front()));
   }
+}
+
+void FaultyDevice::tell(const std::string& text) const {
+  if (!told_) return;
+  std::string faults;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.empty()) faults += (faults.empty() ? "" : "; ") + line;
+  }
+  told_(fmt::format("the disk's faults, as {} says: {}", path_, faults.empty() ? "none" : faults));
+  if (!orders_.problem.empty()) told_(fmt::format("in {}: {}; that line is ignored", path_, orders_.problem));
 }
 
 void FaultyDevice::read(BlockRange range, uint8_t* data, Done done) {

@@ -10,10 +10,12 @@
 //   slow MILLISECONDS               every request is begun so much later
 //   hang                            no request is begun until the line is gone
 //
-// A line that makes no sense is ignored and told by problem(). The loop's thread.
+// Whenever it has been read, what counts from then on is told; a line that makes no sense is ignored, and told as such.
+// The loop's thread.
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -35,9 +37,10 @@ FaultOrders parse_fault_orders(const std::string& text);
 
 class FaultyDevice : public BlockDevice {
  public:
+  using Told = std::function<void(const std::string& text)>;
   static constexpr Duration kLookInterval = 50ms;
 
-  FaultyDevice(Ring& ring, std::unique_ptr<BlockDevice> inner, std::string orders_path);
+  FaultyDevice(Ring& ring, std::unique_ptr<BlockDevice> inner, std::string orders_path, Told told = {});
   ~FaultyDevice() override;
 
   void read(BlockRange range, uint8_t* data, Done done) override;
@@ -62,6 +65,7 @@ class FaultyDevice : public BlockDevice {
   };
 
   void look();
+  void tell(const std::string& text) const;
   void take(Request request);
   void begin(Request request);
   int fault_of(const Request& request);
@@ -69,6 +73,7 @@ class FaultyDevice : public BlockDevice {
   Ring& ring_;
   std::unique_ptr<BlockDevice> inner_;
   std::string path_;
+  Told told_;
   std::string seen_;  // inode, size and time of the orders' file
   FaultOrders orders_;
   std::deque<Request> hanging_;

@@ -23,7 +23,8 @@ class FaultyDeviceTest : public ::testing::Test {
     ring_ = std::move(*ring);
     auto fake = std::make_unique<DeviceFake>(64);
     fake_ = fake.get();
-    faulty_ = std::make_unique<FaultyDevice>(*ring_, std::move(fake), directory_ + "/faults");
+    faulty_ = std::make_unique<FaultyDevice>(*ring_, std::move(fake), directory_ + "/faults",
+                                             [this](const std::string& text) { told_.push_back(text); });
   }
   void TearDown() override { std::filesystem::remove_all(directory_); }
 
@@ -57,6 +58,7 @@ class FaultyDeviceTest : public ::testing::Test {
   alignas(4096) uint8_t memory_[4096] = {};
   std::string directory_;
   unsigned orders_ = 0;
+  std::vector<std::string> told_;
   std::unique_ptr<Ring> ring_;
   DeviceFake* fake_ = nullptr;
   std::unique_ptr<FaultyDevice> faulty_;
@@ -124,6 +126,20 @@ TEST_F(FaultyDeviceTest, SlowIsLate) {
   const Instant before = Ring::now();
   EXPECT_EQ(begin([&](auto done) { faulty_->flush(done); }, 5s), 0);
   EXPECT_GE(Ring::now() - before, 60ms);
+}
+
+TEST_F(FaultyDeviceTest, TellsWhatItHasRead) {
+  EXPECT_TRUE(told_.empty());
+  const std::string head = "the disk's faults, as " + directory_ + "/faults says: ";
+  order("slow 1\n");  // and a sentinel
+  ASSERT_EQ(told_.size(), 1u);
+  EXPECT_EQ(told_[0], head + "slow 1; read-error 62 1");
+  no_orders();
+  ASSERT_EQ(told_.size(), 2u);
+  EXPECT_EQ(told_[1], head + "none");
+  order("explode");
+  ASSERT_EQ(told_.size(), 4u);
+  EXPECT_NE(told_[3].find("explode; that line is ignored"), std::string::npos) << told_[3];
 }
 
 TEST(FaultOrders, SenseAndNonsense) {

@@ -116,7 +116,8 @@ Status MirrorDaemon::open_store() {
   }
   device_ = std::move(store->device);
   if (!settings_.fault_file.empty()) {
-    device_ = std::make_unique<FaultyDevice>(*ring_, std::move(device_), settings_.fault_file);
+    device_ = std::make_unique<FaultyDevice>(*ring_, std::move(device_), settings_.fault_file,
+                                             [this](const std::string& text) { note(text); });
   }
   auto timed = std::make_unique<TimedDevice>(*ring_, pool_, std::move(device_), settings_.disk_timeout);
   timed_ = timed.get();

@@ -11,16 +11,10 @@ import mirror_test  # noqa: E402
 from mirror_test import MIB, shell  # noqa: E402
 
 
-class DiskAloneTest(mirror_test.PairTest):
+class DiskAloneTest(mirror_test.FailingDiskTest):
     PLACE = "/var/tmp/baton-mirror-disk-alone-test"
     KEY = "mirror.lonely"
     port = 18040
-    settings = {"disk_timeout_ms": 2000, "peer_timeout_ms": 1500}
-
-    def begin(self):
-        device = super().begin()
-        self.data = self.fill(device, 0, 16)
-        return device
 
     # ---- Without a peer ----
 

@@ -15,16 +15,10 @@ from block_exerciser import Exerciser, LoopDisk  # noqa: E402
 from mirror_test import MIB  # noqa: E402
 
 
-class DiskTest(mirror_test.PairTest):
+class DiskTest(mirror_test.FailingDiskTest):
     PLACE = "/var/tmp/baton-mirror-disk-test"
     KEY = "mirror.disks"
     port = 17900
-    settings = {"disk_timeout_ms": 2000, "peer_timeout_ms": 1500}
-
-    def begin(self):
-        device = super().begin()
-        self.data = self.fill(device, 0, 16)
-        return device
 
     def detached(self):
         """A's disk has failed; the service goes on at B."""
@@ -123,7 +117,7 @@ class DiskTest(mirror_test.PairTest):
 
     def test_errors_under_load(self):
         """The exerciser sees no error and no wrong block while the primary's disk begins to fail."""
-        device = super().begin()
+        device = mirror_test.PairTest.begin(self)  # without data
         exerciser = Exerciser(self.SIZE // 4096)
         exerciser.start(lambda: LoopDisk(device))
         self.a.fault("read-error-once 0 4096", "read-error-once 4096 4096")

@@ -97,16 +97,6 @@ class DurabilityTest(mirror_test.PairTest):
         done = exerciser.operations
         wait_for("some work", lambda: exerciser.operations > done + count or exerciser.errors, 20)
 
-    def goes_first(self, server):
-        """Every member of the set has crashed: one of them goes on alone (docs/protocol.md, S5)."""
-        with self.cluster.lock:
-            self.cluster.commit(permit=self.cluster.state["permit"] + 1, holder=server.number,
-                                in_sync={str(server.number): server.report["incarnation"]})
-        server.send({"request": "promote", "permit": self.cluster.state["permit"]})
-        answer = server.notice("promoted", "failed")
-        self.assertEqual(answer["notice"], "promoted", answer)
-        return answer["device"]
-
     def double_power_loss(self, first, protocol="C", rounds=3):
         """`first`: the one whose disk is left; the other comes back later, and is brought up to date."""
         self.make_again(protocol)

@@ -5,35 +5,19 @@ rejoin. Needs root, /dev/fuse, loop devices, python3-libnbd and build/bin/baton-
 import os
 import sys
 
-try:
-    import nbd  # noqa: F401
-except ImportError:
-    if sys.executable == "/usr/bin/python3":
-        sys.exit("tests/system/mirror_kill_test.py needs python3-libnbd")
-    os.execv("/usr/bin/python3", ["/usr/bin/python3", "-B", *sys.argv])
-
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "script", "lib"))
+import debian_python  # noqa: E402
+
+debian_python.need_nbd()
 import mirror_test  # noqa: E402
 from block_exerciser import Exerciser, LoopDisk, NbdDisk  # noqa: E402
 from mirror_test import wait_for  # noqa: E402
 
 
-class KillTest(mirror_test.PairTest):
+class KillTest(mirror_test.ProtocolPairTest):
     PLACE = "/var/tmp/baton-mirror-kill-test"
     KEY = "mirror.killed"
     port = 18060
-
-    def make(self, **settings):
-        super().make(**settings)
-        for server in self.cluster.servers:
-            server.choose(nbd_socket=f"{server.directory}/nbd.sock")
-
-    def begin(self, protocol):
-        self.make(protocol=protocol)
-        device = super().begin()
-        if protocol == "A":
-            self.alone(self.a)
-        return device
 
     def kill_secondary(self, protocol):
         device = self.begin(protocol)
@@ -74,14 +58,9 @@ class KillTest(mirror_test.PairTest):
             first, second = self.a.start(), self.b
         else:
             first, second = self.b, self.a
-        with self.cluster.lock:
-            self.cluster.commit(permit=self.cluster.state["permit"] + 1, holder=first.number,
-                                in_sync={str(first.number): first.report["incarnation"]})
-        first.send({"request": "promote", "permit": self.cluster.state["permit"]})
-        answer = first.notice("promoted", "failed")
-        self.assertEqual(answer["notice"], "promoted", answer)
-        self.assertEqual((exerciser.verify(lambda: LoopDisk(answer["device"])), exerciser.mismatches), (0, []))
-        exerciser.start(lambda: LoopDisk(answer["device"]))
+        device = self.goes_first(first)
+        self.assertEqual((exerciser.verify(lambda: LoopDisk(device)), exerciser.mismatches), (0, []))
+        exerciser.start(lambda: LoopDisk(device))
         if not second.running():
             second.start()
         first.linked()

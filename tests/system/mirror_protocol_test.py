@@ -10,14 +10,10 @@ import sys
 import threading
 import time
 
-try:
-    import nbd  # noqa: F401
-except ImportError:
-    if sys.executable == "/usr/bin/python3":
-        sys.exit("tests/system/mirror_protocol_test.py needs python3-libnbd")
-    os.execv("/usr/bin/python3", ["/usr/bin/python3", "-B", *sys.argv])
-
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "script", "lib"))
+import debian_python  # noqa: E402
+
+debian_python.need_nbd()
 import mirror_test  # noqa: E402
 from block_exerciser import Exerciser, LoopDisk, NbdDisk, content  # noqa: E402
 from mirror_test import MIB, shell, wait_for  # noqa: E402
@@ -25,22 +21,10 @@ from mirror_test import MIB, shell, wait_for  # noqa: E402
 SLOW_MS = 50
 
 
-class ProtocolTest(mirror_test.PairTest):
+class ProtocolTest(mirror_test.ProtocolPairTest):
     PLACE = "/var/tmp/baton-mirror-protocol-test"
     KEY = "mirror.protocols"
     port = 17920
-
-    def make(self, **settings):
-        super().make(**settings)
-        for server in self.cluster.servers:
-            server.choose(nbd_socket=f"{server.directory}/nbd.sock")
-
-    def begin(self, protocol):
-        self.make(protocol=protocol)
-        device = super().begin()
-        if protocol == "A":
-            self.alone(self.a)
-        return device
 
     def median_write_ms(self, disk, count=9):
         """Each one followed by nothing: what the client waits for a write."""
@@ -134,7 +118,7 @@ class ProtocolTest(mirror_test.PairTest):
         disk.close()
         self.a.kill()
         os.kill(self.b.process.pid, signal.SIGCONT)
-        device = self.force_b()
+        device = self.goes_first(self.b, forced=2)
         disk = LoopDisk(device)
         told = int.from_bytes(disk.read(0, 1)[:8], "little")
         there = 0

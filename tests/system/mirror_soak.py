@@ -12,14 +12,10 @@ import random
 import sys
 import time
 
-try:
-    import nbd  # noqa: F401
-except ImportError:
-    if sys.executable == "/usr/bin/python3":
-        sys.exit("tests/system/mirror_soak.py needs python3-libnbd")
-    os.execv("/usr/bin/python3", ["/usr/bin/python3", "-B", *sys.argv])
-
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "script", "lib"))
+import debian_python  # noqa: E402
+
+debian_python.need_nbd()
 import mirror_pair  # noqa: E402
 from block_exerciser import Exerciser, LoopDisk, NbdDisk  # noqa: E402
 from mirror_durability_test import VolatileDisk  # noqa: E402

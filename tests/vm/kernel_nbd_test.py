@@ -122,12 +122,12 @@ def build_initramfs(path, kernel, busybox):
     image.save(path)
 
 
-def run_guest(kernel, initramfs):
-    """The guest's console, line by line."""
+def run_guest(kernel, initramfs, parameters="", options=()):
+    """The guest's console, line by line. `parameters` of the kernel, `options` of QEMU."""
     image, = glob.glob(os.path.join(kernel, "boot/vmlinuz-*"))
     command = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "768",
                "-nographic", "-no-reboot", "-nodefaults", "-serial", "stdio", "-kernel", image, "-initrd", initramfs,
-               "-append", "console=ttyS0 quiet panic=-1 tsc=unstable"]
+               "-append", f"console=ttyS0 quiet panic=-1 tsc=unstable {parameters}", *options]
     with subprocess.Popen(["timeout", "-k", "5", str(LIMIT_SECONDS), *command], stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace") as guest:
         for line in guest.stdout:

@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+"""The `baton` program: what it says of the cluster, and when nobody answers. See script/lib/cli_world.py."""
+import json
+import os
+import re
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "script", "lib"))
+from cli_world import BATON, STATUS, expect, expect_in, expect_refused, expect_status, run  # noqa: E402
+
+
+def test_no_daemon(world):
+    nowhere = os.path.join(world.directory, "nowhere.sock")
+    expect_refused(world.baton("status", environment={"BATON_API": nowhere}), "batond does not run here", nowhere,
+                   "systemctl start batond")
+
+
+def test_dead_socket(world):
+    world.daemon.shutdown()
+    world.daemon.server_close()
+    expect_refused(world.baton("status"), "nobody listens")
+
+
+def test_usage(world):
+    expect_status(world.baton(), 2)
+    expect_status(world.baton("fly"), 2)
+    expect_status(world.baton("group", "move"), 2)
+    expect_status(world.baton("group", "move", "db", "--timeout", "soon"), 2)
+    expect_status(world.baton("--help"), 0)
+    expect_in("--no-wait", world.baton("group", "move", "--help").out)
+
+
+def test_status_table(world):
+    shown = world.baton("status")
+    expect_status(shown, 0)
+    for part in ("Cluster demo", "serving, led by server1", "950 ms left", "server1 *", "server2 0 1(cut)", "db",
+                 "started", "/dev/loop3", "db.data", "[########------------]  43%", "half a copy", "4 KiB to copy"):
+        expect_in(part, shown.out)
+    expect(max(len(line) for line in shown.out.splitlines()) <= 80, "wider than 80 columns:\n" + shown.out)
+    expect("\033" not in shown.out, "colours though it is no terminal")
+    expect(not re.search(r" +$", shown.out, re.M), "blanks at a line's end")
+    expect(world.baton("cluster", "status").out == shown.out, "cluster status differs")
+
+
+def test_status_in_trouble(world):
+    world.status["database"].update(serving=False, leader="", waiting="no majority: witness and server2 are away")
+    world.status["lease"] = {"valid": False, "left_ms": 0}
+    world.status["problems"] = ["the disk under the database is full"]
+    world.group.update(phase="stopped", owner="", waiting="no server can run it now", target="server2",
+                       refused=[{"server": "server2", "reason": "mount failed", "attempts": 3}])
+    shown = world.baton("status").out
+    for part in ("not serving", "waits: no majority", "none: this server may hold no group", "Problem: the disk",
+                 "waits: no server can run it now", "failed 3 times on server2: mount failed", "on its way to server2"):
+        expect_in(part, shown)
+
+
+def test_status_json(world):
+    expect(world.baton("status", "--json").json() == STATUS, "not the API's answer")
+    expect(world.baton("--json", "group", "list").json() == STATUS["groups"], "groups differ")
+    expect(world.baton("mirror", "list", "--json").json() == STATUS["mirrors"], "mirrors differ")
+
+
+def test_status_watch(world):
+    process = subprocess.Popen([BATON, "status", "--watch", "--json"], stdout=subprocess.PIPE, text=True,
+                               env=dict(os.environ, BATON_API=world.daemon.path))
+    first = json.loads(process.stdout.readline())
+    world.status["cursor"] = "18.1"
+    world.group["phase"] = "stopping"
+    second = json.loads(process.stdout.readline())
+    process.kill()
+    process.wait()
+    expect(first["groups"][0]["phase"] == "started" and second["groups"][0]["phase"] == "stopping", "no change seen")
+    expect(any(call[2].get("after") == "17.204" for call in world.daemon.calls), "not waited for a change")
+
+
+def test_strange_answers(world):
+    world.daemon.on("GET", "/v1/status", {"groups": [{"name": 7}, 3], "servers": "none", "lease": None})
+    expect_status(world.baton("status"), 0)
+    world.daemon.on("GET", "/v1/status", lambda query, body: (500, "not an object"))
+    expect_refused(world.baton("status"), "HTTP status 500")
+    world.daemon.on("GET", "/v1/status", lambda query, body: None)
+    expect_refused(world.baton("status"), "connection to batond")
+
+
+if __name__ == "__main__":
+    sys.exit(run(globals()))
