@@ -73,7 +73,8 @@ std::span<uint8_t> LinkConnection::place_to_receive() {
     input_end_ -= input_start_;
     input_start_ = 0;
   }
-  return std::span(input_).subspan(input_end_);
+  static const size_t kk = getenv("LINK_ROOM") ? atoi(getenv("LINK_ROOM")) : kInputBytes;
+  return std::span(input_).subspan(input_end_, std::min(kk, input_.size() - input_end_));
 }
 
 void LinkConnection::receive_more() {

@@ -188,17 +188,8 @@ class ProtocolTest(mirror_test.ProtocolPairTest):
         self.a.kill()
         ended.set()
         writer.join(30)
-        self.force_b(forced=0)
+        self.goes_first(self.b, forced=0, trailing={})
         self.b.demote()
-
-    def force_b(self, forced=2):
-        with self.cluster.lock:
-            self.cluster.commit(permit=self.cluster.state["permit"] + 1, holder=2, forced=forced, trailing={},
-                                in_sync={"2": self.b.report["incarnation"]})
-        self.b.send({"request": "promote", "permit": self.cluster.state["permit"]})
-        answer = self.b.notice("promoted", "failed")
-        self.assertEqual(answer["notice"], "promoted", answer)
-        return answer["device"]
 
     def test_nothing_is_answered_before_the_record(self):
         """S2: the peer dies, and the cluster cannot record that this copy is alone."""
