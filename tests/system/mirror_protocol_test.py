@@ -204,6 +204,7 @@ class ProtocolTest(mirror_test.PairTest):
         self.a.kill()
         ended.set()
         writer.join(30)
+        disk.close()
         self.force_b(forced=0)
         self.b.demote()
 
