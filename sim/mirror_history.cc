@@ -14,7 +14,7 @@ std::vector<uint64_t> MirrorHistory::issue(BlockRange range) {
   for (uint64_t block = range.first; block < range.end(); ++block) {
     values.push_back(next_value_++);
     positions_[values.back()] = blocks_[block].values.size();
-    blocks_[block].values.push_back({values.back(), 0, flushes_.size()});
+    blocks_[block].values.push_back({values.back(), 0, {}, flushes_.size()});
   }
   return values;
 }
@@ -96,7 +96,7 @@ std::string MirrorHistory::trailing_took_over(const std::vector<uint64_t>& conte
     const auto at = position(number, content[number]);
     if (!at) return judge(number, content[number], 0);
     for (size_t later = *at + 1; later < block.values.size(); ++later) {
-      const auto& [value, acknowledged_at, when] = block.values[later];
+      const auto& [value, acknowledged_at, when, epoch] = block.values[later];
       if (acknowledged_at == 0 || last_acknowledged_ - when <= most) continue;
       return fmt::format("block {} lacks value {}, acknowledged {} ms before the last acknowledgement", number, value,
                          (last_acknowledged_ - when) / std::chrono::milliseconds(1));

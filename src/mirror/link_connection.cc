@@ -12,6 +12,7 @@ namespace baton::mirror {
 namespace {
 
 constexpr size_t kInputBytes = 256 * 1024;
+constexpr size_t kReceiveBytes = 36 * 1024;  // so that the disk has the first writes while the next ones are taken
 constexpr size_t kMaxParts = 400;  // each takes up to two vectors: stays below IOV_MAX
 constexpr size_t kCipherBatchBytes = 512 * 1024;
 constexpr Duration kLinger = 500ms;
@@ -73,8 +74,7 @@ std::span<uint8_t> LinkConnection::place_to_receive() {
     input_end_ -= input_start_;
     input_start_ = 0;
   }
-  static const size_t kk = getenv("LINK_ROOM") ? atoi(getenv("LINK_ROOM")) : kInputBytes;
-  return std::span(input_).subspan(input_end_, std::min(kk, input_.size() - input_end_));
+  return std::span(input_).subspan(input_end_, std::min(kReceiveBytes, input_.size() - input_end_));
 }
 
 void LinkConnection::receive_more() {

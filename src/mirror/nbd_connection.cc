@@ -11,6 +11,8 @@ namespace baton::mirror {
 namespace {
 
 constexpr size_t kInputBytes = 128 * 1024;
+// Not all that a client has sent at once: while its first requests are on their way the next ones are taken.
+constexpr size_t kReceiveBytes = 36 * 1024;
 constexpr uint32_t kWholeBytes = 64 * 1024;  // a piece up to this is copied from the input buffer
 constexpr uint32_t kPieceBytes = kMaxRequestBlocks * kBlockBytes;
 constexpr uint32_t kZeroPieceBytes = kMaxZeroBlocks * kBlockBytes;
@@ -66,8 +68,7 @@ void NbdConnection::receive_more() {
       input_start_ = 0;
     }
     place = input_.get() + input_end_;
-    static const size_t kk = getenv("NBD_ROOM") ? atoi(getenv("NBD_ROOM")) : kInputBytes;
-    room = std::min(kInputBytes - input_end_, kk);
+    room = std::min(kInputBytes - input_end_, kReceiveBytes);
   }
   BATON_ASSERT(room > 0);
   receiving_ = true;

@@ -188,6 +188,7 @@ class ProtocolTest(mirror_test.ProtocolPairTest):
         self.a.kill()
         ended.set()
         writer.join(30)
+        disk.close()
         self.goes_first(self.b, forced=0, trailing={})
         self.b.demote()
 
