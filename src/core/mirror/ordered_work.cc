@@ -22,6 +22,11 @@ void OrderedWork::done(uint64_t number) {
   locks_.release(lock, granted_);
 }
 
+void OrderedWork::give_up_waiting(std::vector<uint64_t>& numbers) {
+  for (const Work& work : queue_) numbers.push_back(work.number);
+  queue_.clear();
+}
+
 bool OrderedWork::take(std::vector<uint64_t>& begin) {
   begin.insert(begin.end(), granted_.begin(), granted_.end());
   granted_.clear();

@@ -25,6 +25,9 @@ class OrderedWork {
   /// What may begin now: appended to `begin`. True: a flush must be made first, then barrier_done() called.
   bool take(std::vector<uint64_t>& begin);
 
+  /// Everything that waits for its turn is given up: appended to `numbers`. What has begun goes on.
+  void give_up_waiting(std::vector<uint64_t>& numbers);
+
   bool empty() const { return queue_.empty() && running_.empty() && !barrier_running_; }
 
  private:

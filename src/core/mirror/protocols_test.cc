@@ -183,6 +183,18 @@ TEST(Protocols, ThePeerFlushesBetweenEpochs) {
   }
 }
 
+TEST(Protocols, AfterAFailedWriteThePeerBeginsNothingOfALaterEpoch) {
+  Bench peer(written_copy(), MirrorProtocol::kA);
+  peer.serve();
+  peer.receive(WriteData{1, {0, 1}, 1}, kPeerBuffer);
+  peer.receive(WriteData{2, {100, 1}, 2}, kPeerBuffer + 1);
+  peer.finish<LocalWrite>(false);
+  peer.receive(WriteData{3, {200, 1}, 2}, kPeerBuffer + 2);
+  peer.finish_all();
+  EXPECT_EQ(peer.count<LocalWrite>(), 1u);
+  EXPECT_EQ(peer.all_sent<WriteDone>().size(), 3u) << "answered all the same";
+}
+
 TEST(Protocols, CHasNoEpochsAtThePeer) {
   Bench bench = bench_of(MirrorProtocol::kC);
   bench.serve();

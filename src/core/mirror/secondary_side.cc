@@ -59,6 +59,7 @@ void SecondarySide::answer_hello() {
   hello_.reset();
   order_ = OrderedWork();
   accepted_ = true;
+  order_lost_ = false;  // the handshake settles what was left out
   disk_failure_.clear();
   const Superblock& superblock = core_.journal.superblock();
   copying_ = !superblock.consistent;
@@ -95,6 +96,7 @@ uint64_t SecondarySide::take_task(Purpose purpose, uint64_t sequence, BlockRange
 /// Protocol C: the primary's locks keep everything in order. A and B: their requests were answered already (A2, A3).
 void SecondarySide::enqueue(uint64_t task, OrderedWork::Kind kind, uint64_t epoch) {
   if (protocol_ == MirrorProtocol::kC) return begin_task(task);
+  if (order_lost_) return refuse_task(task);
   order_.add(kind, task, tasks_[task].range, epoch);
   begin_what_may();
 }
@@ -104,6 +106,24 @@ void SecondarySide::begin_what_may() {
   const bool flush = order_.take(may_begin_);
   for (const uint64_t task : may_begin_) begin_task(task);
   if (flush) core_.operations.emit(LocalFlush{core_.operations.begin(Purpose::kPeerOrderFlush, 0)});
+}
+
+/// Answered as failed, without a try.
+void SecondarySide::refuse_task(uint64_t number) {
+  Task task = tasks_[number];
+  tasks_[number].used = false;
+  free_.push_back(number);
+  if (accepted_ && core_.link.is(task.connection)) answer_task(task, false, {});
+  core_.operations.release(task.buffer);
+}
+
+/// SAFETY: A2 after a hole nothing later is written: else this disk would be none that a loss of power could have left.
+void SecondarySide::lose_order() {
+  if (protocol_ == MirrorProtocol::kC) return;
+  order_lost_ = true;
+  std::vector<uint64_t> given_up;
+  order_.give_up_waiting(given_up);
+  for (const uint64_t number : given_up) refuse_task(number);
 }
 
 void SecondarySide::begin_task(uint64_t number) {
@@ -134,7 +154,7 @@ bool SecondarySide::range_ok(BlockRange range) {
 
 void SecondarySide::take_data(uint64_t sequence, uint64_t task, uint64_t epoch) {
   // SAFETY: A1 from here on nothing but the end of this process keeps it from the disk: link_lost() does not.
-  if (protocol_ == MirrorProtocol::kB) core_.link.send(WriteReceived{sequence});
+  if (protocol_ == MirrorProtocol::kB && !order_lost_) core_.link.send(WriteReceived{sequence});
   enqueue(task, OrderedWork::Kind::kWrite, epoch);
 }
 
@@ -215,6 +235,7 @@ std::string SecondarySide::disk_failure() const {
 void SecondarySide::disk_failed(Purpose purpose) {
   problem_ = "this copy's disk reports errors: the mirror cannot stay in sync. Replace the disk";
   if (purpose == Purpose::kPeerHash || purpose == Purpose::kPeerRead) return core_.alert(problem_);
+  lose_order();
   if (!disk_failure().empty()) return;
   // SAFETY: D3 what it holds is not certain: the primary goes on alone, and a later copy settles what may differ.
   disk_failed_at_ = core_.now();

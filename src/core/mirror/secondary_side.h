@@ -62,6 +62,8 @@ class SecondarySide {
   void enqueue(uint64_t task, OrderedWork::Kind kind, uint64_t epoch);
   void begin_task(uint64_t task);
   void begin_what_may();
+  void refuse_task(uint64_t number);
+  void lose_order();
   void take_data(uint64_t sequence, uint64_t task, uint64_t epoch);
   void answer_task(const Task& task, bool ok, std::vector<BlockHash> hashes);
   void disk_failed(Purpose purpose);
@@ -78,6 +80,7 @@ class SecondarySide {
   std::vector<Task> tasks_;
   std::vector<uint64_t> free_;
   OrderedWork order_;
+  bool order_lost_ = false;     // a write or flush failed: nothing of a later epoch goes to the disk (A2)
   std::vector<uint64_t> may_begin_;
   uint64_t under_way_ = 0;
   MirrorProtocol protocol_ = MirrorProtocol::kC;  // of the present connection
