@@ -115,7 +115,7 @@ class MirrorConnect : public LinkConnection::Owner {
   std::string path_name(size_t index) const;
 
   Duration beat_interval() const;
-  void tick_after(Duration delay);
+  void tick_at(Instant when);
   void tick();
   void send_beats(Instant now);
   void drop_silent_paths(Instant now);

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "src/base/assert.h"
+#include "src/base/beat.h"
 #include "src/base/overloaded.h"
 #include "src/mirror/mirror_connect.h"
 
@@ -12,7 +13,7 @@ namespace {
 
 constexpr Duration kRetry = 200ms;
 constexpr Duration kBeat = 120ms;         // of each path while there may be two; also the tick's length
-constexpr Duration kBeatAlone = 500ms;    // where there is one path only, nothing hangs on it
+constexpr Duration kBeatAlone = 1s;       // where there is one path only, nothing hangs on it
 constexpr Duration kSilent = 300ms;       // a path that is given up if another one is well
 constexpr Duration kWell = 200ms;         // heard within this
 constexpr Duration kSameMoment = 20ms;    // the ends of all connections of a process that has ended
@@ -95,12 +96,12 @@ void MirrorConnect::add_path(LinkConnection& connection, uint64_t acknowledged) 
     connection_ = ++last_id_;
     began_ = path.since;
     last_tick_ = listening_since_ = path.since;
-    tick_after(beat_interval());
+    tick_at(next_beat(Ring::now(), beat_interval()));
     emit_(LinkUp{connection_});
   }
   if (!two_paths_ && paths_[0].joined && paths_[1].joined) {
     two_paths_ = true;
-    tick_after(Duration::zero());
+    tick_at(Ring::now());
   }
   choose_after_joining(index);
 }
@@ -225,9 +226,9 @@ void MirrorConnect::end_session(const std::string& reason, bool say_goodbye, Dur
 
 Duration MirrorConnect::beat_interval() const { return configured_ > 1 || two_paths_ ? kBeat : kBeatAlone; }
 
-void MirrorConnect::tick_after(Duration delay) {
+void MirrorConnect::tick_at(Instant when) {
   ring_.cancel_timer(tick_timer_);
-  tick_timer_ = ring_.after(delay, [this, alive = std::weak_ptr(alive_)] {
+  tick_timer_ = ring_.at(when, [this, alive = std::weak_ptr(alive_)] {
     if (!alive.expired()) tick();
   });
 }
@@ -245,7 +246,7 @@ void MirrorConnect::tick() {
   if (!active_ && now - alone_since_ > settings_.link_timeout) {
     return end_session(fmt::format("no path to server {} for {} ms", settings_.peer, to_ms(now - alone_since_)), false, kRetry);
   }
-  tick_after(beat_interval());
+  tick_at(next_beat(Ring::now(), beat_interval()));
 }
 
 void MirrorConnect::send_beats(Instant now) {

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "src/base/assert.h"
+#include "src/base/beat.h"
 #include "src/mirror/faulty_device.h"
 #include "src/mirror/file_device.h"
 #include "src/mirror/tls_authority.h"
@@ -192,7 +193,7 @@ void MirrorDaemon::watch_lease() {
     }
   }
   // The core asks for a Tick of its own while requests wait for a lease.
-  ring_->after(LeaseReader::kRefresh, [this] { watch_lease(); });
+  ring_->at(next_beat(Ring::now(), LeaseReader::kRefresh), [this] { watch_lease(); });
 }
 
 void MirrorDaemon::watch_second() {
@@ -202,7 +203,7 @@ void MirrorDaemon::watch_second() {
   if (slow && !slow_told_) notify(mirror_control::Alert{slow_disk()});
   if (control_ && (news || slow || slow_told_)) notify(current_report());
   slow_told_ = slow;
-  ring_->after(1s, [this] { watch_second(); });
+  ring_->at(next_beat(Ring::now(), 1s), [this] { watch_second(); });
 }
 
 /// What the disk has not answered for long: slow is not dead, but people should know.

@@ -1,9 +1,12 @@
 // An operation's user data is its slot's index and a use count, so that a late cancel cannot hit a later operation.
 #include "src/mirror/ring.h"
 
+#include <sched.h>
 #include <time.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -23,7 +26,8 @@ uint32_t slot_index(uint64_t name) { return static_cast<uint32_t>(name) - 1; }
 Result<std::unique_ptr<Ring>> Ring::create() {
   std::unique_ptr<Ring> ring(new Ring());
   // Best first: what an older kernel does not know it refuses with EINVAL.
-  const unsigned choices[] = {IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_COOP_TASKRUN, 0};
+  const unsigned choices[] = {IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
+                              IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG, 0};
   int error = 0;
   for (unsigned flags : choices) {
     io_uring_params parameters{};
@@ -170,11 +174,36 @@ void Ring::submit_and_wait(Duration limit) {
   BATON_ASSERT(result >= 0 || result == -ETIME || result == -EINTR || result == -EAGAIN || result == -EBUSY);
 }
 
+/// Submits, and looks for a completion for as long as `limit`; false: there is none yet. The processor is offered to
+/// others all the time: the disk's and the client's own work needs it too.
+bool Ring::look(Instant start, Duration limit) {
+  io_uring_submit_and_get_events(&ring_);
+  Instant time = start;
+  while (io_uring_cq_ready(&ring_) == 0) {
+    if ((IO_URING_READ_ONCE(*ring_.sq.kflags) & IORING_SQ_TASKRUN) != 0) {
+      io_uring_get_events(&ring_);
+      continue;
+    }
+    if (time - start >= limit) return false;
+    sched_yield();
+    const Instant after = now();
+    if (after - time > BusyWait::kStolen) {
+      busy_wait_.stolen(after);
+      limit = Duration::zero();
+    }
+    time = after;
+  }
+  return true;
+}
+
 void Ring::wait(Instant deadline) {
   if (!timers_.empty()) deadline = std::min(deadline, timers_.begin()->first.first);
-  Duration left = deadline == kNever ? Duration(seconds(3600)) : deadline - now();
+  const Instant start = now();
+  Duration left = deadline == kNever ? Duration(seconds(3600)) : deadline - start;
   if (left < Duration::zero()) left = Duration::zero();
-  submit_and_wait(left);
+  const Duration budget = std::min(left, busy_wait_.budget(start));
+  if (budget == Duration::zero() || !look(start, budget)) submit_and_wait(left);
+  busy_wait_.ended(now() - start);
 }
 
 void Ring::reap() {

@@ -1,5 +1,5 @@
 // Ring: the mirror daemon's one event loop, on io_uring: disk, sockets, polls and timers. Everything begun during a
-// round is submitted in one system call, which also waits. One thread; callbacks run from run().
+// round is submitted in one system call, which also waits (or looks, see busy_wait.h). One thread; callbacks run from run().
 #pragma once
 
 #include <liburing.h>
@@ -15,6 +15,7 @@
 
 #include "src/base/result.h"
 #include "src/base/time.h"
+#include "src/mirror/busy_wait.h"
 #include "src/mirror/inline_callback.h"
 
 namespace baton::mirror {
@@ -75,6 +76,7 @@ class Ring {
   io_uring_sqe* next_entry();
   Operation begin(io_uring_sqe* entry, Callback callback);
   void submit_and_wait(Duration limit);
+  bool look(Instant start, Duration limit);
   void wait(Instant deadline);
   void reap();
   void run_timers();
@@ -89,6 +91,7 @@ class Ring {
   std::map<std::pair<Instant, Timer>, std::function<void()>> timers_;
   std::map<Timer, Instant> timer_times_;
   Timer last_timer_ = 0;
+  BusyWait busy_wait_;
 };
 
 }  // namespace baton::mirror

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "src/base/beat.h"
 #include "src/core/mirror/copy_core.h"
 
 namespace baton::mirror {
@@ -11,7 +12,7 @@ void Link::opened(ConnectionId connection) {
   connection_ = connection;
   newest_ = std::max(newest_, connection);
   last_heard_ = core_.now();
-  next_ping_ = core_.now() + core_.settings.ping_interval;
+  next_ping_ = next_beat(core_.now(), core_.settings.ping_interval);
 }
 
 void Link::heard() { last_heard_ = core_.now(); }
@@ -59,7 +60,7 @@ bool Link::tick() {
   if (connection_ == 0) return false;
   if (core_.now() >= last_heard_ + core_.settings.link_timeout) return true;
   if (core_.now() >= next_ping_) {
-    next_ping_ = core_.now() + core_.settings.ping_interval;
+    next_ping_ = next_beat(core_.now(), core_.settings.ping_interval);
     send(Ping{});
   }
   return false;
