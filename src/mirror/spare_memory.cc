@@ -18,6 +18,8 @@ constexpr size_t kPage = 4096;
 uint8_t* map(size_t bytes) {
   void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   BATON_ASSERT(memory != MAP_FAILED);
+  // Shared with a child, every page would be copied at its next write.
+  madvise(memory, bytes, MADV_DONTFORK);
   return static_cast<uint8_t*>(memory);
 }
 
