@@ -1,4 +1,4 @@
-// What a process that serves its own server's disk needs of the kernel. Called once, at the start.
+// What a process that serves its own server's disk needs of the kernel: at its start, and after each fork.
 #pragma once
 
 #include <string>
