@@ -70,7 +70,7 @@ class FuseExportTest : public ::testing::Test {
       held_.push_back(request.id);
     } else {
       // Answered from the loop, as the daemon does.
-      ring_->after(Duration::zero(), [this, id = request.id] { export_->complete(id, true); });
+      ring_->after(delay_, [this, id = request.id] { export_->complete(id, true); });
     }
     if (request.buffer != 0) pool_.release(request.buffer);
   }
@@ -116,6 +116,7 @@ class FuseExportTest : public ::testing::Test {
   int flushes_ = 0;
   std::vector<bool> zero_unmaps_;
   bool frozen_ = false;
+  Duration delay_ = Duration::zero();
   std::vector<RequestId> held_;
   std::string lost_;
   std::string noted_;
@@ -146,6 +147,7 @@ TEST_F(FuseExportTest, ItGoesOnWhileMemoryIsOnItsWay) {
   std::vector<std::pair<uint8_t*, size_t>> asked;
   pool_.set_grow([&](uint8_t* memory, size_t bytes) { asked.emplace_back(memory, bytes); });
   open();
+  delay_ = 5ms;  // so that they pile up
   // More at once than there is memory for; the pool does not grow until it has ended.
   const std::string device = export_->device();
   EXPECT_EQ(run("for i in 0 2 4 6 8 10 12 14; do dd if=/dev/zero of=" + device +
