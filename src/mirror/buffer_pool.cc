@@ -1,5 +1,5 @@
-// Memory comes from the system in pieces of at least 64 KiB per size class, locked and present from the start. Under
-// steady load nothing waits for the kernel's memory management; what a burst has taken goes back when it has rested.
+// A size class takes the spare memory in pieces of at least 64 KiB. Under steady load nothing waits for the kernel's
+// memory management; what a burst has taken goes back when it has rested.
 #include "src/mirror/buffer_pool.h"
 
 #include <sys/mman.h>
@@ -12,8 +12,8 @@
 namespace baton::mirror {
 namespace {
 
+/// A piece is as large as an eighth of what its class has, within these limits.
 constexpr size_t kSmallestPiece = 64u << 10;
-/// A class that is used much grows faster: a piece as large as an eighth of what it has.
 constexpr size_t kLargestPiece = 1u << 20;
 
 }  // namespace
@@ -33,18 +33,38 @@ BufferId BufferPool::allocate(uint32_t bytes) {
 
 void BufferPool::allocate_as(BufferId name, uint32_t bytes) {
   BATON_ASSERT(name != 0 && bytes > 0 && bytes <= kMaxTransferBytes);
-  const unsigned shift = std::max<unsigned>(kSmallestShift, std::bit_width(bytes - 1));
-  const unsigned size_class = shift - kSmallestShift;
+  unsigned size_class = class_of(bytes);
   const auto [place, fresh] = buffers_.try_emplace(name);
   BATON_ASSERT(fresh);
-  const Free taken = take_memory(size_class);
+  const Free taken = take_memory(&size_class);
   place->second = Buffer{taken.memory, taken.piece, 1, static_cast<uint8_t>(size_class)};
-  bytes_in_use_ += uint64_t{1} << shift;
+  bytes_in_use_ += uint64_t{1} << (kSmallestShift + size_class);
 }
 
-BufferPool::Free BufferPool::take_memory(unsigned size_class) {
-  auto& free = classes_[size_class].free;
-  if (free.empty()) add_piece(size_class);
+unsigned BufferPool::class_of(uint32_t bytes) {
+  return std::max<unsigned>(kSmallestShift, std::bit_width(bytes - 1)) - kSmallestShift;
+}
+
+/// Of this class or the next larger one that has a free buffer.
+bool BufferPool::find_free(unsigned* size_class) const {
+  for (unsigned number = *size_class; number < kClasses; ++number) {
+    if (classes_[number].free.empty()) continue;
+    *size_class = number;
+    return true;
+  }
+  return false;
+}
+
+bool BufferPool::short_of(uint32_t bytes) const {
+  if (!spare_.growing() || spare_.bytes() >= SpareMemory::kReserve + bytes) return false;
+  unsigned size_class = class_of(std::min(bytes, kMaxTransferBytes));
+  return !find_free(&size_class);
+}
+
+/// A buffer of `size_class`, which becomes a larger one where nothing else is free.
+BufferPool::Free BufferPool::take_memory(unsigned* size_class) {
+  if (classes_[*size_class].free.empty()) add_memory(size_class);
+  auto& free = classes_[*size_class].free;
   // The one that was used last: it is in the processor's cache, and what is not needed gets to rest.
   const Free taken = free.back();
   free.pop_back();
@@ -53,23 +73,45 @@ BufferPool::Free BufferPool::take_memory(unsigned size_class) {
   return taken;
 }
 
-void BufferPool::add_piece(unsigned number) {
+void BufferPool::add_memory(unsigned* size_class) {
+  const size_t step = size_t{1} << (kSmallestShift + *size_class);
+  size_t size = piece_size(*size_class);
+  uint8_t* memory = spare_.take(size);
+  while (memory == nullptr && size / 2 >= std::max(step, kSmallestPiece)) memory = spare_.take(size /= 2);
+  if (memory == nullptr && !find_free(size_class)) {
+    // Nothing else is possible: the peer's data and the core's own reads cannot be put off. It is bounded: exports bring
+    // nothing new in by now (short_of), except one request each when they have nothing under way.
+    size = std::max(step, kSmallestPiece);
+    memory = spare_.take_at_once(size);
+  }
+  if (memory != nullptr) add_piece(*size_class, memory, size);
+  spare_.replenish(reserved_bytes_);
+}
+
+/// A class that is used much grows faster.
+size_t BufferPool::piece_size(unsigned number) const {
+  size_t present = 0;
+  for (const auto& piece : classes_[number].pieces) present += piece->size;
+  const size_t wanted = std::bit_ceil(std::clamp(present / 8, kSmallestPiece, kLargestPiece));
+  return std::max(size_t{1} << (kSmallestShift + number), wanted);
+}
+
+void BufferPool::add_piece(unsigned number, uint8_t* memory, size_t size) {
   SizeClass& size_class = classes_[number];
   const size_t step = size_t{1} << (kSmallestShift + number);
-  size_t present = 0;
-  for (const auto& piece : size_class.pieces) present += piece->size;
-  const size_t wanted = std::bit_ceil(std::clamp(present / 8, kSmallestPiece, kLargestPiece));
-  const size_t size = std::max(step, wanted);
-  void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-  BATON_ASSERT(memory != MAP_FAILED);
   reserved_bytes_ += size;
   auto piece = std::make_unique<Piece>();
-  piece->memory = static_cast<uint8_t*>(memory);
+  piece->memory = memory;
   piece->size = size;
   for (size_t offset = size; offset >= step; offset -= step) {
     size_class.free.push_back({piece->memory + offset - step, piece.get()});
   }
   size_class.pieces.push_back(std::move(piece));
+}
+
+void BufferPool::grown(bool present) {
+  spare_.grown(present);
+  spare_.replenish(reserved_bytes_);
 }
 
 void BufferPool::retain(BufferId name) { ++find(name).references; }
@@ -98,6 +140,7 @@ BufferId BufferPool::part_with_memory(BufferId name) {
   Buffer& second = find(other);
   std::swap(first.memory, second.memory);
   std::swap(first.piece, second.piece);
+  std::swap(first.size_class, second.size_class);
   return other;
 }
 
@@ -108,6 +151,8 @@ uint32_t BufferPool::capacity(BufferId name) const {
 }
 
 void BufferPool::trim(Instant now) {
+  if (spare_.growing()) return;
+  spare_.trim(now);
   for (SizeClass& size_class : classes_) give_back(size_class, now);
 }
 
@@ -117,7 +162,7 @@ void BufferPool::give_back(SizeClass& size_class, Instant now) {
     if (piece->used || piece->buffers_in_use > 0) {
       piece->used = false;
       piece->resting_since = now;
-    } else if (now - piece->resting_since >= kRest && reserved_bytes_ - piece->size >= kKeptBytes) {
+    } else if (now - piece->resting_since >= kRest && reserved_bytes() - piece->size >= kKeptBytes) {
       reserved_bytes_ -= piece->size;
       resting.push_back(piece.get());
     }

@@ -1,5 +1,6 @@
 // BufferPool: the memory that holds data between export, disk and mirror connect: page-aligned, counted, reused.
 // Whoever begins an operation on a buffer retains it, so the core may let go of one that is still being sent.
+// What memory there is is present, and more of it is asked for before it is needed: spare_memory.h.
 // The loop's thread.
 #pragma once
 
@@ -11,6 +12,7 @@
 
 #include "src/base/time.h"
 #include "src/core/mirror/mirror_types.h"
+#include "src/mirror/spare_memory.h"
 
 namespace baton::mirror {
 
@@ -23,12 +25,17 @@ class BufferPool {
   /// What trim() leaves, so that a first burst after a rest waits for no memory.
   static constexpr uint64_t kKeptBytes = 2u << 20;
   /// A piece that has not been used for so long is given back.
-  static constexpr Duration kRest = 5s;
+  static constexpr Duration kRest = SpareMemory::kRest;
 
+  /// REQUIRES: memory is locked already, where it is to be.
   BufferPool() = default;
   ~BufferPool();
   BufferPool(const BufferPool&) = delete;
   BufferPool& operator=(const BufferPool&) = delete;
+
+  /// See SpareMemory.
+  void set_grow(SpareMemory::Grow grow) { spare_.set_grow(std::move(grow)); }
+  void grown(bool present);
 
   /// A buffer of at least `bytes` (1 to kMaxTransferBytes), with one reference, under a name of the pool's own.
   /// Its content is whatever was there before.
@@ -53,8 +60,10 @@ class BufferPool {
   uint64_t bytes_in_use() const { return bytes_in_use_; }
   /// Exports and connections take no new data in while it is; operations that have begun may still allocate.
   bool full() const { return bytes_in_use_ >= kFullBytes; }
+  /// The same for new data of that size: memory for it is on its way, and what there is is for what has begun.
+  bool short_of(uint32_t bytes) const;
   /// Memory taken from the system now.
-  uint64_t reserved_bytes() const { return reserved_bytes_; }
+  uint64_t reserved_bytes() const { return reserved_bytes_ + spare_.reserved_bytes(); }
 
   /// Gives back what has rested for kRest. Call it about once a second, and not while requests wait.
   void trim(Instant now);
@@ -86,16 +95,21 @@ class BufferPool {
     std::vector<std::unique_ptr<Piece>> pieces;
   };
 
+  static unsigned class_of(uint32_t bytes);
   Buffer& find(BufferId name);
-  Free take_memory(unsigned size_class);
-  void add_piece(unsigned size_class);
+  bool find_free(unsigned* size_class) const;
+  Free take_memory(unsigned* size_class);
+  void add_memory(unsigned* size_class);
+  size_t piece_size(unsigned size_class) const;
+  void add_piece(unsigned size_class, uint8_t* memory, size_t size);
   void give_back(SizeClass& size_class, Instant now);
 
   std::unordered_map<BufferId, Buffer> buffers_;
   std::array<SizeClass, kClasses> classes_;
   BufferId last_name_ = 0;
   uint64_t bytes_in_use_ = 0;
-  uint64_t reserved_bytes_ = 0;
+  uint64_t reserved_bytes_ = 0;  // of the pieces
+  SpareMemory spare_;
 };
 
 }  // namespace baton::mirror

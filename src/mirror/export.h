@@ -35,6 +35,8 @@ class Export {
   virtual void complete(RequestId request, bool ok) = 0;
   /// Sends what complete() has gathered. Once at the end of each round of the loop, after the last complete().
   virtual void flush() {}
+  /// The pool has grown: requests that waited for memory go on.
+  virtual void memory_came() {}
   /// Takes away what an earlier process left behind. Before the first open(); does not wait.
   virtual void reclaim() = 0;
 

@@ -208,6 +208,11 @@ void MirrorExport::flush() {
   if (device_) device_->flush();
 }
 
+void MirrorExport::memory_came() {
+  if (nbd_) nbd_->memory_came();
+  if (device_) device_->memory_came();
+}
+
 const std::string& MirrorExport::device() const {
   static const std::string kNone;
   return device_ && state_ != State::kOpening ? device_->device() : kNone;

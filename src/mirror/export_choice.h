@@ -55,6 +55,7 @@ class MirrorExport : public Export {
   void abort(std::function<void()> done) override;
   void complete(RequestId request, bool ok) override;
   void flush() override;
+  void memory_came() override;
   void reclaim() override;
   State state() const override { return state_; }
   const std::string& device() const override;

@@ -11,6 +11,7 @@
 #include <algorithm>
 
 #include "src/base/assert.h"
+#include "src/mirror/process_setup.h"
 
 namespace baton::mirror {
 namespace {
@@ -70,6 +71,7 @@ std::shared_ptr<ForkedTask> ForkedTask::start(Ring& ring, const std::string& wha
   OwnedFd childs(sockets[1]);
   task->pid_ = fork();
   if (task->pid_ == 0) run_child(childs.get(), std::move(keep), child);
+  own_memory_alone();
   if (task->pid_ < 0) {
     task->what_ += ": cannot start a helper: " + errno_text();
     task->answered_ = std::move(answered);

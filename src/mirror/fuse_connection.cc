@@ -86,8 +86,28 @@ Status FuseConnection::mount_filesystem() {
 
 // ---- Receiving ----
 
+/// Memory comes back only from what is under way: with nothing under way a request is always taken.
+bool FuseConnection::must_wait() const {
+  if (!under_way()) return false;
+  return parked_bytes_ > 0 || pool_.full() || (data_ == 0 && pool_.short_of(kMaxTransferBytes));
+}
+
+/// The request of `size` bytes in head_ has to wait for a buffer.
+bool FuseConnection::parked(size_t size, uint64_t bytes) {
+  if (!under_way() || !pool_.short_of(static_cast<uint32_t>(bytes))) return false;
+  parked_bytes_ = size;
+  return true;
+}
+
+void FuseConnection::resume() {
+  if (!held_back_ || aborted_) return;
+  if (parked_bytes_ > 0) handle(std::exchange(parked_bytes_, 0));
+  if (!must_wait()) receive();
+}
+
 void FuseConnection::receive() {
   held_back_ = false;
+  parked_bytes_ = 0;
   if (data_ == 0) data_ = pool_.allocate(kMaxTransferBytes);
   parts_[0] = {head_, sizeof head_};
   parts_[1] = {pool_.data(data_), kMaxTransferBytes};
@@ -139,7 +159,7 @@ void FuseConnection::handle(size_t size) {
   std::memcpy(&header, head_, sizeof header);
   switch (header.opcode) {
     case FUSE_READ:
-      return handle_read(header);
+      return handle_read(header, size);
     case FUSE_WRITE:
       return handle_write(header, size);
     case FUSE_FSYNC:
@@ -197,13 +217,14 @@ void FuseConnection::handle_init(const fuse_in_header& header) {
   reply_body(header.unique, out);
 }
 
-void FuseConnection::handle_read(const fuse_in_header& header) {
+void FuseConnection::handle_read(const fuse_in_header& header, size_t size) {
   const auto in = arguments_of<fuse_read_in>(head_);
   if (header.nodeid != kDiskNode || in.offset % kBlockBytes != 0 || in.size % kBlockBytes != 0) {
     return reply_error(header.unique, EINVAL);
   }
   if (in.offset >= size_bytes_ || in.size == 0) return reply_error(header.unique, 0);
   const uint64_t bytes = std::min<uint64_t>({in.size, kMaxTransferBytes, size_bytes_ - in.offset});
+  if (parked(size, bytes)) return;
   const BufferId buffer = pool_.allocate(static_cast<uint32_t>(bytes));
   submit(header, RequestKind::kRead, {in.offset / kBlockBytes, bytes / kBlockBytes}, buffer);
 }
@@ -215,6 +236,7 @@ void FuseConnection::handle_write(const fuse_in_header& header, size_t size) {
     return reply_error(header.unique, EINVAL);
   }
   if (in.offset >= size_bytes_ || in.size > size_bytes_ - in.offset) return reply_error(header.unique, ENOSPC);
+  if (in.size < kKeepBufferBytes && parked(size, in.size)) return;
   // SAFETY: docs/protocol.md, O3: from here on nobody but us can change the data.
   BufferId buffer = 0;
   if (in.size >= kKeepBufferBytes) {
@@ -268,7 +290,6 @@ void FuseConnection::complete(RequestId request, bool ok) {
   if (found == pending_.end()) return;
   const Pending pending = found->second;
   pending_.erase(found);
-  if (held_back_ && !aborted_ && !must_wait()) receive();
   if (aborted_ || !fuse_) {
     if (pending.buffer != 0) pool_.release(pending.buffer);
     return;
@@ -309,6 +330,7 @@ void FuseConnection::send(Reply* reply, unsigned parts) {
   ring_.writev(fuse_.get(), reply->parts, parts, [self = shared_from_this(), reply](int) {
     if (reply->buffer != 0) self->pool_.release(reply->buffer);
     self->free_replies_.push_back(reply);
+    self->resume();
   });
 }
 

@@ -34,6 +34,8 @@ class FuseConnection : public std::enable_shared_from_this<FuseConnection> {
   void forget_mount() { mount_.close(); }
 
   void complete(RequestId request, bool ok);
+  /// Goes on with what was held back, if there is memory for it now.
+  void resume();
 
   /// The file is larger now; who asks the kernel for its size after this gets the new one.
   void grow(uint64_t size_bytes);
@@ -61,13 +63,15 @@ class FuseConnection : public std::enable_shared_from_this<FuseConnection> {
   Status mount_filesystem();
   void drop_pending();
   void receive();
-  bool must_wait() const { return pool_.full() && !pending_.empty(); }
+  bool under_way() const { return !pending_.empty() || free_replies_.size() < replies_.size(); }
+  bool must_wait() const;
+  bool parked(size_t size, uint64_t bytes);
   void received(int result);
   void drain();
   void handle(size_t size);
   void handle_other(const fuse_in_header& header);
   void handle_init(const fuse_in_header& header);
-  void handle_read(const fuse_in_header& header);
+  void handle_read(const fuse_in_header& header, size_t size);
   void handle_write(const fuse_in_header& header, size_t size);
   void handle_flush(const fuse_in_header& header);
   void handle_allocate(const fuse_in_header& header);
@@ -97,7 +101,8 @@ class FuseConnection : public std::enable_shared_from_this<FuseConnection> {
   bool aborted_ = false;
   std::vector<std::function<void()>> abort_done_;
   Ring::Operation receiving_ = 0;
-  bool held_back_ = false;  // nothing is received until something under way has ended: the pool is full
+  bool held_back_ = false;   // nothing is received until something under way has ended or the pool has grown
+  size_t parked_bytes_ = 0;  // of a request that is in head_ and data_, and waits for memory
 
   alignas(8) uint8_t head_[80];  // the request's header and a write's arguments
   BufferId data_ = 0;            // what follows: a write's data, aligned

@@ -210,6 +210,10 @@ void FuseExport::complete(RequestId request, bool ok) {
   if (connection_) connection_->complete(request, ok);
 }
 
+void FuseExport::memory_came() {
+  if (connection_) connection_->resume();
+}
+
 void FuseExport::reclaim() {
   std::ifstream record(record_path());
   int number = -1;

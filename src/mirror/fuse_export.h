@@ -23,6 +23,7 @@ class FuseExport : public Export {
   void close(std::function<void(Status)> done) override;
   void abort(std::function<void()> done) override;
   void complete(RequestId request, bool ok) override;
+  void memory_came() override;
   void reclaim() override;
   State state() const override { return state_; }
   const std::string& device() const override { return device_; }

@@ -70,7 +70,7 @@ class FuseExportTest : public ::testing::Test {
       held_.push_back(request.id);
     } else {
       // Answered from the loop, as the daemon does.
-      ring_->after(Duration::zero(), [this, id = request.id] { export_->complete(id, true); });
+      ring_->after(delay_, [this, id = request.id] { export_->complete(id, true); });
     }
     if (request.buffer != 0) pool_.release(request.buffer);
   }
@@ -116,6 +116,7 @@ class FuseExportTest : public ::testing::Test {
   int flushes_ = 0;
   std::vector<bool> zero_unmaps_;
   bool frozen_ = false;
+  Duration delay_ = Duration::zero();
   std::vector<RequestId> held_;
   std::string lost_;
   std::string noted_;
@@ -140,6 +141,25 @@ TEST_F(FuseExportTest, TheKernelReadsAndWrites) {
   EXPECT_EQ(run("losetup " + device + " >/dev/null 2>&1") == 0, false);
   EXPECT_EQ(pool_.in_use(), 0u);
   EXPECT_EQ(lost_, "");
+}
+
+TEST_F(FuseExportTest, ItGoesOnWhileMemoryIsOnItsWay) {
+  std::vector<std::pair<uint8_t*, size_t>> asked;
+  pool_.set_grow([&](uint8_t* memory, size_t bytes) { asked.emplace_back(memory, bytes); });
+  open();
+  delay_ = 5ms;  // so that they pile up
+  // More at once than there is memory for; the pool does not grow until it has ended.
+  const std::string device = export_->device();
+  EXPECT_EQ(run("for i in 0 2 4 6 8 10 12 14; do dd if=/dev/zero of=" + device +
+                " bs=1M count=2 seek=$i oflag=direct 2>/dev/null & done; wait; dd if=" + device + " bs=16k count=300 of=/dev/null "
+                "2>/dev/null"), 0);
+  EXPECT_EQ(asked.size(), 1u);
+  EXPECT_LE(pool_.reserved_bytes(), 4u << 20);
+  pool_.grown(false);
+  export_->memory_came();
+  EXPECT_EQ(run("dd if=/dev/zero of=" + device + " bs=1M count=8 conv=fsync 2>/dev/null"), 0);
+  pool_.set_grow(nullptr);
+  EXPECT_TRUE(close());
 }
 
 TEST_F(FuseExportTest, DiscardsAndZeroesGoThrough) {

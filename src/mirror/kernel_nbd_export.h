@@ -27,6 +27,7 @@ class KernelNbdExport : public Export {
   void abort(std::function<void()> done) override;
   void complete(RequestId request, bool ok) override { server_.complete(request, ok); }
   void flush() override { server_.flush(); }
+  void memory_came() override { server_.memory_came(); }
   void reclaim() override;
   State state() const override { return state_; }
   const std::string& device() const override { return device_; }

@@ -4,6 +4,7 @@
 #include <openssl/rand.h>
 #include <signal.h>
 #include <spdlog/spdlog.h>
+#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 
@@ -22,6 +23,7 @@ namespace {
 constexpr Duration kReportInterval = 100ms;
 constexpr uint64_t kWorthSaying = 1 << 20;  // bytes of a store that are not used
 constexpr Duration kDiskProblemInterval = 1s;
+constexpr Duration kMemoryRetry = 10ms;
 
 uint64_t random_seed() {
   uint64_t seed = 0;
@@ -54,6 +56,7 @@ Result<std::unique_ptr<MirrorDaemon>> MirrorDaemon::start(const mirror_control::
   auto ring = Ring::create();
   if (!ring) return pass(ring);
   daemon->ring_ = std::move(*ring);
+  daemon->pool_.set_grow([self = daemon.get()](uint8_t* memory, size_t bytes) { self->make_present(memory, bytes); });
   if (auto opened = daemon->open_disks(); !opened) return pass(opened);
   if (auto opened = daemon->open_link(); !opened) return pass(opened);
   if (auto watched = daemon->watch_signals(); !watched) return pass(watched);
@@ -204,6 +207,20 @@ void MirrorDaemon::watch_second() {
   if (control_ && (news || slow || slow_told_)) notify(current_report());
   slow_told_ = slow;
   ring_->at(next_beat(Ring::now(), 1s), [this] { watch_second(); });
+}
+
+/// Requests wait meanwhile only where the pool has nothing left for them.
+void MirrorDaemon::make_present(uint8_t* memory, size_t bytes) {
+  ring_->madvise(memory, bytes, MADV_POPULATE_WRITE, [this, memory, bytes](int result) {
+    const bool later = result == -ENOMEM || result == -EAGAIN || result == -EINTR;
+    if (later) {
+      ring_->after(kMemoryRetry, [this, memory, bytes] { make_present(memory, bytes); });
+      return;
+    }
+    pool_.grown(result == 0);
+    if (export_) export_->memory_came();
+    if (backup_export_) backup_export_->memory_came();
+  });
 }
 
 /// What the disk has not answered for long: slow is not dead, but people should know.

@@ -40,6 +40,7 @@ class MirrorDaemon {
   void watch_signal_descriptor();
   void watch_lease();
   void watch_second();
+  void make_present(uint8_t* memory, size_t bytes);
   void begin();
 
   // The loop's rounds.

@@ -222,9 +222,14 @@ bool NbdConnection::may_issue(const Request& request, uint32_t bytes) const {
   if (joins(request)) {
     // Its pieces wait for each other: all of them or none.
     if (request.issued > 0) return true;
-    return held_bytes_ == 0 || (!pool_.full() && held_bytes_ + request.header.length <= owner_->nbd_share());
+    bytes = request.header.length;
   }
-  return held_bytes_ == 0 || (!pool_.full() && held_bytes_ + bytes <= owner_->nbd_share());
+  if (held_bytes_ == 0) return true;
+  return !pool_.full() && held_bytes_ + bytes <= owner_->nbd_share() && !pool_.short_of(bytes);
+}
+
+void NbdConnection::memory_came() {
+  if (state_ == State::kOpen && !receiving_) go_on();
 }
 
 /// False: more of its data must be received.

@@ -56,6 +56,8 @@ class NbdConnection : public std::enable_shared_from_this<NbdConnection> {
   void drain(const std::string& reason);
   /// Takes new requests again, if it is still there.
   void resume() { refusal_.clear(); }
+  /// The pool has grown.
+  void memory_came();
   /// Ends at once: nothing more is sent. nbd_ended() does not come.
   void drop();
 

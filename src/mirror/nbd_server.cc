@@ -122,6 +122,10 @@ void NbdServer::flush() {
   with_output_.clear();
 }
 
+void NbdServer::memory_came() {
+  for (const auto& connection : std::vector(connections_)) connection->memory_came();
+}
+
 void NbdServer::nbd_ended(NbdConnection& connection, const std::string& problem) {
   std::erase_if(connections_, [&](const auto& candidate) { return candidate.get() == &connection; });
   if (!problem.empty()) note_("an NBD client was disconnected: " + problem);

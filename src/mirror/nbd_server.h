@@ -36,6 +36,7 @@ class NbdServer : private NbdConnection::Owner {
   void complete(RequestId request, bool ok);
   /// Sends what has been answered: once at the end of each round of the loop.
   void flush();
+  void memory_came();
 
   /// Takes no new requests (ESHUTDOWN), answers those under way, disconnects; then the socket is removed. An
   /// error (kTimeout: requests stay unanswered) leaves it open. REQUIRES: no close() is under way.

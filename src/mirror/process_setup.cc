@@ -16,6 +16,8 @@
 #include <algorithm>
 #include <fstream>
 #include <sstream>
+#include <string_view>
+#include <utility>
 
 #include "src/os/owned_fd.h"
 
@@ -25,6 +27,7 @@ constexpr int kPriority = -15;
 }
 namespace {
 
+constexpr size_t kPage = 4096;
 constexpr size_t kStackBytes = 256u << 10;
 constexpr int kHeapBytes = 512 << 10;
 /// Whose code the data path runs through, besides the program's own.
@@ -73,7 +76,38 @@ bool lock_memory() {
   return mlockall(MCL_CURRENT | MCL_FUTURE) == 0;
 }
 
+void make_writable(uint8_t* memory, size_t bytes) {
+#ifdef MADV_POPULATE_WRITE
+  if (madvise(memory, bytes, MADV_POPULATE_WRITE) == 0) return;
+#endif
+  // A kernel before 5.14. Atomic: the kernel may be receiving into it.
+  for (size_t at = 0; at < bytes; at += kPage) __atomic_fetch_or(memory + at, uint8_t{0}, __ATOMIC_RELAXED);
+}
+
+/// The present pages of one mapping.
+void own_mapping_alone(uint8_t* memory, size_t bytes) {
+  std::vector<unsigned char> pages(bytes / kPage);
+  if (mincore(memory, bytes, pages.data()) != 0) return;
+  for (size_t first = 0, end = 0; first < pages.size(); first = end + 1) {
+    for (end = first; end < pages.size() && (pages[end] & 1) != 0; ++end) {
+    }
+    if (end > first) make_writable(memory + first * kPage, (end - first) * kPage);
+  }
+}
+
 }  // namespace
+
+void own_memory_alone() {
+  std::ifstream table("/proc/self/maps");
+  std::vector<std::pair<uintptr_t, uintptr_t>> writable;
+  for (std::string line; std::getline(table, line);) {
+    uintptr_t from = 0, to = 0;
+    char rights[5] = "";
+    if (sscanf(line.c_str(), "%lx-%lx %4s", &from, &to, rights) != 3) continue;
+    if (std::string_view(rights) == "rw-p") writable.emplace_back(from, to);
+  }
+  for (const auto& [from, to] : writable) own_mapping_alone(reinterpret_cast<uint8_t*>(from), to - from);
+}
 
 /// A mount namespace without the filesystems that stand on mirrors. As the last process of one that has them, this one
 /// would have to unmount at its end, and so wait for a disk that it no longer serves, for ever.

@@ -108,6 +108,13 @@ Ring::Operation Ring::fallocate(int fd, int mode, uint64_t offset, uint64_t size
   return begin(entry, std::move(callback));
 }
 
+Ring::Operation Ring::madvise(void* memory, size_t size, int advice, Callback callback) {
+  io_uring_sqe* entry = next_entry();
+  io_uring_prep_madvise(entry, memory, static_cast<off_t>(size), advice);
+  entry->flags |= IOSQE_ASYNC;
+  return begin(entry, std::move(callback));
+}
+
 Ring::Operation Ring::poll(int fd, short events, Callback callback) {
   io_uring_sqe* entry = next_entry();
   io_uring_prep_poll_add(entry, fd, static_cast<unsigned>(events));

@@ -39,6 +39,8 @@ class Ring {
   Operation writev(int fd, const iovec* parts, unsigned count, Callback callback);
   Operation fdatasync(int fd, Callback callback);
   Operation fallocate(int fd, int mode, uint64_t offset, uint64_t size, Callback callback);
+  /// In a thread of the kernel's: whatever it waits for, the loop does not.
+  Operation madvise(void* memory, size_t size, int advice, Callback callback);
   /// Once, with the events that came.
   Operation poll(int fd, short events, Callback callback);
   /// Waits until `fd` is readable, then reads from its stream; a spurious wake-up gives -EAGAIN.

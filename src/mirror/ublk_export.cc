@@ -4,6 +4,7 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
@@ -149,6 +150,7 @@ void UblkExport::begin(uint32_t tag, const UblkDriver::Request& request) {
     }
     client.range = {request.offset / kBlockBytes, request.bytes / kBlockBytes};
   }
+  if (transfers && must_wait(request.bytes)) return held_.push_back(tag);
   Tag& slot = tags_[tag];
   slot.bytes = transfers || zeroes ? request.bytes : 0;
   slot.reading = request.operation == Operation::kRead;
@@ -172,6 +174,21 @@ void UblkExport::begin(uint32_t tag, const UblkDriver::Request& request) {
   on_request_(client);
 }
 
+/// Memory comes back only from what is under way: with nothing under way a request is always taken.
+bool UblkExport::must_wait(uint32_t bytes) const {
+  if (!pool_.full() && !pool_.short_of(bytes)) return false;
+  return std::any_of(tags_.begin(), tags_.end(), [](const Tag& tag) { return tag.request != 0; });
+}
+
+void UblkExport::memory_came() {
+  while (!held_.empty()) {
+    const uint32_t tag = held_.front();
+    if (must_wait(driver_->request(tag).bytes)) return;
+    held_.pop_front();
+    begin(tag, driver_->request(tag));
+  }
+}
+
 void UblkExport::complete(RequestId request, bool ok) {
   const auto tag = static_cast<uint32_t>(request);
   if (!driver_ || tag >= tags_.size() || tags_[tag].request != request) return;
@@ -180,6 +197,7 @@ void UblkExport::complete(RequestId request, bool ok) {
   if (ok && slot.reading && driver_->copy_to(tag, pool_.data(slot.buffer), slot.bytes) != slot.bytes)
     result = -EIO;
   finish(tag, result);
+  if (!held_.empty()) memory_came();
 }
 
 void UblkExport::finish(uint32_t tag, int result) {
@@ -255,6 +273,7 @@ void UblkExport::give_up_driver() {
   for (uint32_t tag = 0; tag < tags_.size(); ++tag) {
     if (tags_[tag].request != 0) finish(tag, -EIO);
   }
+  for (uint32_t tag : std::exchange(held_, {})) finish(tag, -EIO);
   driver_.reset();
   driver->flush();
   driver->stop([this, alive = alive_, driver](int) {
@@ -268,6 +287,7 @@ void UblkExport::give_up_driver() {
 }
 
 void UblkExport::drop_requests() {
+  held_.clear();
   for (Tag& tag : tags_) {
     if (tag.buffer != 0) pool_.release(std::exchange(tag.buffer, 0));
     tag.request = 0;

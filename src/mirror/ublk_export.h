@@ -2,6 +2,7 @@
 // io_uring. No user recovery: when this process ends, I/O on the device fails. The loop's thread.
 #pragma once
 
+#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
@@ -34,6 +35,7 @@ class UblkExport : public Export {
   void abort(std::function<void()> done) override;
   void complete(RequestId request, bool ok) override;
   void flush() override;
+  void memory_came() override;
   void reclaim() override;
   State state() const override { return state_; }
   const std::string& device() const override { return device_; }
@@ -55,6 +57,7 @@ class UblkExport : public Export {
   void open_failed(const std::string& what, int result);
   void fetched(uint32_t tag, int result);
   void begin(uint32_t tag, const UblkDriver::Request& request);
+  bool must_wait(uint32_t bytes) const;
   void finish(uint32_t tag, int result);
   void claimed(const TaskAnswer& answer);
   void stopped(int result);
@@ -77,6 +80,7 @@ class UblkExport : public Export {
   std::shared_ptr<UblkDriver> driver_;
   std::vector<std::shared_ptr<UblkDriver>> leaving_;  // given up: what still arrives there fails
   std::vector<Tag> tags_;
+  std::deque<uint32_t> held_;  // they wait for memory
   int number_ = -1;
   std::string device_;
   Ring::Timer deadline_ = 0;

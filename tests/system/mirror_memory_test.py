@@ -3,8 +3,8 @@
 mirror's filesystem are written back, by the very daemons that may need memory, too. Nothing may wait for ever. Needs root,
 /dev/fuse, loop devices, a memory control group and build/bin/baton-mirrord.
 
-The daemons have a group of their own here. In one group with the writers they hang in the kernel's reclaim (open: trap
-16); tests/vm/short_memory_test.py asks for that with BATON_SLOW_MACHINE.
+The daemons have a group of their own here. In one group with the writers they may hang in the kernel's reclaim under
+control groups of version 1 (open: trap 16); tests/vm/short_memory_test.py asks for that with BATON_SLOW_MACHINE.
 """
 import glob
 import os

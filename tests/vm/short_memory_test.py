@@ -2,7 +2,7 @@
 """Memory is short where a mirror is mounted, on a kernel that lets the daemons set PR_SET_IO_FLUSHER: QEMU boots Debian's
 own 6.1 kernel by software emulation. One limited group for the daemons and the writers, of version 1 and of version 2,
 as tests/system/mirror_memory_test.py has it. Needs what kernel_nbd_test.py needs, and Debian's Python.
-It fails today: docs/traps.md, trap 16.
+Under version 1 it fails today: docs/traps.md, trap 16.
 
 The last line is `N passed, N failed`.
 """
