@@ -122,7 +122,8 @@ bool BareRing::poll(Completion& completion) {
 BareRing::Completion BareRing::wait() {
   Completion completion;
   while (!poll(completion)) {
-    const int result = io_uring_submit_and_wait(&ring_, 1);
+    if (looking_) sched_yield();
+    const int result = looking_ ? io_uring_submit_and_get_events(&ring_) : io_uring_submit_and_wait(&ring_, 1);
     if (result != -EINTR) must(result, "waiting on io_uring");
   }
   return completion;

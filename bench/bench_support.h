@@ -57,11 +57,14 @@ class BareRing {
     uint32_t result = 0;
   };
   Completion wait();
+  /// From now on wait() looks for completions instead of sleeping, and gives way to others meanwhile.
+  void look() { looking_ = true; }
   /// The same, but without waiting; false: nothing there.
   bool poll(Completion& completion);
 
  private:
   io_uring ring_{};
+  bool looking_ = false;
 };
 
 /// Memory for direct I/O, filled with bytes that do not compress. Never given back.

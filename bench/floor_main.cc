@@ -1,6 +1,7 @@
 // baton-bench-floor: the least that a mirror write at depth 1 can take on one machine: a local write in parallel with a
 // TCP round trip to a second process that writes the same 4 KiB to its file before it answers. No protocol, no rules.
-// With --flush the same with fdatasync on both sides. io_uring on both sides, as in the mirror daemon.
+// With --flush the same with fdatasync on both sides; with --look both look for completions instead of sleeping. io_uring on
+// both sides, as in the mirror daemon.
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -13,7 +14,7 @@
 namespace baton::bench {
 namespace {
 
-constexpr char kUsage[] = "baton-bench-floor FILE PEERS_FILE [--flush] [--milliseconds 2000] [--area BYTES]";
+constexpr char kUsage[] = "baton-bench-floor FILE PEERS_FILE [--flush] [--look] [--milliseconds 2000] [--area BYTES]";
 
 enum Name : uint64_t { kWrite = 1, kSend, kReceive, kFlush };
 
@@ -28,9 +29,10 @@ constexpr size_t kFrameBytes = sizeof(Head) + kPieceBytes;
 uint8_t* frame_memory() { return aligned_memory(2 * kPieceBytes, 7) + kPieceBytes - sizeof(Head); }
 
 /// The second process: receives a frame, writes it, answers; until the other side hangs up.
-void serve(int socket, const std::string& path) {
+void serve(int socket, const std::string& path, bool look) {
   const DirectFile file = open_direct(path, true);
   BareRing ring(8);
+  if (look) ring.look();
   uint8_t* frame = frame_memory();
   uint64_t answer = 0;
   while (true) {
@@ -70,6 +72,7 @@ void measure(int socket, const Options& options) {
   const bool flush = options.flag("--flush");
   const uint64_t area = std::min(file.size, options.number("--area", file.size)) / kPieceBytes;
   BareRing ring(8);
+  if (options.flag("--look")) ring.look();
   uint8_t* frame = frame_memory();
   Positions positions(static_cast<uint64_t>(Clock::now().time_since_epoch().count()));
   Figures figures;
@@ -88,14 +91,14 @@ void measure(int socket, const Options& options) {
 }
 
 int run(int argc, char** argv) {
-  const Options options(argc, argv, {"--flush", "--milliseconds=", "--area="}, kUsage);
+  const Options options(argc, argv, {"--flush", "--look", "--milliseconds=", "--area="}, kUsage);
   if (options.files().size() != 2) give_up(std::string("usage: ") + kUsage);
   const SocketPair pair = loopback_pair();
   const pid_t peer = must_call(fork(), "starting the second process");
   if (peer == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     close(pair.client);
-    serve(pair.server, options.files()[1]);
+    serve(pair.server, options.files()[1], options.flag("--look"));
     _exit(0);
   }
   close(pair.server);

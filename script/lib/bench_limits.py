@@ -18,6 +18,7 @@ GROUPS = (
         Figure("raw_write_qd1_us", "one raw file, 4 KiB random write, depth 1", "us"),
         Figure("two_raw_write_qd1_us", "two raw files at once (b)", "us"),
         Figure("floor_write_qd1_us", "floor: local write beside TCP trip + peer's write", "us"),
+        Figure("floor_looking_write_qd1_us", "the same, looking instead of sleeping", "us"),
         Figure("floor_write_flush_us", "floor, each write followed by fdatasync", "us"),
         Figure("two_raw_write_flush_us", "(b), each write followed by fdatasync", "us"),
         Figure("raw_write_qd32_iops", "one raw file, depth 32", "IOPS"),

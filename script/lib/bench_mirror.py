@@ -60,8 +60,8 @@ class Bench:
             thing.close()
 
     def raw(self, name, *options):
-        files = (self.one, self.two) if name in ("two", "floor") else (self.one,)
-        kind = "floor" if name == "floor" else "files"
+        kind = "floor" if name.startswith("floor") else "files"
+        files = (self.one,) if name == "raw" else (self.one, self.two)
         return name, lambda: program(kind, *files, "--milliseconds", self.scale.milliseconds, *options)
 
     def job(self, name, target, pattern, depth, area=None, **options):
@@ -82,8 +82,9 @@ class Bench:
         self.say("4 KiB random writes, depth 1")
         targets = {"nbd": self.main.nbd, "fuse": self.main.loop, "legs": self.legs.nbd, **peers}
         jobs = [job for name, target in targets.items() for job in self.job(name, target, "randwrite", 1)]
-        results = in_turns(self.scale.rounds, self.raw("raw"), self.raw("two"), self.raw("floor"), *jobs)
-        for key, name in (("raw_write_qd1_us", "raw"), ("two_raw_write_qd1_us", "two"), ("floor_write_qd1_us", "floor"),
+        results = in_turns(self.scale.rounds, self.raw("raw"), self.raw("two"), self.raw("floor"),
+                           self.raw("floor looking", "--look"), *jobs)
+        for key, name in (("raw_write_qd1_us", "raw"), ("two_raw_write_qd1_us", "two"), ("floor_write_qd1_us", "floor"), ("floor_looking_write_qd1_us", "floor looking"),
                           ("nbd_write_qd1_us", "nbd"), ("fuse_write_qd1_us", "fuse"), ("local_legs_write_qd1_us", "legs"),
                           ("peer_write_qd1_us", "local"), ("peer_remote_write_qd1_us", "remote")):
             self.set(key, results, name, "mean_us")
