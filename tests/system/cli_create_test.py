@@ -87,6 +87,8 @@ def test_create_beside_data(world):
     os.makedirs(world.directory + "/state/store")
     with open(world.directory + "/state/store/db.img", "wb") as store:
         store.truncate(512 << 20)
+        store.seek(0x418)
+        store.write(b"\x02")  # blocks of 4096 bytes
         store.seek(0x438)
         store.write(b"\x53\xef")
     expect_status(create(world, file), 0)  # the first of the policy keeps it
