@@ -84,7 +84,8 @@ class Bench:
         jobs = [job for name, target in targets.items() for job in self.job(name, target, "randwrite", 1)]
         results = in_turns(self.scale.rounds, self.raw("raw"), self.raw("two"), self.raw("floor"),
                            self.raw("floor looking", "--look"), *jobs)
-        for key, name in (("raw_write_qd1_us", "raw"), ("two_raw_write_qd1_us", "two"), ("floor_write_qd1_us", "floor"), ("floor_looking_write_qd1_us", "floor looking"),
+        for key, name in (("raw_write_qd1_us", "raw"), ("two_raw_write_qd1_us", "two"), ("floor_write_qd1_us", "floor"),
+                          ("floor_looking_write_qd1_us", "floor looking"),
                           ("nbd_write_qd1_us", "nbd"), ("fuse_write_qd1_us", "fuse"), ("local_legs_write_qd1_us", "legs"),
                           ("peer_write_qd1_us", "local"), ("peer_remote_write_qd1_us", "remote")):
             self.set(key, results, name, "mean_us")

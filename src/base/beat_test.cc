@@ -7,7 +7,8 @@ namespace baton {
 namespace {
 
 TEST(Beat, IsLaterAndWithinOneAndAHalfIntervals) {
-  for (const Duration interval : {Duration(1ms), Duration(120ms), Duration(1s) / 3, Duration(500ms), Duration(700ms), Duration(1s), Duration(7s)}) {
+  const Duration intervals[] = {1ms, 120ms, Duration(1s) / 3, 500ms, 700ms, 1s, 7s};
+  for (const Duration interval : intervals) {
     Instant now(5s + 1ns);
     for (int i = 0; i < 1000; ++i) {
       const Instant next = next_beat(now, interval);

@@ -240,6 +240,24 @@ TEST(BufferPool, MoreIsAskedForAheadOfNeed) {
   EXPECT_LE(pool.reserved_bytes(), 610 * 65536 * 5 / 4 + SpareMemory::kMost * 3 / 2);
 }
 
+TEST(BufferPool, LargeBuffersAreAskedForAheadOfNeedToo) {
+  BufferPool pool;
+  Grower grower(&pool);
+  pool.allocate(4096);  // takes its piece out of the first MiB
+  pool.allocate(1 << 20);
+  for (int i = 0; i < 5; ++i) {
+    ASSERT_EQ(grower.asked.size(), 1u);
+    grower.grow();
+    const uint64_t reserved = pool.reserved_bytes();
+    pool.allocate(1 << 20);
+    ASSERT_EQ(grower.asked.size(), 1u);
+    EXPECT_EQ(pool.reserved_bytes(), reserved + grower.asked[0].second) << "nothing was mapped at once";
+  }
+  for (int i = 0; i < 3; ++i) pool.allocate(1 << 20);  // all that was on its way, and more
+  pool.grown(true);
+  EXPECT_FALSE(pool.short_of(4096));
+}
+
 TEST(BufferPool, NewDataWaitsWhileMemoryIsOnItsWay) {
   BufferPool pool;
   Grower grower(&pool);

@@ -13,7 +13,7 @@ namespace {
 constexpr size_t kInputBytes = 128 * 1024;
 // Not all that a client has sent at once: while its first requests are on their way the next ones are taken.
 constexpr size_t kReceiveBytes = 36 * 1024;
-constexpr uint32_t kWholeBytes = 64 * 1024;  // a piece up to this is copied from the input buffer
+constexpr uint32_t kWholeBytes = 32 * 1024;  // a piece up to this is copied from the input buffer
 constexpr uint32_t kPieceBytes = kMaxRequestBlocks * kBlockBytes;
 constexpr uint32_t kZeroPieceBytes = kMaxZeroBlocks * kBlockBytes;
 constexpr uint32_t kZeroPieces = 4;          // of one request under way

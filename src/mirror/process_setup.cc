@@ -23,10 +23,8 @@
 
 namespace baton::mirror {
 namespace {
-constexpr int kPriority = -15;
-}
-namespace {
 
+constexpr int kPriority = -15;
 constexpr size_t kPage = 4096;
 constexpr size_t kStackBytes = 256u << 10;
 constexpr int kHeapBytes = 512 << 10;

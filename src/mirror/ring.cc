@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -21,10 +20,22 @@ constexpr uint64_t kNoCallback = 0;
 
 uint32_t slot_index(uint64_t name) { return static_cast<uint32_t>(name) - 1; }
 
+/// Whoever has one processor only must not look: what it waits for needs that one.
+bool several_processors() {
+  cpu_set_t allowed;
+  return sched_getaffinity(0, sizeof allowed, &allowed) != 0 || CPU_COUNT(&allowed) > 1;
+}
+
+/// Anything else means that the kernel no longer takes entries: nothing could ever be acknowledged again.
+void check(int result) {
+  BATON_ASSERT(result >= 0 || result == -ETIME || result == -EINTR || result == -EAGAIN || result == -EBUSY);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Ring>> Ring::create() {
   std::unique_ptr<Ring> ring(new Ring());
+  ring->several_processors_ = several_processors();
   // Best first: what an older kernel does not know it refuses with EINVAL.
   const unsigned choices[] = {IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
                               IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG, 0};
@@ -176,21 +187,19 @@ void Ring::submit_and_wait(Duration limit) {
   time.tv_sec = limit.count() / 1'000'000'000;
   time.tv_nsec = limit.count() % 1'000'000'000;
   io_uring_cqe* completion = nullptr;
-  const int result = io_uring_submit_and_wait_timeout(&ring_, &completion, 1, &time, nullptr);
-  // Anything else means that the kernel no longer takes entries: nothing could ever be acknowledged again.
-  BATON_ASSERT(result >= 0 || result == -ETIME || result == -EINTR || result == -EAGAIN || result == -EBUSY);
+  check(io_uring_submit_and_wait_timeout(&ring_, &completion, 1, &time, nullptr));
 }
 
 /// Submits, and looks for a completion for as long as `limit`; false: there is none yet. The processor is offered to
 /// others all the time: the disk's and the client's own work needs it too.
 bool Ring::look(Instant start, Duration limit) {
-  io_uring_submit_and_get_events(&ring_);
-  Instant time = start;
+  check(io_uring_submit_and_get_events(&ring_));
   while (io_uring_cq_ready(&ring_) == 0) {
     if ((IO_URING_READ_ONCE(*ring_.sq.kflags) & IORING_SQ_TASKRUN) != 0) {
-      io_uring_get_events(&ring_);
-      continue;
+      check(io_uring_get_events(&ring_));
+      if (io_uring_cq_ready(&ring_) != 0) break;
     }
+    const Instant time = now();
     if (time - start >= limit) return false;
     sched_yield();
     const Instant after = now();
@@ -198,18 +207,22 @@ bool Ring::look(Instant start, Duration limit) {
       busy_wait_.stolen(after);
       limit = Duration::zero();
     }
-    time = after;
   }
   return true;
 }
 
 void Ring::wait(Instant deadline) {
   if (!timers_.empty()) deadline = std::min(deadline, timers_.begin()->first.first);
+  const auto left = [deadline](Instant time) {
+    return deadline == kNever ? Duration(seconds(3600)) : std::max(Duration::zero(), deadline - time);
+  };
   const Instant start = now();
-  Duration left = deadline == kNever ? Duration(seconds(3600)) : deadline - start;
-  if (left < Duration::zero()) left = Duration::zero();
-  const Duration budget = std::min(left, busy_wait_.budget(start));
-  if (budget == Duration::zero() || !look(start, budget)) submit_and_wait(left);
+  const Duration budget = several_processors_ ? std::min(left(start), busy_wait_.budget(start)) : Duration::zero();
+  if (budget == Duration::zero()) {
+    submit_and_wait(left(start));
+  } else if (!look(start, budget)) {
+    submit_and_wait(left(now()));
+  }
   busy_wait_.ended(now() - start);
 }
 

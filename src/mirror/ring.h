@@ -87,6 +87,7 @@ class Ring {
   io_uring ring_{};
   bool ready_ = false;
   bool stopped_ = false;
+  bool several_processors_ = false;
   std::deque<Slot> slots_;  // grows when needed, never shrinks: addresses stay
   uint32_t free_slot_ = 0;  // index + 1 of the first free slot; 0: none
   uint32_t uses_ = 0;

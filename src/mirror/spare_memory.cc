@@ -47,6 +47,7 @@ SpareMemory::~SpareMemory() {
 
 uint8_t* SpareMemory::take(size_t bytes) {
   used_ = true;
+  largest_ = std::max(largest_, bytes);
   for (Region& region : regions_) {
     if (region.bytes < bytes) continue;
     uint8_t* memory = region.memory;
@@ -61,7 +62,7 @@ uint8_t* SpareMemory::take(size_t bytes) {
 
 uint8_t* SpareMemory::take_at_once(size_t bytes) {
   uint8_t* memory = nullptr;
-  if (growing_.bytes > bytes) {
+  if (growing_.bytes >= bytes) {
     // Of what is being made present: two may do that to one page, and nothing needs to be mapped. A page fault only
     // reads the address space, so it waits for memory, not for the other one.
     growing_.bytes -= bytes;
@@ -75,24 +76,30 @@ uint8_t* SpareMemory::take_at_once(size_t bytes) {
 
 void SpareMemory::replenish(size_t used) {
   const size_t wanted = std::bit_ceil(std::clamp(used / 8, kLeast, kMost));
-  if (!grow_ || growing() || bytes_ >= wanted / 2) return;
+  // One more of the largest that have been taken must fit: they do not come from what is in pieces.
+  const bool fits = std::any_of(regions_.begin(), regions_.end(), [this](const Region& region) { return region.bytes >= largest_; });
+  if (!grow_ || growing() || (bytes_ >= wanted / 2 && fits)) return;
   growing_ = {map(wanted), wanted};
+  is_growing_ = true;
   grow_(growing_.memory, growing_.bytes);
 }
 
 void SpareMemory::grown(bool present) {
   BATON_ASSERT(growing());
+  is_growing_ = false;
+  used_ = true;
   const Region region = std::exchange(growing_, {});
+  if (region.bytes == 0) return;  // all of it was taken at once
   if (!present) make_present(region.memory, region.bytes);
   regions_.push_back(region);
   bytes_ += region.bytes;
-  used_ = true;
 }
 
 void SpareMemory::trim(Instant now) {
   BATON_ASSERT(!growing());
   if (std::exchange(used_, false)) resting_since_ = now;
   if (now - resting_since_ < kRest) return;
+  largest_ = 0;
   while (bytes_ > kLeast) {
     Region& last = regions_.back();
     const size_t excess = std::min(last.bytes, bytes_ - kLeast);

@@ -34,7 +34,7 @@ class SpareMemory {
   void set_grow(Grow grow) { grow_ = std::move(grow); }
   /// What was asked for is present, or (`present` false) this kernel cannot do that in another thread.
   void grown(bool present);
-  bool growing() const { return growing_.bytes > 0; }
+  bool growing() const { return is_growing_; }
 
   /// Memory that is present; null: there is not so much in one place. `bytes`: whole pages.
   uint8_t* take(size_t bytes);
@@ -57,9 +57,11 @@ class SpareMemory {
   };
 
   std::vector<Region> regions_;
-  Region growing_;
+  Region growing_;  // what is left of it
+  bool is_growing_ = false;
   Grow grow_;
   size_t bytes_ = 0;
+  size_t largest_ = 0;  // piece that was taken since a rest
   bool used_ = true;  // since the last trim()
   Instant resting_since_ = kNever;
 };
