@@ -17,10 +17,6 @@ using group::StepAction;
 
 namespace {
 
-constexpr const char* kHelpersGroup = "helpers";  // a resource's has a dot in its name
-constexpr Duration kLeftoverLimit = seconds(3);
-constexpr Duration kLeftoverRetry = milliseconds(500);
-
 /// A device that a mirror daemon may have exported.
 bool is_mirror_device(const std::string& device) {
   return device.starts_with("/dev/loop") || device.starts_with("/dev/nbd") || device.starts_with("/dev/ublkb");
@@ -35,9 +31,8 @@ Duration ResourceRunner::Step::left() const {
 ResourceRunner::ResourceRunner(EventLoop& loop, RunnerPaths paths, FindMirror find_mirror, FindMacs find_macs,
                                Failed on_failed)
     : loop_(loop), paths_(std::move(paths)), find_mirror_(std::move(find_mirror)), find_macs_(std::move(find_macs)),
-      on_failed_(std::move(on_failed)) {
+      on_failed_(std::move(on_failed)), leftovers_(loop) {
   watch_addresses();
-  end_leftover_helpers();
 }
 
 ResourceRunner::~ResourceRunner() { *alive_ = false; }
@@ -46,45 +41,19 @@ void ResourceRunner::run(const node::RunStep& wanted, const GroupConfiguration& 
                          const ResourceConfiguration& resource, Done done) {
   auto step = std::make_shared<Step>(Step{wanted, group, resource, std::move(done)});
   present_step_[step->key()] = wanted.token;
-  if (!ready_) return waiting_.push_back(step);
-  begin(step);
+  leftovers_.when_clear(wanted.group, [this, step] {
+    if (present_step_[step->key()] == step->step.token) begin(step);
+  });
 }
 
 void ResourceRunner::begin(const StepPointer& step) {
+  const HelperPlace place(leftovers_.place(step->step.group));
   switch (step->resource.kind) {
     case ResourceKind::kMirror: return run_mirror(step);
     case ResourceKind::kFilesystem: return run_filesystem(step);
     case ResourceKind::kAddress: return run_address(step);
     case ResourceKind::kService: return run_service(step);
   }
-}
-
-// SAFETY: B1. A mount that ends after its batond would bring to life what the next one has found to be down.
-void ResourceRunner::end_leftover_helpers() {
-  const auto path = service_group_path(kHelpersGroup);
-  if (!path) {
-    spdlog::warn("helper processes cannot be watched across a restart: {}", path.error().message);
-    return begin_steps();
-  }
-  clear_control_group(loop_, *path, kLeftoverLimit, [this, alive = alive_, path = *path](const Status& cleared) {
-    if (!*alive) return;
-    if (!cleared) {
-      spdlog::warn("no step is taken before the helper processes of an earlier batond have ended: {}",
-                   cleared.error().message);
-      leftover_retry_ = loop_.after(kLeftoverRetry, [this] { end_leftover_helpers(); });
-      return;
-    }
-    const auto made = create_control_group(path);
-    if (made) keep_helpers_in(path);
-    if (!made) spdlog::warn("helper processes cannot be watched across a restart: {}", made.error().message);
-    begin_steps();
-  });
-}
-
-void ResourceRunner::begin_steps() {
-  ready_ = true;
-  for (const auto& step : std::exchange(waiting_, {}))
-    if (present_step_[step->key()] == step->step.token) begin(step);
 }
 
 void ResourceRunner::finish(const StepPointer& step, bool ok, const std::string& detail) {

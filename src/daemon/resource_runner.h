@@ -8,6 +8,7 @@
 #include <set>
 #include <string>
 
+#include "src/daemon/leftover_helpers.h"
 #include "src/core/node/node_types.h"
 #include "src/daemon/mirror_client.h"
 #include "src/model/configuration.h"
@@ -56,8 +57,6 @@ class ResourceRunner {
   };
   using StepPointer = std::shared_ptr<Step>;
 
-  void end_leftover_helpers();
-  void begin_steps();
   void begin(const StepPointer& step);
   void run_mirror(const StepPointer& step);
   void run_filesystem(const StepPointer& step);
@@ -92,9 +91,7 @@ class ResourceRunner {
   Failed on_failed_;
   std::map<std::string, HeldAddress> addresses_;
   std::map<std::string, std::unique_ptr<SupervisedService>> services_;
-  bool ready_ = false;                  // nothing of an earlier batond's helpers is left (B1)
-  std::vector<StepPointer> waiting_;    // for that
-  EventLoop::Handle leftover_retry_;
+  LeftoverHelpers leftovers_;
   std::map<std::string, uint64_t> present_step_;  // newest token of each resource: older ends do not count
   std::set<std::string> up_mirrors_;
   std::set<std::string> mounting_;                             // filesystems whose mount is under way

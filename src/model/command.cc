@@ -90,6 +90,15 @@ void promotions_are_through(ClusterState& state, const SetGroupPhase& command) {
   }
 }
 
+/// SAFETY: A5. Stopped in order, the last primary has everything and is only off: nobody goes before it.
+void names_end(ClusterState& state, const std::string& group) {
+  for (auto& [key, mirror] : state.mirrors) {
+    if (mirror.trailing.empty() || !key.starts_with(group + ".")) continue;
+    ++mirror.version;
+    mirror.trailing.clear();
+  }
+}
+
 bool may_follow(GroupPhase from, GroupPhase to) {
   switch (to) {
     case GroupPhase::kStarting: return false;  // by AssignGroup only
@@ -118,6 +127,7 @@ Applied apply(ClusterState& state, const SetGroupPhase& command, uint64_t index)
     group.refused.clear();
     promotions_are_through(state, command);
   }
+  if (command.phase == GroupPhase::kStopped && command.failure.empty()) names_end(state, command.group);
   if (!command.failure.empty()) {
     Refusal& refusal = group.refused[command.server];
     refusal.reason = command.failure;

@@ -19,6 +19,7 @@ struct MirrorDefinition {
   uint64_t size_bytes = 0;
   uint16_t port = 0;
   bool encrypt = true;
+  Duration max_lag{};
 };
 
 std::map<std::string, MirrorDefinition> mirrors_of(const Configuration& configuration) {
@@ -28,7 +29,7 @@ std::map<std::string, MirrorDefinition> mirrors_of(const Configuration& configur
       if (resource.kind == ResourceKind::kMirror)
         mirrors[mirror_key(group.name, resource.name)] = {group.name, resource.mirror.store, resource.mirror.metadata,
                                                           resource.mirror.size_bytes, resource.mirror.port,
-                                                          resource.mirror.encrypt};
+                                                          resource.mirror.encrypt, resource.mirror.max_lag};
   return mirrors;
 }
 
@@ -74,6 +75,10 @@ Applied check_mirror_definitions(const ClusterState& state, const Configuration&
     if (wanted.encrypt != mirror.encrypt && !is_stopped(state, wanted.group))
       return refuse("encryption of mirror {} can change only while its group is stopped, since both servers must agree: "
                     "baton group stop {}, apply, then start it again", key, wanted.group);
+    // SAFETY: A5. The primary in use keeps to the greater one, and may have named the other copy under it.
+    if (wanted.max_lag > Duration::zero() && wanted.max_lag < mirror.max_lag && !is_stopped(state, wanted.group))
+      return refuse("max_lag of mirror {} can become smaller only while its group is stopped: baton group stop {}, apply, then "
+                    "start it again", key, wanted.group);
     if (wanted.size_bytes < mirror.size_bytes)
       return refuse("mirror {} cannot shrink from {} to {}: what lies beyond would be lost. Make a smaller mirror of "
                     "another name and copy the data over", key, format_size(mirror.size_bytes),

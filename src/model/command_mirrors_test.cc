@@ -193,6 +193,30 @@ TEST(MirrorCommand, ACopyThatTrailsTakesOverOnlyWhenAllIsAsItMustBe) {
   EXPECT_EQ(cluster.mirror().forced, ServerId{});
 }
 
+TEST(MirrorCommand, AnOrderlyStopEndsTheName) {
+  Cluster cluster(kDistant);
+  trail(cluster);
+  const uint64_t version = cluster.mirror().version;
+  SetGroupPhase failed = cluster.phase(GroupPhase::kStopped);
+  failed.failure = "its storage was not up any more";
+  Cluster crashed = cluster;
+  ASSERT_TRUE(crashed.run(failed)) << crashed.refusal;
+  EXPECT_FALSE(crashed.mirror().trailing.empty());
+  ASSERT_TRUE(cluster.run(cluster.phase(GroupPhase::kStopped))) << cluster.refusal;
+  EXPECT_TRUE(cluster.mirror().trailing.empty());
+  EXPECT_GT(cluster.mirror().version, version) << "what the primary had proposed before is refused";
+  EXPECT_TRUE(cluster.refused(takeover(cluster, kAloneThere), "not in sync"));
+}
+
+TEST(MirrorCommand, MaxLagBecomesSmallerOnlyWhileTheGroupIsStopped) {
+  Cluster cluster(kDistant);
+  trail(cluster);
+  const std::string greater = "protocol = \"A\"\nmax_lag = \"9 s\"\n";
+  ASSERT_TRUE(cluster.run(ApplyConfiguration{1, text(greater), "test"})) << cluster.refusal;
+  EXPECT_TRUE(cluster.refused(ApplyConfiguration{2, text(kDistant), "test"}, "smaller only while its group is stopped"));
+  EXPECT_TRUE(cluster.run(ApplyConfiguration{2, text("protocol = \"A\"\n"), "test"})) << "nobody takes over then";
+}
+
 TEST(MirrorCommand, ACopyTrailsOnlyWhereTheConfigurationAllowsIt) {
   for (const std::string& more : {std::string(), std::string("protocol = \"A\"\n"), std::string("protocol = \"B\"\n")}) {
     Cluster cluster(more);

@@ -74,10 +74,10 @@ Properties mirror_properties(const MirrorConfiguration& mirror) {
 
 /// When a changed setting of a mirror works, as batond carries it out (src/daemon/mirror_settings.h).
 std::string when_it_works(const std::string& property) {
-  static const std::vector<std::string> later = {"protocol", "compression", "disk timeout", "peer timeout", "max lag",
-                                                 "export"};
+  static const std::vector<std::string> later = {"protocol", "compression", "disk timeout", "peer timeout", "export"};
   if (property == "size" || property == "rate") return " (at once)";
   if (property == "encryption") return " (only while the group is stopped)";
+  if (property == "max lag") return " (when the group next moves or stops; smaller only while it is stopped)";
   if (property == "adopt") return " (only before the mirror is first used)";
   const bool is_later = std::find(later.begin(), later.end(), property) != later.end();
   return is_later ? " (the secondary at once, the primary when the group next moves or stops)" : "";

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <utility>
 
 #include "src/os/child_process.h"
 
@@ -25,6 +26,8 @@ namespace {
 
 /// Empty: none. Set once, before the first helper; the loop's thread.
 std::string helpers_group;
+/// The same of those that are begun now, where it is another one.
+std::string present_place;
 
 Result<HelperOutput> judge(const HelperRequest& request, const ChildEnd& end) {
   const auto& accepted = request.accepted_statuses;
@@ -43,17 +46,22 @@ Result<HelperOutput> judge(const HelperRequest& request, const ChildEnd& end) {
 
 void keep_helpers_in(const std::string& control_group) { helpers_group = control_group; }
 
+HelperPlace::HelperPlace(std::string control_group) : before_(std::exchange(present_place, std::move(control_group))) {}
+
+HelperPlace::~HelperPlace() { present_place = std::move(before_); }
+
 void run_helper(EventLoop& loop, HelperRequest request, HelperCallback callback) {
   ChildOptions options;
   options.argv = request.argv;
   options.user = request.user;
   options.environment = request.environment;
   options.deadline = request.deadline;
-  options.control_group = helpers_group;
+  options.control_group = present_place.empty() ? helpers_group : present_place;
   options.shares_control_group = true;
   auto holder = std::make_shared<ChildProcess>();
   // The callback owns the child and is dropped when it has run, which breaks the cycle.
-  auto child = ChildProcess::spawn(loop, std::move(options), [holder, request, callback](const ChildEnd& end) {
+  auto child = ChildProcess::spawn(loop, std::move(options), [holder, request, callback, place = present_place](const ChildEnd& end) {
+    const HelperPlace same(place);
     callback(judge(request, end));
   });
   if (child) {

@@ -37,6 +37,18 @@ void run_helper(EventLoop& loop, HelperRequest request, HelperCallback callback)
 /// From now on helpers run in this control group, which exists: the next batond finds there what has outlived this one.
 void keep_helpers_in(const std::string& control_group);
 
+/// ... but those that are begun while this lives, and those begun from their callbacks, in this one (empty: no other).
+class HelperPlace {
+ public:
+  explicit HelperPlace(std::string control_group);
+  ~HelperPlace();
+  HelperPlace(const HelperPlace&) = delete;
+  HelperPlace& operator=(const HelperPlace&) = delete;
+
+ private:
+  std::string before_;
+};
+
 /// The last `lines` lines of `text`, joined by " | ".
 std::string last_lines(const std::string& text, size_t lines = 5);
 

@@ -308,7 +308,9 @@ bool GroupRun::dependencies_up(const ResourceConfiguration& resource) const {
 bool GroupRun::dependents_down(const ResourceConfiguration& resource) const {
   for (const auto& other : configuration_.resources) {
     const bool depends = std::find(other.after.begin(), other.after.end(), resource.name) != other.after.end();
-    if (depends && !is_down(state(other.name))) return false;
+    // What was not found up waits for this one to be up; a group that is to run does not have it killed first.
+    const bool waits = goal_ == Goal::kRun && state(other.name) == ResourceState::kUnknown;
+    if (depends && !waits && !is_down(state(other.name))) return false;
   }
   return true;
 }

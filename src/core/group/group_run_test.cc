@@ -181,5 +181,19 @@ TEST_F(GroupRunTest, WhatARestartedBatondDoesNotFindUpIsStartedRightAwayWhenItIs
   EXPECT_EQ(asked(), (Lines{"start data", "start ip"}));
 }
 
+/// Its dependents are not down, only not found up: they must not keep it from being tried again.
+TEST_F(GroupRunTest, AStartThatFailsAfterARestartOfBatondIsTriedAgainOrTheGroupIsGivenUp) {
+  run_.adopt(now_);
+  asked();
+  for (const auto* name : {"adopt data", "adopt files"}) done(name);
+  for (const auto* name : {"adopt ip", "adopt postgres"}) done(name, false, "not up");
+  run_.run(now_);
+  EXPECT_EQ(asked(), (Lines{"start ip"}));
+  done("start ip", false, "no carrier");
+  EXPECT_EQ(asked(), (Lines{"kill ip"})) << run_.failure();
+  done("kill ip");
+  EXPECT_EQ(asked(), (Lines{"start ip"})) << run_.failure();
+}
+
 }  // namespace
 }  // namespace baton::group
