@@ -264,6 +264,8 @@ void SecondarySide::copy_begin(const CopyBegin& begin) {
     superblock.snapshot = true;
     return mark_inconsistent();
   }
+  // One of older data is still being taken: a second beside it could be the one that is dropped.
+  if (snapshot_running_ && !fits) return mark_inconsistent();
   snapshot_pending_ = true;
   if (fits) return;
   snapshot_running_ = snapshot_fits_ = true;
