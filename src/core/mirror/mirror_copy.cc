@@ -269,6 +269,8 @@ void MirrorCopy::Implementation::on_done(const OperationDone& done) {
       return core.copy.read_done(outstanding->subject, done.ok, done.zero, done.hashes);
     case Purpose::kClientFlush:
       return core.writes.flushes().local_done(outstanding->subject, done.ok);
+    case Purpose::kPromotionFlush:
+      return core.roles.flushed_first(outstanding->subject, done.ok);
     case Purpose::kRevert:
       return core.roles.reverted(done.ok);
     case Purpose::kPeerWrite:

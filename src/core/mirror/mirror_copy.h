@@ -22,7 +22,7 @@ struct Settings {
   Duration ping_interval = 200ms;
   Duration connect_grace = 400ms;       // how long a fresh primary waits for an in-sync peer before proposing to go alone
   Duration freeze_limit = 10s;          // frozen longer than that without a lease: the export is aborted
-  Duration cold_extent = 10s;           // an extent not written for so long leaves the activity log when it may
+  Duration cold_extent = 3s;            // an extent not written for so long leaves the activity log when it may
   uint32_t activity_capacity = 3800;    // extents in the activity log; a request over more extents fails
   uint32_t copy_window = 16;            // copy steps under way at once, at most
   uint32_t copy_step_blocks = 64;       // blocks a copy step moves at most

@@ -27,6 +27,7 @@ enum class Purpose {
   kPeerRead,
   kPeerOrderFlush,
   kStopFlush,
+  kPromotionFlush,
   kRepair,
   kClientFlush,
   kSnapshot,

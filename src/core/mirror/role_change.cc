@@ -96,6 +96,7 @@ bool RoleChange::begin_promotion() {
 
 void RoleChange::give_up_promotion() {
   promoting_.reset();
+  first_flush_ = FirstFlush::kNone;
   // What was reverted may be a copy's target again: the next promotion begins anew.
   if (revert_ != Revert::kRunning) revert_ = Revert::kNone;
 }
@@ -107,6 +108,26 @@ void RoleChange::reverted(bool ok) {
   if (ok || !promoting_) return;
   give_up_promotion();
   refuse("the snapshot of this copy's last consistent state could not be brought back: look at the store's filesystem");
+}
+
+/// Under protocol A a flush was answered before this copy had flushed. SAFETY: A6 what is read from the new primary is
+/// durable: whoever reads it may rely on the flush that was answered.
+bool RoleChange::flush_first() {
+  if (core_.settings.protocol != MirrorProtocol::kA || first_flush_ == FirstFlush::kDone) return true;
+  if (first_flush_ == FirstFlush::kNone) {
+    first_flush_ = FirstFlush::kRunning;
+    core_.operations.emit(LocalFlush{core_.operations.begin(Purpose::kPromotionFlush, ++first_flush_token_)});
+  }
+  return false;
+}
+
+void RoleChange::flushed_first(uint64_t token, bool ok) {
+  if (first_flush_ != FirstFlush::kRunning || token != first_flush_token_) return;
+  core_.again = true;
+  first_flush_ = FirstFlush::kDone;
+  if (ok) return;
+  give_up_promotion();
+  refuse("this copy's disk failed to flush what it had received: replace it");
 }
 
 void RoleChange::take_permit() {
@@ -123,6 +144,7 @@ void RoleChange::take_permit() {
   drop_snapshot_ = superblock.snapshot;
   superblock.snapshot = false;
   revert_ = Revert::kNone;
+  first_flush_ = FirstFlush::kNone;
   promotion_saved_ = core_.journal.save();
   promotion_saving_ = true;
 }
@@ -130,7 +152,7 @@ void RoleChange::take_permit() {
 void RoleChange::advance_promotion() {
   if (!promoting_) return;
   if (!promotion_saving_) {
-    if (!begin_promotion()) return;
+    if (!begin_promotion() || !flush_first()) return;
     take_permit();
   }
   // SAFETY: P1 the permit is on disk before any I/O under it.

@@ -27,6 +27,7 @@ class RoleChange {
   void advance();
 
   /// The snapshot's content is the store's again (a forced promotion of an inconsistent copy).
+  void flushed_first(uint64_t token, bool ok);
   void reverted(bool ok);
 
   /// The store is not being changed as a whole (O2).
@@ -42,6 +43,7 @@ class RoleChange {
   void take_permit();
   void give_up_promotion();
   bool begin_promotion();
+  bool flush_first();
   void advance_promotion();
   void advance_demotion();
   void advance_stop();
@@ -53,6 +55,8 @@ class RoleChange {
   bool fresh_ = false;  // the promotion made a generation that nobody else has
   bool drop_snapshot_ = false;  // once the promotion is on disk
   enum class Revert { kNone, kCovering, kRunning, kDone } revert_ = Revert::kNone;
+  enum class FirstFlush { kNone, kRunning, kDone } first_flush_ = FirstFlush::kNone;
+  uint64_t first_flush_token_ = 0;
   bool demoting_ = false;
   uint64_t demotion_round_ = 0;
   bool demotion_saving_ = false;
