@@ -50,7 +50,12 @@ void MirrorPair::issue(int index) {
       node.buffers[request.buffer].resize(request.range.count);
     }
   }
-  // The simulation knows a zeroed range by its place alone: one at a time.
+  // The simulation knows a zeroed range by its place alone: one at a time, and under A and B, where the peer may still be
+  // about to write the one before, once.
+  if (request.kind == mirror::RequestKind::kZero && protocol_ != MirrorProtocol::kC &&
+      zeroed_.contains({request.range.first, request.range.count})) {
+    return;
+  }
   for (const auto& [id, other] : node.requests) {
     if (request.kind == mirror::RequestKind::kZero && other.request.kind == request.kind &&
         other.request.range == request.range) {
