@@ -126,7 +126,9 @@ bool MirrorPair::refuses(int primary) const {
 /// Somebody looks after broken disks: a dead one is replaced, one that is well is taken for well again.
 void MirrorPair::repair_round() {
   after(random_.between(Duration(300ms), Duration(900ms)), [this] { repair_round(); });
-  may_diverge_ = may_diverge_ && !(set_as_wanted() && (connected(0) || connected(1)));
+  // The holder's own word: a former primary may believe itself connected for a while.
+  const int holder = database_.holder_index();
+  may_diverge_ = may_diverge_ && !(set_as_wanted() && holder >= 0 && connected(holder));
   for (int index = 0; index < 2; ++index) {
     Node& node = nodes_[index];
     if (!node.copy || node.isolated) continue;

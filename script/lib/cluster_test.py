@@ -32,7 +32,8 @@ class ClusterTest(unittest.TestCase):
         print(f"  {text}", flush=True)
 
     def keep_logs(self):
-        if self._outcome.success:  # unittest keeps it until the clean-ups have run
+        result = self._outcome.result  # `_outcome.success` is about the clean-up itself by now
+        if not any(test is self for test, _ in result.errors + result.failures):
             return
         target = os.path.join(LOGS, self.id().rpartition("__main__.")[2])
         self.cluster.save_logs(target)

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-import time
+import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "script", "lib"))
 from cli_world import BATON, EXAMPLE, expect, expect_in, expect_refused, expect_status, run  # noqa: E402
@@ -85,10 +85,12 @@ def test_events(world):
 
 
 def test_events_follow(world):
+    ended = threading.Event()
+
     def answer(query, body):
         after = int(query.get("after", 0))
         if after >= 3:
-            time.sleep(0.2)
+            ended.wait(10)  # nothing more happens
             return 200, {"events": [], "last": after}
         return 200, {"events": [event(after + 1)], "last": after + 1}
     world.daemon.on("GET", "/v1/events", answer)
@@ -97,6 +99,7 @@ def test_events_follow(world):
     ids = [json.loads(process.stdout.readline())["id"] for _ in range(3)]
     process.kill()
     process.wait()
+    ended.set()
     expect(ids == [1, 2, 3], str(ids))
 
 

@@ -375,24 +375,25 @@ TEST(DiskErrors, ASecondaryThatHangsAtTheHelloIsDropped) {
   expect_slow_then_dropped(bench);
 }
 
-TEST(DiskErrors, ASecondaryThatHangsAtTheBeginningOfACopyIsDropped) {
+/// The peer has been asked to take part in a copy.
+Bench at_the_beginning_of_a_copy() {
   Bench bench(written_copy());
   bench.stored_.dirty = {{10, 3}};
   bench.start_and_promote();
   bench.forget();
   bench.link_up();
   bench.receive(bench.equal_peer());
-  ASSERT_TRUE(bench.sent<CopyBegin>());
+  EXPECT_TRUE(bench.sent<CopyBegin>());
+  return bench;
+}
+
+TEST(DiskErrors, ASecondaryThatHangsAtTheBeginningOfACopyIsDropped) {
+  Bench bench = at_the_beginning_of_a_copy();
   expect_slow_then_dropped(bench);
 }
 
 TEST(DiskErrors, ASecondaryThatHangsAtTheEndOfACopyIsDropped) {
-  Bench bench(written_copy());
-  bench.stored_.dirty = {{10, 3}};
-  bench.start_and_promote();
-  bench.forget();
-  bench.link_up();
-  bench.receive(bench.equal_peer());
+  Bench bench = at_the_beginning_of_a_copy();
   bench.receive(CopyBegun{});
   bench.run_until_sent<CopyEnd>();
   expect_slow_then_dropped(bench);
