@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 import traceback
 import urllib.parse
 
@@ -128,9 +127,11 @@ class World:
     def follow_script(self, states):
         """After a wish each long poll shows the next (phase, owner, more) of the group; the last one stays."""
         left = list(states)
+        wished = threading.Event()
+        anything_else = threading.Event()  # never happens: a long poll's own time-out ends the wait
 
         def answer(query, body):
-            if "wished" in self.__dict__ and left:
+            if wished.is_set() and left:
                 state = left.pop(0)
                 if state is None:
                     return None
@@ -138,12 +139,13 @@ class World:
                 self.group.update(phase=phase, owner=owner, version=self.group["version"] + 1, **more)
                 self.status["cursor"] = str(len(left)) + "." + phase
             elif query.get("after") == self.status["cursor"]:
-                time.sleep(min(int(query.get("timeout_ms", 0)) / 1000, 0.3))
+                (anything_else if wished.is_set() else wished).wait(min(int(query.get("timeout_ms", 0)) / 1000, 0.3))
             return 200, self.status
 
         def wish(query, body):
             self.wished = json.loads(body)
             self.group["version"] += 1
+            wished.set()
             return 200, {"version": self.group["version"]}
 
         self.daemon.on("GET", "/v1/status", answer)
