@@ -253,6 +253,7 @@ void Daemon::carry_out(node::Action& action) {
                  },
                  [&](node::PublishLease& wanted) { lease_page_->set_deadline(wanted.until); },
                  [&](node::RunStep& wanted) { run_step(wanted); },
+                 [&](node::FenceServer& wanted) { fence(wanted); },
                  [&](node::EntryApplied& applied) { entry_applied(applied); },
                  [&](node::Decided& decided) {
                    auto found = requests_.find(decided.request);

@@ -75,6 +75,7 @@ class Daemon {
   void send(node::Message& message);
   void remember_macs(ServerId server, const std::vector<std::string>& macs);
   void run_step(const node::RunStep& step);
+  void fence(const node::FenceServer& wanted);
   void entry_applied(const node::EntryApplied& applied);
   void write_note(const node::Note& note);
   void sync_mirrors();

@@ -3,6 +3,7 @@
 #include "src/daemon/status_json.h"
 #include "src/daemon/wall_clock.h"
 #include "src/format/store_check.h"
+#include "src/os/fence_agent.h"
 
 namespace baton {
 
@@ -104,6 +105,21 @@ void Daemon::read_links() {
     }
     link_timer_ = loop_.after(kLinkInterval, [this] { read_links(); });
   });
+}
+
+void Daemon::fence(const node::FenceServer& wanted) {
+  const auto* server = node_->configuration().server(wanted.server);
+  if (server == nullptr) return;
+  const FenceDevice device{server->fence.agent, server->fence.options, server->fence.timeout};
+  const auto done = [this, wanted, device, name = server->name, restart = server->fence.restart](const Status& off) {
+    const auto detail = off ? std::string("seen to be off") : off.error().message;
+    feed(node::FenceDone{wanted.server, wanted.version, off.has_value(), detail});
+    if (!off || !restart) return;
+    restore_power(loop_, device, name, [this, name](const Status& on) {
+      if (!on) write_note({.kind = "problem", .text = fmt::format("{} stays off: {}", name, on.error().message)});
+    });
+  };
+  cut_power(loop_, device, server->name, done);
 }
 
 }  // namespace baton

@@ -9,6 +9,13 @@ using nlohmann::json;
 
 namespace {
 
+json fence_json(const StatusSources& sources, const ServerConfiguration& server) {
+  const auto found = sources.node.state().fences.find(server.id);
+  const FenceState record = found == sources.node.state().fences.end() ? FenceState{} : found->second;
+  return {{"agent", server.fence.agent}, {"state", to_string(record.outcome)}, {"attempts", record.attempts},
+          {"text", record.text}, {"version", record.version}};
+}
+
 json servers_json(const StatusSources& sources) {
   json list = json::array();
   const auto& configuration = sources.node.configuration();
@@ -24,7 +31,7 @@ json servers_json(const StatusSources& sources) {
     list.push_back({{"name", server.name}, {"id", server.id.value},
                     {"role", server.role == ServerRole::kWitness ? "witness" : "server"},
                     {"state", silent ? "silent" : in_view ? "up" : "down"}, {"self", server.id == sources.self},
-                    {"links", links}});
+                    {"links", links}, {"fence", fence_json(sources, server)}});
   }
   return list;
 }

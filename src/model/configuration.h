@@ -38,11 +38,21 @@ std::optional<TimingProfile> timing_profile(const std::string& name);
 
 enum class ServerRole { kServer, kWitness };
 
+/// How a server's power is switched off from elsewhere (docs/protocol.md, "Fencing").
+struct FenceConfiguration {
+  std::string agent;  // a program of fence-agents; empty: none
+  std::map<std::string, std::string> options;  // as in its manual
+  milliseconds timeout{30000};                 // of one attempt, with its verification
+  bool restart = true;                         // switch it on again once it was seen to be off
+  bool operator==(const FenceConfiguration&) const = default;
+};
+
 struct ServerConfiguration {
   std::string name;
   ServerId id;
   ServerRole role = ServerRole::kServer;
   std::vector<std::string> interconnects;  // IPv4 addresses, first is preferred; one per link
+  FenceConfiguration fence;
   SourcePosition position;
 };
 
@@ -124,6 +134,7 @@ struct Configuration {
   std::string cluster_name;
   std::string public_lan;  // "10.0.0.0/24"
   TimingProfile timing;
+  bool fencing_required = false;  // what a lost server held starts elsewhere only once it is fenced
   std::vector<ServerConfiguration> servers;  // witness included, by id
   std::vector<GroupConfiguration> groups;    // in file order
 

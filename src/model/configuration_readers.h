@@ -24,6 +24,10 @@ struct ConfigurationDraft {
 
 void read_cluster(SectionReader& file, ConfigurationDraft& draft);
 void read_servers(SectionReader& file, ConfigurationDraft& draft);
+/// `[cluster] fencing`, `[server.NAME.fence]`, and what they mean together.
+void read_fencing(SectionReader& cluster, ConfigurationDraft& draft);
+void read_fence(SectionReader& section, ServerConfiguration& server, ConfigurationDraft& draft);
+void check_fencing(ConfigurationDraft& draft);
 /// REQUIRES: cluster and servers have been read.
 void read_groups(SectionReader& file, ConfigurationDraft& draft);
 

@@ -144,6 +144,7 @@ void read_server(const TomlEntry& entry, ConfigurationDraft& draft) {
   }
   if (role == "witness") server.role = ServerRole::kWitness;
   read_interconnects(section, server, draft);
+  read_fence(section, server, draft);
   section.finish();
   draft.configuration.servers.push_back(server);
 }
@@ -187,12 +188,14 @@ void read_cluster(SectionReader& file, ConfigurationDraft& draft) {
   }
   read_public_lan(section, draft);
   read_timing(section, draft);
+  read_fencing(section, draft);
   section.finish();
 }
 
 void read_servers(SectionReader& file, ConfigurationDraft& draft) {
   for (const TomlEntry* entry : file.sections("server")) read_server(*entry, draft);
   check_servers(draft);
+  check_fencing(draft);
   std::stable_sort(
       draft.configuration.servers.begin(), draft.configuration.servers.end(),
       [](const ServerConfiguration& left, const ServerConfiguration& right) { return left.id < right.id; });

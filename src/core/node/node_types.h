@@ -107,9 +107,16 @@ struct Requested {
   Command command;
   int64_t wall_ms = 0;
 };
+/// The outcome of a FenceServer.
+struct FenceDone {
+  ServerId server;
+  uint64_t version = 0;  // of the record that it was begun from
+  bool off = false;      // seen to be off
+  std::string detail;
+};
 struct Tick {};
 using Event = std::variant<ViewChanged, MessageReceived, Persisted, MirrorReported, MirrorGone, MirrorProposed, StepDone,
-                           ResourceFailed, Requested, Tick>;
+                           ResourceFailed, Requested, FenceDone, Tick>;
 
 // ---- Actions ----
 
@@ -157,6 +164,12 @@ struct PeerGone {
   ServerId server;
   std::string reason;
 };
-using Action = std::variant<Send, Persist, PublishLease, RunStep, EntryApplied, Decided, Note, PeerGone>;
+/// Switch this server's power off by its agent, and look whether it is off. Answered by one FenceDone.
+struct FenceServer {
+  ServerId server;
+  uint64_t version = 0;
+};
+using Action =
+    std::variant<Send, Persist, PublishLease, RunStep, EntryApplied, Decided, Note, PeerGone, FenceServer>;
 
 }  // namespace baton::node
