@@ -27,6 +27,7 @@ class CommandLine {
     add_status();
     add_cluster();
     add_configuration();
+    add_server();
     add_group();
     add_mirror();
     add_events();
@@ -96,6 +97,18 @@ class CommandLine {
     CLI::App* check = add(family, "check", "find what is wrong in a file",
                           [this](const Context& context) { return check_configuration_file(context, file_); });
     check->add_option("FILE", file_, "a TOML file")->required();
+  }
+
+  void add_server() {
+    CLI::App* family = add_family("server", "work with servers");
+    CLI::App* fence = add(family, "fence", "switch a server's power off by its fence agent",
+                          [this](const Context& context) { return fence_server(context, fence_); });
+    fence->add_option("SERVER", fence_.server, "the server")->required();
+    fence->add_flag("--confirm", fence_.confirm, "cut nothing: say that you have seen it off");
+    fence->add_flag("--yes", fence_.yes, "do not ask");
+    fence->add_option_function<std::string>(
+        "--timeout", [this](const std::string& text) { fence_.timeout = read_timeout(text); },
+        "how long to wait (default: 3 min)");
   }
 
   void add_group() {
@@ -231,6 +244,7 @@ class CommandLine {
   bool lift_ = false;
   VerifyOptions verify_;
   CreateOptions create_;
+  FenceOptions fence_;
   GroupOptions group_;
 };
 
