@@ -35,6 +35,11 @@ STATUS = {
         {"name": "witness", "id": 3, "role": "witness", "state": "down", "self": False, "links": []}],
     "groups": [{"name": "db", "phase": "started", "owner": "server1", "wanted": True, "target": "", "version": 5,
                 "reason": "server1 is the first of its policy; " * 4, "waiting": "", "refused": [],
+                "failover": {"expected_ms": 1350, "worst_ms": 152111, "parts": [
+                    {"name": "detection", "kind": "", "expected_ms": 1100, "worst_ms": 1100, "measured": False,
+                     "in_expected": True, "in_worst": True, "text": "token 500 ms + consensus 600 ms"},
+                    {"name": "ip", "kind": "address", "expected_ms": 250, "worst_ms": 60000, "measured": True,
+                     "in_expected": True, "in_worst": False, "text": "median of past starts"}]},
                 "resources": [{"name": "data", "kind": "mirror", "state": "up", "detail": "/dev/loop3"},
                               {"name": "files", "kind": "filesystem", "state": "up", "detail": "/srv/db " + "x" * 90}]}],
     "mirrors": [{"name": "db.data", "permit": 3, "holder": "server1", "in_sync": ["server1"], "size_bytes": 536870912,

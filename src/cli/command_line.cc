@@ -64,8 +64,9 @@ class CommandLine {
 
   void add_status() {
     CLI::App* sub = add(&app_, "status", "the whole cluster as this server knows it",
-                        [this](const Context& context) { return show_status(context, watch_); });
+                        [this](const Context& context) { return show_status(context, watch_, links_); });
     sub->add_flag("-w,--watch", watch_, "show each change until interrupted");
+    sub->add_flag("--links", links_, "the interconnects between every two servers: state, loss, round trip");
   }
 
   void add_cluster() {
@@ -80,7 +81,7 @@ class CommandLine {
                        "where cluster.toml, cluster.key and server are kept");
     create->add_option("--state", create_.state_directory, "where batond keeps its databases");
     CLI::App* status = add(family, "status", "the same as `baton status`",
-                           [this](const Context& context) { return show_status(context, watch_); });
+                           [this](const Context& context) { return show_status(context, watch_, links_); });
     status->add_flag("-w,--watch", watch_, "show each change until interrupted");
   }
 
@@ -234,6 +235,7 @@ class CommandLine {
   Command chosen_;
   bool json_ = false;
   bool watch_ = false;
+  bool links_ = false;
   bool follow_ = false;
   int limit_ = 50;
   std::string file_;

@@ -50,7 +50,7 @@ struct VerifyOptions {
   milliseconds timeout{3600000};
 };
 
-Status show_status(const Context& context, bool watch);
+Status show_status(const Context& context, bool watch, bool links = false);
 Status create_cluster(const Context& context, const CreateOptions& options);
 Status show_plan(const Context& context, const std::string& file);
 Status apply_configuration(const Context& context, const std::string& file);

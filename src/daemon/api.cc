@@ -100,7 +100,11 @@ bool acceptable(const std::string& text, const HttpRespond& respond) {
 
 void post_plan(Daemon& daemon, const HttpRequest& request, const HttpRespond& respond) {
   const auto& node = daemon.node();
-  if (request.body.empty()) return answer(respond, plan_json(node.plan(EventLoop::now()), node.configuration()));
+  if (request.body.empty()) {
+    json plan = plan_json(node.plan(EventLoop::now()), node.configuration());
+    plan["failover"] = failovers_json(node.configuration(), daemon.usual_starts());
+    return answer(respond, plan);
+  }
   if (!acceptable(request.body, respond)) return;
   daemon.check_stores_everywhere(request.body, [&daemon, respond, text = request.body](const auto& problems) {
     if (!problems.empty()) return refuse(respond, {ErrorCode::kInvalid, fmt::format("{}", fmt::join(problems, "\n"))});
@@ -111,7 +115,8 @@ void post_plan(Daemon& daemon, const HttpRequest& request, const HttpRespond& re
     if (!outcome.applied) return refuse(respond, {ErrorCode::kConflict, outcome.refusal});
     const auto wanted = parse_configuration(text);
     const auto& present = daemon.node().configuration();
-    answer(respond, {{"changes", wanted ? describe_changes(present, *wanted) : std::vector<std::string>{}},
+    answer(respond, {{"failover", wanted ? failovers_json(*wanted, daemon.usual_starts()) : json::object()},
+                     {"changes", wanted ? describe_changes(present, *wanted) : std::vector<std::string>{}},
                      {"version", daemon.node().state().configuration_version}});
   });
 }

@@ -19,6 +19,8 @@ std::string quote_command(const std::vector<std::string>& command) {
 Properties cluster_properties(const Configuration& configuration) {
   const TimingProfile& timing = configuration.timing;
   return {{"name", configuration.cluster_name},
+          {"link mode", to_string(configuration.link_mode)},
+          {"link priorities", fmt::format("{}", fmt::join(configuration.link_priorities, ", "))},
           {"public LAN", configuration.public_lan.empty() ? "none" : configuration.public_lan},
           {"fencing", configuration.fencing_required ? "required" : "besides"},
           {"timing",

@@ -15,6 +15,7 @@
 #include "src/core/group/group_run.h"
 #include "src/core/lease/lease.h"
 #include "src/model/command.h"
+#include "src/model/link_report.h"
 #include "src/model/mirror_details.h"
 #include "src/model/mirror_report.h"
 
@@ -28,6 +29,7 @@ struct BeatMessage {
   std::map<std::string, MirrorReport> mirrors;  // by mirror_key()
   std::vector<std::string> macs;                // of the sender's interfaces; filled in by batond, not for the core
   std::map<std::string, MirrorDetails> details; // likewise, at most once a second; empty: as before
+  std::vector<LinkReport> links;                // likewise
 };
 /// batond to batond, not for the core: may this configuration's stores be used on your server?
 struct StoreCheck {
