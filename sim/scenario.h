@@ -54,6 +54,8 @@ class Scenario {
   // ---- Servers (scenario.cc) ----
   void boot(Server& server);
   void power_off(Server& server);
+  void end_in_order(Server& server);
+  void take_power(Server& server);
   void start_batond(Server& server, Duration joins_after);
   void kill_batond(Server& server);
   void pause_machine(Server& server, bool paused);
@@ -106,6 +108,7 @@ class Scenario {
   Status run_network(const Words& words);
   Status run_request(const Words& words);
   Status wish(const Words& words);
+  Status maintenance(const Words& words);
   Status mirror_command(const Words& words);
   Status apply_file(const std::string& name);
   Status fail_resource(Server& server, const std::string& key);

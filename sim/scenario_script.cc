@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "sim/scenario_server.h"
+#include "src/core/node/maintenance_wish.h"
 #include "src/model/configuration_toml.h"
 
 namespace baton::sim {
@@ -221,6 +222,7 @@ Status Scenario::run_request(const Words& words) {
   if (words[0] == "expect-refused") return refused_ ? Status{} : fail("the last request was not refused");
   refused_ = false;
   if (words[0] == "wish") return wish(words);
+  if (words[0] == "maintenance") return maintenance(words);
   if (words[0] == "mirror") return mirror_command(words);
   if (words[0] == "apply") return apply_file(words.at(1));
   return fail("unknown line");
@@ -260,6 +262,33 @@ Status Scenario::wish(const Words& words) {
     }
   }
   request(command);
+  return {};
+}
+
+/// maintenance cluster VERB | server|group NAME VERB, then SECONDS (of a suspension) or stop (of a shutdown)
+Status Scenario::maintenance(const Words& words) {
+  const Server* server = knowing();
+  const bool cluster = words.at(1) == "cluster";
+  node::MaintenanceWish asked;
+  asked.scope = words[1];
+  asked.name = cluster ? "" : words.at(2);
+  asked.verb = words.at(cluster ? 2 : 3);
+  asked.author = "operator";
+  const std::string& last = words.back();
+  if (last == "stop") asked.move = false;
+  if (last[0] >= '0' && last[0] <= '9') asked.lasts = seconds(std::stoll(last));
+  if (server == nullptr) {
+    refused_ = true;
+    write("operator", "refused: no server serves");
+    return {};
+  }
+  const auto command = node::make_maintenance(*server->node, local_now(*server), asked);
+  if (command) {
+    request(*command);
+  } else {
+    refused_ = true;
+    write("operator", "refused: " + command.error().message);
+  }
   return {};
 }
 

@@ -25,6 +25,7 @@ struct Scenario::Server {
   bool powered = false;
   uint64_t boots = 0;  // what an earlier boot began has no effect
   Duration clock_ahead{};
+  bool ended_in_order = false;  // before this boot
   bool machine_paused = false;
   std::vector<std::function<void()>> missed;  // while the machine stood still
   std::map<std::string, bool> resources;      // "group.resource" up

@@ -44,6 +44,21 @@ struct FenceOptions {
   milliseconds timeout{180000};
 };
 
+/// Maintenance of the cluster, a server or a group.
+struct MaintenanceOptions {
+  std::string scope;  // cluster, server, group
+  std::string name;   // server: empty is this one
+  std::string verb;   // suspend, resume, drain, undrain, shutdown, return, release
+  std::string reason;
+  milliseconds lasts{0};  // of a suspension; 0: until resumed
+  bool stop = false;      // shutdown: do not move groups
+  bool reboot = false;
+  bool power_off = false;
+  bool cancel = false;
+  bool wait = true;
+  milliseconds timeout{300000};
+};
+
 struct VerifyOptions {
   bool repair = false;
   bool wait = true;
@@ -59,6 +74,7 @@ Status check_configuration_file(const Context& context, const std::string& file)
 Status list_groups(const Context& context);
 Status change_group(const Context& context, const GroupOptions& options);
 Status fence_server(const Context& context, const FenceOptions& options);
+Status run_maintenance(const Context& context, const MaintenanceOptions& options);
 Status list_mirrors(const Context& context);
 /// `watch`: shown anew each second until the copies have ended.
 Status show_mirror(const Context& context, const std::string& name, bool watch);

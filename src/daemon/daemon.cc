@@ -77,6 +77,8 @@ Daemon::~Daemon() { loop_door_.close(); }
 Status Daemon::start() {
   if (auto identity = read_identity(); !identity) return pass(identity);
   if (auto stores = open_stores(); !stores) return pass(stores);
+  std::error_code ignored;
+  std::filesystem::remove(paths_.run_directory + "/stopped", ignored);  // somebody starts it again
   RunnerPaths runner_paths{paths_.run_directory, paths_.log_directory, paths_.program_directory + "/baton-shim"};
   runner_ = std::make_unique<ResourceRunner>(
       loop_, runner_paths, [this](const std::string& key) { return mirror(key); },
@@ -268,6 +270,7 @@ void Daemon::carry_out(node::Action& action) {
                    for (auto& [key, client] : mirrors_)
                      if (client->settings().peer == gone.server) client->peer_lost(gone.reason);
                  },
+                 [&](node::EndServer& end) { end_server(end); },
              },
              action);
 }
@@ -358,6 +361,12 @@ void Daemon::entry_applied(const node::EntryApplied& applied) {
       note.group = phase->group;
     } else if (const auto* wish = std::get_if<WishGroup>(&applied.entry.command)) {
       note.group = wish->group;
+    } else if (const auto* hold = std::get_if<HoldGroup>(&applied.entry.command)) {
+      note.group = hold->group;
+    } else if (const auto* release = std::get_if<ReleaseGroup>(&applied.entry.command)) {
+      note.group = release->group;
+    } else if (const auto* suspension = std::get_if<SetSuspension>(&applied.entry.command)) {
+      note.group = suspension->group;
     } else if (const std::string key = mirror_of(applied.entry.command); !key.empty()) {
       note.group = key.substr(0, key.find('.'));
       note.resource = key.substr(key.find('.') + 1);

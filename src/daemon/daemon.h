@@ -20,6 +20,7 @@
 #include "src/daemon/status_json.h"
 #include "src/daemon/voter_store.h"
 #include "src/model/failover_time.h"
+#include "src/os/child_process.h"
 #include "src/os/corosync_engine.h"
 #include "src/os/event_loop.h"
 #include "src/os/group_messaging.h"
@@ -81,6 +82,10 @@ class Daemon {
   void fence(const node::FenceServer& wanted);
   void entry_applied(const node::EntryApplied& applied);
   void write_note(const node::Note& note);
+  // daemon_end.cc
+  void end_server(const node::EndServer& end);
+  void end_engine();
+  void run_power_command();
   void sync_mirrors();
   // daemon_mirrors.cc
   std::unique_ptr<MirrorClient> make_mirror(const mirror_control::DaemonSettings& settings);
@@ -160,6 +165,9 @@ class Daemon {
   LoopDoor loop_door_;
   WorkerThread store_worker_;
   std::vector<std::string> problems_;
+  std::optional<node::EndServer> ending_;
+  EventLoop::Handle end_timer_;
+  ChildProcess power_command_;
 };
 
 }  // namespace baton

@@ -166,6 +166,10 @@ void put(const node::BeatMessage& message, wire::Message& out) {
     item->set_downs_recent(link.downs_recent);
     item->set_send_errors(link.send_errors);
   }
+  to->set_clock_ms(message.clock_ms);
+  to->set_format_level(message.format_level);
+  to->set_settled(message.settled);
+  to->set_waited_ms(message.waited_ms);
   for (const auto& [mirror, details] : message.details) {
     auto* item = to->add_details();
     item->set_mirror(mirror);
@@ -251,6 +255,10 @@ Result<node::Message> take(const wire::Beat& from) {
   message.beat.start = from.start();
   for (const auto& item : from.heard()) message.beat.heard[ServerId(item.server())] = {item.start(), item.sequence()};
   message.macs.assign(from.macs().begin(), from.macs().end());
+  message.clock_ms = from.clock_ms();
+  message.format_level = from.format_level();
+  message.settled = from.settled();
+  message.waited_ms = from.waited_ms();
   // A report with a word that only a newer version knows counts as none: the lease must not suffer from it.
   for (const auto& item : from.mirrors()) {
     if (auto report = take_mirror_report(item)) message.mirrors[item.mirror()] = std::move(*report);

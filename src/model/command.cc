@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "src/base/planted.h"
+#include "src/model/breaker.h"
 #include "src/model/command_rules.h"
 #include "src/model/configuration_toml.h"
 #include "src/model/mirror_place.h"
@@ -30,6 +31,8 @@ Applied check_assignment(const ClusterState& state, const AssignGroup& command) 
   if (!version.applied) return version;
   if (!is_down(group.phase) && group.owner == command.server)
     return refuse("group {} belongs to server {} already", command.group, command.server);
+  if (const std::string why = barred(state, command.server); !why.empty())
+    return refuse("server {} {}", command.server, why);
   return Applied{true, {}};
 }
 
@@ -77,6 +80,7 @@ Applied apply(ClusterState& state, const AssignGroup& command, uint64_t index) {
   group.phase = GroupPhase::kStarting;
   group.owner = command.server;
   if (!planted(Plant::kTargetKept)) group.target = ServerId{};
+  group.parked = ServerId{};
   record(group, command.reason, index);
   return Applied{true, {}};
 }
@@ -115,6 +119,26 @@ bool may_follow(GroupPhase from, GroupPhase to) {
 
 }  // namespace
 
+namespace {
+
+/// Stopping a group because something of it keeps failing: judged by the breaker, and remembered.
+Applied record_failure(ClusterState& state, GroupState& group, const SetGroupPhase& command) {
+  const auto configuration = parse_configuration(state.configuration_text);
+  if (!configuration) return refuse("the present configuration cannot be read: {}", configuration.error().message);
+  const FailureQuestion question{command.group, command.cause, command.clock_ms};
+  if (const auto why = breaker_verdict(state, *configuration, question); !why.empty()) return Applied{false, why};
+  note_failure(state, *configuration, {command.group, command.server, command.cause, command.clock_ms});
+  stamp(state, command.clock_ms);
+  Refusal& refusal = group.refused[command.server];
+  refusal.reason = command.failure;
+  ++refusal.attempts;
+  group.held.clear();
+  group.released = false;
+  return Applied{true, {}};
+}
+
+}  // namespace
+
 Applied apply(ClusterState& state, const SetGroupPhase& command, uint64_t index) {
   const auto found = state.groups.find(command.group);
   if (found == state.groups.end()) return refuse("there is no group {}", command.group);
@@ -125,18 +149,27 @@ Applied apply(ClusterState& state, const SetGroupPhase& command, uint64_t index)
     return refuse("group {} does not belong to server {}", command.group, command.server);
   if (!may_follow(group.phase, command.phase))
     return refuse("group {} cannot go from {} to {}", command.group, to_string(group.phase), to_string(command.phase));
+  const bool keeps_failing = command.phase == GroupPhase::kStopping && !command.cause.empty();
+  if (keeps_failing) {
+    const Applied judged = record_failure(state, group, command);
+    if (!judged.applied) return judged;
+  }
   group.phase = command.phase;
   if (command.phase == GroupPhase::kStarted) {
     group.refused.clear();
+    group.asked = false;
     promotions_are_through(state, command);
   }
   if (command.phase == GroupPhase::kStopped && command.failure.empty()) names_end(state, command.group);
-  if (!command.failure.empty()) {
+  if (!command.failure.empty() && !keeps_failing) {
     Refusal& refusal = group.refused[command.server];
     refusal.reason = command.failure;
     ++refusal.attempts;
   }
-  if (is_down(command.phase)) group.owner = ServerId{};
+  if (is_down(command.phase)) {
+    group.owner = ServerId{};
+    group.held.clear();
+  }
   record(group, command.reason, index);
   return Applied{true, {}};
 }
@@ -159,6 +192,9 @@ Applied apply(ClusterState& state, const WishGroup& command, uint64_t index) {
   // A move to where it is has ended already: nothing of it is left for a later day.
   const bool there = group.owner == command.target && (group.phase == GroupPhase::kStarting || group.phase == GroupPhase::kStarted);
   group.target = there ? ServerId{} : command.target;
+  group.parked = command.park;
+  const bool fulfilled = group.phase == GroupPhase::kStarted && (there || command.target == ServerId{});
+  group.asked = command.wanted && command.park == ServerId{} && !fulfilled;
   group.refused.clear();
   if (group.phase == GroupPhase::kFailed) group.phase = GroupPhase::kStopped;
   record(group, command.reason, index);

@@ -50,6 +50,21 @@ Applied apply(ClusterState& state, const RestrictMirror& command, uint64_t index
 Applied apply(ClusterState& state, const RecordFence& command, uint64_t index);
 /// SAFETY: N2. Empty, or why a group may not be taken from its lost owner yet.
 std::string unfenced_owner(const ClusterState& state, const Configuration& configuration, const GroupState& group);
+Applied apply(ClusterState& state, const SetStanding& command, uint64_t index);
+Applied apply(ClusterState& state, const SetSuspension& command, uint64_t index);
+Applied apply(ClusterState& state, const SetDrain& command, uint64_t index);
+Applied apply(ClusterState& state, const SetShutdown& command, uint64_t index);
+Applied apply(ClusterState& state, const HoldGroup& command, uint64_t index);
+Applied apply(ClusterState& state, const ReleaseGroup& command, uint64_t index);
+Applied apply(ClusterState& state, const RaiseFormatLevel& command, uint64_t index);
+
+/// Why a server must be given no group now, by what the database says of it; empty: it may.
+std::string barred(const ClusterState& state, ServerId server);
+
+/// Cluster time as an entry is stamped with it: never goes back.
+inline void stamp(ClusterState& state, uint64_t clock_ms) {
+  if (clock_ms > state.clock_ms) state.clock_ms = clock_ms;
+}
 
 /// A line for people.
 std::string line(const Command& command);

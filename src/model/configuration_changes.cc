@@ -28,7 +28,16 @@ Properties cluster_properties(const Configuration& configuration) {
                        timing.name, format_duration(timing.token), format_duration(timing.consensus),
                        format_duration(timing.link_ping_interval), format_duration(timing.link_ping_timeout),
                        format_duration(timing.lease), format_duration(timing.beat),
-                       format_duration(timing.restart_grace))}};
+                       format_duration(timing.restart_grace))},
+          {"return", to_string(configuration.return_policy)},
+          {"startup wait", format_duration(configuration.startup_wait)},
+          {"breaker", fmt::format("{} groups, {} failovers within {}", configuration.breaker.groups,
+                                  configuration.breaker.failovers, format_duration(configuration.breaker.window))},
+          {"flapping", fmt::format("{} losses within {}, held for {}", configuration.flapping.losses,
+                                   format_duration(configuration.flapping.window),
+                                   format_duration(configuration.flapping.hold))},
+          {"power off command", quote_command(configuration.power_off_command)},
+          {"reboot command", quote_command(configuration.reboot_command)}};
 }
 
 /// Without the options' values: there are passwords among them.
@@ -45,6 +54,7 @@ Properties server_properties(const ServerConfiguration& server) {
           {"role", server.role == ServerRole::kWitness ? "witness" : "server"},
           {"interconnects", fmt::format("{}", fmt::join(server.interconnects, ", "))},
           {"fence", describe_fence(server.fence)}};
+          {"return", server.return_policy ? to_string(*server.return_policy) : "none"}};
 }
 
 Properties group_properties(const Configuration& configuration, const GroupConfiguration& group) {

@@ -37,6 +37,10 @@ void check_fencing(ConfigurationDraft& draft);
 /// REQUIRES: cluster and servers have been read.
 void read_groups(SectionReader& file, ConfigurationDraft& draft);
 
+/// The keys of [cluster] and [server.NAME] that say what is done about servers and groups that come, go and fail.
+void read_policies(SectionReader& cluster, ConfigurationDraft& draft);
+void read_return(SectionReader& section, std::optional<ReturnPolicy>& into, ConfigurationDraft& draft);
+
 /// Reads one resource; its section's path is "group.GROUP.KIND.NAME".
 void read_resource(SectionReader& section, ResourceConfiguration& resource, ConfigurationDraft& draft);
 

@@ -76,6 +76,7 @@ void read_server(const TomlEntry& entry, ConfigurationDraft& draft) {
     draft.findings.add(section.position_of("role"), "unknown role \"{}\": use \"server\" or \"witness\"", role);
   }
   if (role == "witness") server.role = ServerRole::kWitness;
+  read_return(section, server.return_policy, draft);
   read_interconnects(section, server, draft);
   read_fence(section, server, draft);
   section.finish();
@@ -124,6 +125,7 @@ void read_cluster(SectionReader& file, ConfigurationDraft& draft) {
   read_timing(section, draft);
   read_fencing(section, draft);
   read_links(section, draft);
+  read_policies(section, draft);
   section.finish();
 }
 

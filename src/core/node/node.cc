@@ -55,12 +55,14 @@ void NodeCore::Implementation::step(Instant when, const Event& event, std::vecto
   actions = &wanted;
   std::visit([&](const auto& what) { handle(what); }, event);
   watch_silence();
+  watch_start();
   publish_lease();
   suspend_or_kill();
   tick_runs();
   manage_groups();
   if (leads()) lead();
   send_beat_if_due();
+  watch_end();
   actions = nullptr;
 }
 
@@ -72,6 +74,7 @@ void NodeCore::Implementation::handle(const ViewChanged& event) {
       const auto departed = event.departed.find(voter);
       peer.departure = departed == event.departed.end() ? Departure::kServerDown : departed->second;
       peer.absent_since = now;
+      peer.life = peer.format_level = 0;
       if (voter != settings.self) reports.erase(voter);  // its own come from its own mirror daemons
       if (voter != settings.self && !event.members.empty()) {
         const std::string text = fmt::format("{} lost: {}", configuration.server_name(voter), describe(peer.departure));
@@ -109,6 +112,9 @@ void NodeCore::Implementation::handle(const MessageReceived& event) {
     note({.kind = "membership", .text = fmt::format("{} answers again", configuration.server_name(event.from))});
     tell_database_who_is_silent();
   }
+  peer.life = beat->beat.start;
+  peer.format_level = std::max(beat->format_level, 1U);
+  if (event.from != settings.self) take_account(*beat);
   if (event.from != settings.self) reports[event.from] = beat->mirrors;
   if (first) beat_at = now;  // it needs our grant soon
 }
@@ -151,9 +157,20 @@ void NodeCore::Implementation::handle(const ResourceFailed& event) {
 }
 
 void NodeCore::Implementation::handle(const Requested& event) {
+  if (required_level(event.command) > database.state().format_level) {
+    // A voter that does not know a command could not judge it: it is not even proposed.
+    const std::string why = fmt::format("not every voter is known to understand this command (level {}, the cluster has {}): "
+                                        "upgrade Baton on all servers and the witness, and have all of them up once",
+                                        required_level(event.command), database.state().format_level);
+    out().push_back(Decided{event.request, true, Applied{false, why}});
+    return;
+  }
   const uint64_t request = ++next_request;
   proposals[request] = Proposal{"", true, event.request};
-  feed_database(database::ProposeCommand{request, event.command, event.wall_ms});
+  Command command = event.command;
+  if (auto* shutdown = std::get_if<SetShutdown>(&command); shutdown != nullptr && shutdown->lives.empty())
+    shutdown->lives = lives();
+  feed_database(database::ProposeCommand{request, command, event.wall_ms});
 }
 
 void NodeCore::Implementation::handle(const Tick&) { feed_database(database::Tick{}); }
@@ -178,7 +195,9 @@ void NodeCore::Implementation::feed_database(const database::Event& event) {
 
 void NodeCore::Implementation::on_applied(const database::EntryApplied& applied) {
   const auto& command = applied.entry.command;
+  advance_cluster_time(database.state().clock_ms);
   if (applied.outcome.applied) {
+    look_for_end(command);
     if (const auto* assign = std::get_if<AssignGroup>(&command)) {
       previous_owner[assign->group] = last_owner[assign->group];
       last_owner[assign->group] = assign->server;
@@ -252,7 +271,8 @@ void NodeCore::Implementation::on_standing() {
 }
 
 void NodeCore::Implementation::propose(const std::string& subject, const Command& command, int64_t wall_ms) {
-  if (is_proposing(subject)) return;
+  if (is_proposing(subject) || (required_level(command) > database.state().format_level &&
+                                !std::holds_alternative<RaiseFormatLevel>(command))) return;
   const uint64_t request = ++next_request;
   proposals[request] = Proposal{subject, false, 0};
   propose_again_at.erase(subject);
@@ -277,6 +297,10 @@ void NodeCore::Implementation::send_beat_if_due() {
   BeatMessage beat;
   beat.beat = lease.make_beat(now, database.withheld());  // SAFETY: L2
   beat.mirrors = reports[settings.self];
+  beat.clock_ms = cluster_time(now);
+  beat.format_level = kFormatLevel;
+  beat.settled = settled;
+  beat.waited_ms = waiting_since == kNever ? 0 : static_cast<uint64_t>(to_ms(now - waiting_since));
   out().push_back(Send{std::move(beat)});
 }
 
@@ -311,6 +335,8 @@ Instant NodeCore::Implementation::next_tick() const {
     if (at > now) next = std::min(next, at);
   for (const auto& [server, at] : fence_again_at)
     if (at > now) next = std::min(next, at);
+  if (ending && !ended) next = std::min(next, end_at);
+  if (waiting_since != kNever && !settled) next = std::min(next, waiting_since + configuration.startup_wait);
   if (published_until > now) {
     next = std::min(next, published_until);
   } else if (lapsed_since != kNever && lapsed_since + settings.freeze_limit > now) {
@@ -340,6 +366,8 @@ const group::GroupRun* NodeCore::run(const std::string& group) const {
   return found == implementation_->runs.end() ? nullptr : found->second.get();
 }
 planner::Plan NodeCore::plan(Instant now) const { return planner::make_plan(implementation_->planner_input(now)); }
+uint64_t NodeCore::cluster_time(Instant now) const { return implementation_->cluster_time(now); }
+std::string NodeCore::starting(Instant now) const { return implementation_->starting(now); }
 Status NodeCore::check_wish(Instant now, const WishGroup& wish) const {
   return planner::check_wish(implementation_->planner_input(now), wish);
 }

@@ -32,6 +32,8 @@ struct Peer {
   Departure departure = Departure::kServerDown;  // of the last time it left
   Instant absent_since{};                        // when it left the view or fell silent
   bool silent = false;                           // in the view, but its batond sends no beats
+  uint64_t life = 0;                             // the start of its batond, as its beats say in this view; 0: none yet
+  uint32_t format_level = 0;                     // the highest that it knows, likewise
 };
 
 class NodeCore {
@@ -54,6 +56,10 @@ class NodeCore {
   /// What the planner would do now (and why wanted groups wait), and the check of a wish before it is proposed.
   planner::Plan plan(Instant now) const;
   Status check_wish(Instant now, const WishGroup& wish) const;
+  /// Cluster time (docs/protocol.md, "Cluster time"): what commands from people are stamped with.
+  uint64_t cluster_time(Instant now) const;
+  /// Why a starting cluster still waits; empty: it does not.
+  std::string starting(Instant now) const;
 
  private:
   struct Implementation;

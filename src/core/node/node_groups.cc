@@ -56,7 +56,7 @@ bool NodeCore::Implementation::mirrors_up(const group::GroupRun& run) const {
 }
 
 void NodeCore::Implementation::manage_owned(const GroupState& group, const std::string& name, group::GroupRun& run) {
-  const bool leaving = !group.wanted || (group.target != ServerId{} && group.target != settings.self);
+  const bool leaving = is_leaving(group);
   // What was up before and is not any more went with the server (or the mirror daemon): whether this copy may be
   // primary again is for the planner to judge, under a new permit.
   if (run.goal() == group::Goal::kObserve && group.phase == GroupPhase::kStarted && !mirrors_up(run))
@@ -74,9 +74,44 @@ void NodeCore::Implementation::manage_owned(const GroupState& group, const std::
     return;
   }
   if (lease_lapsed() && run.goal() == group::Goal::kObserve && run.nothing_up()) return;  // start nothing without a right
+  run.set_asks(group.phase == GroupPhase::kStarted && database.state().format_level >= 2);
+  const bool supervised = planner::suspension_of(database.state(), group) == nullptr;
+  run.set_supervised(now, supervised);
   run.run(now);
   if (group.phase == GroupPhase::kStarting && run.all_up())
     propose_phase(group, name, GroupPhase::kStarted, run, group.reason);
+  if (group.phase == GroupPhase::kStarted && supervised) manage_stuck(group, name, run);
+}
+
+bool NodeCore::Implementation::is_leaving(const GroupState& group) const {
+  const bool elsewhere = group.target != ServerId{} && group.target != settings.self;
+  return !group.wanted || elsewhere || group.parked == settings.self || database.state().shutdown.has_value();
+}
+
+/// Something of the group keeps failing. It leaves, if somebody else can run it and the breaker lets it; else it is held
+/// here: the last good owner is never stopped for a failing part.
+void NodeCore::Implementation::manage_stuck(const GroupState& group, const std::string& name, group::GroupRun& run) {
+  HoldGroup hold{name, group.version, settings.self, ""};
+  if (run.stuck().empty()) {
+    if (!group.held.empty() && run.all_up()) propose("group " + name, hold);
+    return;
+  }
+  const std::string why = planner::why_stay(planner_input(now), name, run.stuck_cause());
+  run.set_held(now, !why.empty());
+  if (!why.empty()) {
+    hold.reason = fmt::format("{}; it is tried again here, for it cannot go elsewhere: {}", run.stuck(), why);
+    if (group.held.empty()) propose("group " + name, hold);
+    return;
+  }
+  SetGroupPhase leave;
+  leave.group = name;
+  leave.expected_version = group.version;
+  leave.server = settings.self;
+  leave.phase = GroupPhase::kStopping;
+  leave.failure = leave.reason = run.stuck();
+  leave.cause = run.stuck_cause();
+  leave.clock_ms = cluster_time(now);
+  propose("group " + name, leave);
 }
 
 void NodeCore::Implementation::propose_phase(const GroupState& group, const std::string& name, GroupPhase phase,

@@ -8,16 +8,18 @@ namespace baton::node {
 
 void NodeCore::Implementation::lead() {
   if (database.state().configuration_version == 0) {
-    propose("configuration", ApplyConfiguration{0, settings.founding_text, "baton cluster create"});
+    propose("configuration", ApplyConfiguration{0, settings.founding_text, "baton cluster create", kFormatLevel});
     return;
   }
   lead_fencing();
   const auto plan = planner::make_plan(planner_input(now));
+  // What is only to be recorded comes after what people wait for.
   for (const auto& step : plan.steps) propose("group " + step.group, step.command);
+  for (const auto& step : plan.cluster_steps) propose(step.subject, step.command);
 }
 
 planner::Input NodeCore::Implementation::planner_input(Instant when) const {
-  planner::Input input{configuration, database.state(), {}, {}};
+  planner::Input input{configuration, database.state(), {}, {}, cluster_time(when), starting(when)};
   for (const auto& server : configuration.servers) input.servers[server.id] = view_of(server.id, when);
   for (const auto& [server, mirrors] : reports)
     for (const auto& [mirror, report] : mirrors) input.reports[mirror][server] = report;
@@ -29,6 +31,8 @@ planner::ServerView NodeCore::Implementation::view_of(ServerId server, Instant w
   const auto found = peers.find(server);
   if (server == settings.self) {
     view.present = !members.empty();
+    view.life = settings.start;
+    view.format_level = kFormatLevel;
     return view;
   }
   if (found == peers.end()) {
@@ -37,6 +41,8 @@ planner::ServerView NodeCore::Implementation::view_of(ServerId server, Instant w
   }
   const Peer& peer = found->second;
   view.present = peer.in_view && !peer.silent;
+  view.life = peer.life;
+  view.format_level = peer.format_level;
   if (view.present) return view;
   const bool server_lost = !peer.in_view && peer.departure == Departure::kServerDown;
   view.why_absent = server_lost    ? "it left the cluster's membership"

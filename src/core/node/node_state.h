@@ -46,6 +46,8 @@ struct NodeCore::Implementation {
   void manage_groups();
   void manage_group(const GroupState& group, const std::string& name, group::GroupRun& run);
   void manage_owned(const GroupState& group, const std::string& name, group::GroupRun& run);
+  void manage_stuck(const GroupState& group, const std::string& name, group::GroupRun& run);
+  bool is_leaving(const GroupState& group) const;
   bool mirrors_up(const group::GroupRun& run) const;
   void propose_phase(const GroupState& group, const std::string& name, GroupPhase phase, const group::GroupRun& run,
                      const std::string& reason);
@@ -65,6 +67,17 @@ struct NodeCore::Implementation {
   std::string reason_to_fence(const ServerConfiguration& server, const FenceState& record);
   bool back_from_fencing(ServerId server, const FenceState& record);
   bool too_many_fenced() const;
+  // node_start.cc: cluster time, the cluster's start, this server's orderly end
+  uint64_t cluster_time(Instant when) const;
+  void advance_cluster_time(uint64_t clock_ms);
+  void take_account(const BeatMessage& beat);
+  void watch_start();
+  std::string starting(Instant when) const;
+  bool a_server_is_there() const;
+  std::vector<std::string> missing_servers() const;
+  std::map<ServerId, uint64_t> lives() const;
+  void watch_end();
+  void look_for_end(const Command& command);
 
   /// Proposes once per subject ("group db", "mirror db.data"): while one is under way another is not begun.
   void propose(const std::string& subject, const Command& command, int64_t wall_ms = 0);
@@ -94,6 +107,17 @@ struct NodeCore::Implementation {
   Instant lapsed_since{};      // when the lease was found to be over; kNever: it is not
   bool lapse_noted = false;
   database::Standing known_standing;
+
+  // Cluster time: what was last known of it, and when.
+  uint64_t clock_ms = 0;
+  Instant clock_at{};
+  bool settled = false;           // the cluster's start is over
+  Instant waiting_since = kNever; // for servers that are missing at a start; kNever: it has not begun
+  uint64_t heard_waited_ms = 0;
+  std::optional<EndServer> ending;
+  Instant end_at = kNever;
+  bool ended = false;
+  Instant served_at{};
 
   uint64_t next_token = 1;
   std::map<std::string, std::unique_ptr<group::GroupRun>> runs;

@@ -30,6 +30,10 @@ struct BeatMessage {
   std::vector<std::string> macs;                // of the sender's interfaces; filled in by batond, not for the core
   std::map<std::string, MirrorDetails> details; // likewise, at most once a second; empty: as before
   std::vector<LinkReport> links;                // likewise
+  uint64_t clock_ms = 0;      // cluster time by the sender's account (docs/protocol.md, "Cluster time")
+  uint32_t format_level = 0;  // the highest that the sender knows; 0: a version that did not say it, level 1
+  bool settled = false;       // the cluster's start is over by the sender's account
+  uint64_t waited_ms = 0;     // if not: how long a start of the cluster has been waiting for missing servers
 };
 /// batond to batond, not for the core: may this configuration's stores be used on your server?
 struct StoreCheck {
@@ -171,7 +175,12 @@ struct FenceServer {
   ServerId server;
   uint64_t version = 0;
 };
-using Action =
-    std::variant<Send, Persist, PublishLease, RunStep, EntryApplied, Decided, Note, PeerGone, FenceServer>;
+/// This server has been shut down in order: Baton and its daemons end here, then the machine if that was asked.
+struct EndServer {
+  Afterwards afterwards = Afterwards::kNothing;
+  std::string reason;
+};
+using Action = std::variant<Send, Persist, PublishLease, RunStep, EntryApplied, Decided, Note, PeerGone,
+                            FenceServer, EndServer>;
 
 }  // namespace baton::node

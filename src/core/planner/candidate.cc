@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "src/base/planted.h"
+#include "src/core/planner/standing.h"
 #include "src/model/configuration_toml.h"
 #include "src/model/mirror_place.h"
 
@@ -252,6 +253,14 @@ Candidate judge_candidate(const Input& input, const GroupConfiguration& group, S
     candidate.help = fmt::format("start {}", candidate.name);
     return candidate;
   }
+  const Standing standing = standing_of(input, server);
+  if (!standing.bar.empty() && !standing.last_resort) {
+    candidate.why_not = standing.bar;
+    candidate.could_come = standing.soon;
+    candidate.help = standing.help;
+    return candidate;
+  }
+  candidate.held = standing.bar;
   candidate.possible = true;
   for (const std::string& key : mirrors_of(group)) {
     CopyVerdict verdict = judge_copy(input, group, key, server);

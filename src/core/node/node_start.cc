@@ -1,0 +1,118 @@
+// Cluster time, what a starting cluster waits for, and the orderly end of this server. Pure. docs/protocol.md, "Cluster
+// time"; docs/operations.md, "Server states".
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "src/core/node/node_state.h"
+#include "src/model/configuration_toml.h"
+
+namespace baton::node {
+
+namespace {
+constexpr Duration kOthersEndFirst = 5s;   // the leader of a cluster that is shut down ends last
+constexpr Duration kEndAlone = 10s;        // without a majority, the others being gone
+}  // namespace
+
+uint64_t NodeCore::Implementation::cluster_time(Instant when) const {
+  return clock_ms + static_cast<uint64_t>(to_ms(when - clock_at));
+}
+
+/// Never back: the greatest that anybody knows counts.
+void NodeCore::Implementation::advance_cluster_time(uint64_t heard_ms) {
+  if (heard_ms <= cluster_time(now)) return;
+  clock_ms = heard_ms;
+  clock_at = now;
+}
+
+/// What another node's beat says of the cluster as a whole.
+void NodeCore::Implementation::take_account(const BeatMessage& beat) {
+  advance_cluster_time(beat.clock_ms);
+  heard_waited_ms = std::max(heard_waited_ms, beat.waited_ms);
+  settled = settled || (beat.settled && !database.state().shut_down);
+}
+
+bool NodeCore::Implementation::a_server_is_there() const {
+  return std::any_of(configuration.servers.begin(), configuration.servers.end(), [&](const auto& server) {
+    return server.role == ServerRole::kServer && members.contains(server.id);
+  });
+}
+
+/// Servers that were up when the cluster was last seen working, and have not come yet.
+std::vector<std::string> NodeCore::Implementation::missing_servers() const {
+  std::vector<std::string> names;
+  for (const auto& server : configuration.servers) {
+    const bool was_up = database.state().server(server.id).standing == ServerStanding::kNormal;
+    const bool stopped_with_all = database.state().shut_down || database.state().shutdown;
+    const auto peer = peers.find(server.id);
+    const bool there = server.id == settings.self || (peer != peers.end() && peer->second.in_view && !peer->second.silent);
+    if (server.role == ServerRole::kServer && !there && (was_up || stopped_with_all)) names.push_back(server.name);
+  }
+  return names;
+}
+
+void NodeCore::Implementation::watch_start() {
+  // A witness that alone was up all the time does not know a running cluster; what starts then is a start.
+  if (!a_server_is_there() || database.state().shut_down) {
+    settled = false;
+    waiting_since = kNever;
+    heard_waited_ms = 0;
+  }
+  if (settled || !database.standing().serving || configuration_version == 0 || !a_server_is_there()) return;
+  const Duration waited = milliseconds(std::min<uint64_t>(heard_waited_ms, 3600'000));
+  if (waiting_since == kNever || waiting_since > now - waited) waiting_since = now - waited;
+  settled = missing_servers().empty() || now - waiting_since >= configuration.startup_wait;
+}
+
+std::string NodeCore::Implementation::starting(Instant when) const {
+  if (settled || configuration.startup_wait <= Duration{0} || !database.standing().serving) return "";
+  const auto names = missing_servers();
+  if (names.empty() || waiting_since == kNever) return "";
+  const Duration left = std::max<Duration>(configuration.startup_wait - (when - waiting_since), Duration{0});
+  return fmt::format("the cluster is starting and waits for {}, {} more (startup_wait). What helps: start {}; or: baton group start",
+                     fmt::join(names, " and "), format_duration(milliseconds((to_ms(left) + 999) / 1000 * 1000)),
+                     fmt::join(names, " and "));
+}
+
+/// The present starts of the servers that are there.
+std::map<ServerId, uint64_t> NodeCore::Implementation::lives() const {
+  std::map<ServerId, uint64_t> found{{settings.self, settings.start}};
+  for (const auto& [server, peer] : peers)
+    if (peer.in_view && peer.life != 0) found[server] = peer.life;
+  return found;
+}
+
+/// The entry that says that this server, in its present life, has ended.
+void NodeCore::Implementation::look_for_end(const Command& command) {
+  const auto& state = database.state();
+  if (const auto* standing = std::get_if<SetStanding>(&command)) {
+    if (standing->server != settings.self || standing->standing != ServerStanding::kStopped) return;
+    if (standing->life != settings.start || !state.server(settings.self).shutdown) return;
+    ending = EndServer{state.server(settings.self).shutdown->afterwards, standing->reason};
+    end_at = now;
+  } else if (const auto* shutdown = std::get_if<SetShutdown>(&command)) {
+    const auto life = shutdown->lives.find(settings.self);
+    if (shutdown->step != SetShutdown::Step::kEnd || life == shutdown->lives.end() || life->second != settings.start) return;
+    ending = EndServer{state.shutdown->afterwards, state.server(settings.self).reason};
+    end_at = leads() ? now + kOthersEndFirst : now;
+  }
+}
+
+void NodeCore::Implementation::watch_end() {
+  if (database.standing().serving || served_at == Instant{}) served_at = now;
+  const bool alone = std::none_of(configuration.servers.begin(), configuration.servers.end(), [&](const auto& server) {
+    return server.role == ServerRole::kServer && server.id != settings.self && members.contains(server.id);
+  });
+  const auto& shutdown = database.state().shutdown;
+  if (!ending && shutdown && !database.state().shut_down && now - served_at >= kEndAlone) {
+    const bool down = std::all_of(runs.begin(), runs.end(), [](const auto& run) { return run.second->all_down(); });
+    if (down) ending = EndServer{shutdown->afterwards, "the cluster is being shut down, and no majority is left"};
+    end_at = now;
+  }
+  if (!ending || ended || (now < end_at && !alone)) return;
+  ended = true;
+  note({.kind = "membership", .text = fmt::format("Baton ends on this server: {}", ending->reason)});
+  out().push_back(*ending);
+}
+
+}  // namespace baton::node
