@@ -60,6 +60,7 @@ void NodeCore::Implementation::step(Instant when, const Event& event, std::vecto
   tick_runs();
   manage_groups();
   if (leads()) lead();
+  carry_out_fences();
   send_beat_if_due();
   actions = nullptr;
 }

@@ -61,6 +61,8 @@ struct NodeCore::Implementation {
 
   // node_fencing.cc: the power of lost servers
   void lead_fencing();
+  void carry_out_fences();
+  ServerId cutter_of(ServerId server) const;
   void record_fence(ServerId server, const FenceState& record, FenceOutcome outcome, const std::string& text);
   std::string reason_to_fence(const ServerConfiguration& server, const FenceState& record);
   bool back_from_fencing(ServerId server, const FenceState& record);
