@@ -341,6 +341,7 @@ void Daemon::entry_applied(const node::EntryApplied& applied) {
   if (applied.outcome.applied && std::holds_alternative<ApplyConfiguration>(applied.entry.command)) sync_mirrors();
   remember_in_sync(applied);
   push_mirror_states();
+  prepare_mirrors(applied);
   settle_mirrors();
   // After a restart of batond the log is applied again from its begin: told once is enough.
   const bool told = applied.entry.index <= events_->history_before_start();

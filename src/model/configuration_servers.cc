@@ -45,9 +45,9 @@ void read_timing_table(const TomlValue& table, ConfigurationDraft& draft) {
   bool own_consensus = section.read_duration("consensus", 60ms, kLongestTiming, timing.consensus);
   // What follows from token is derived unless it is given (docs/protocol.md, "Timing").
   if (own_token && !own_consensus) timing.consensus = (timing.token * 12 + 9ms) / 10;
-  if (own_token || own_consensus) timing.lease = timing.token + timing.consensus;
-  section.read_duration("lease", 100ms, kLongestTiming, timing.lease);
   section.read_duration("beat", 10ms, kLongestTiming, timing.beat);
+  if (own_token || own_consensus) timing.lease = timing.token + timing.consensus + 3 * timing.beat;
+  section.read_duration("lease", 100ms, kLongestTiming, timing.lease);
   section.read_duration("link_ping_interval", 10ms, kLongestTiming, timing.link_ping_interval);
   section.read_duration("link_ping_timeout", 20ms, kLongestTiming, timing.link_ping_timeout);
   section.read_duration("restart_grace", 0ms, kLongestTiming, timing.restart_grace);
