@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "src/base/planted.h"
 #include "src/model/command_rules.h"
 #include "src/model/configuration_toml.h"
 #include "src/model/mirror_place.h"
@@ -54,6 +55,8 @@ Applied apply(ClusterState& state, const AssignGroup& command, uint64_t index) {
   if (policy == nullptr) return refuse("there is no group {}", command.group);
   if (std::find(policy->servers.begin(), policy->servers.end(), command.server) == policy->servers.end())
     return refuse("server {} is not among the servers of the group {}", command.server, command.group);
+  if (const auto unfenced = unfenced_owner(state, *configuration, state.groups.at(command.group)); !unfenced.empty())
+    return Applied{false, unfenced};
   if (!same_mirror_versions(state, *policy, command))
     return refuse("a mirror of the group {} has changed meanwhile", command.group);
   std::map<std::string, Promotion> promotions;
@@ -65,7 +68,7 @@ Applied apply(ClusterState& state, const AssignGroup& command, uint64_t index) {
   for (auto& [key, promotion] : promotions) {
     MirrorState& mirror = state.mirrors.at(key);
     ++mirror.version;
-    ++mirror.permit.value;
+    if (!planted(Plant::kPermitNotRaised)) ++mirror.permit.value;
     mirror.holder = command.server;
     mirror.in_sync = std::move(promotion.in_sync);
     mirror.trailing.clear();  // the new primary names it anew
@@ -73,7 +76,7 @@ Applied apply(ClusterState& state, const AssignGroup& command, uint64_t index) {
   GroupState& group = state.groups.at(command.group);
   group.phase = GroupPhase::kStarting;
   group.owner = command.server;
-  group.target = ServerId{};
+  if (!planted(Plant::kTargetKept)) group.target = ServerId{};
   record(group, command.reason, index);
   return Applied{true, {}};
 }
@@ -153,7 +156,9 @@ Applied apply(ClusterState& state, const WishGroup& command, uint64_t index) {
       return refuse("server {} is not among the servers of the group {}", command.target, command.group);
   }
   group.wanted = command.wanted;
-  group.target = command.target;
+  // A move to where it is has ended already: nothing of it is left for a later day.
+  const bool there = group.owner == command.target && (group.phase == GroupPhase::kStarting || group.phase == GroupPhase::kStarted);
+  group.target = there ? ServerId{} : command.target;
   group.refused.clear();
   if (group.phase == GroupPhase::kFailed) group.phase = GroupPhase::kStopped;
   record(group, command.reason, index);

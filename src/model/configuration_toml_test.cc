@@ -151,8 +151,8 @@ interconnects = ["10.0.1.1"]
 )");
   EXPECT_EQ(configuration.timing.name, "custom");
   EXPECT_EQ(configuration.timing.consensus, 1200ms);
-  EXPECT_EQ(configuration.timing.lease, 2500ms);
-  EXPECT_EQ(configuration.timing.beat, 60ms);
+  EXPECT_EQ(configuration.timing.lease, 2750ms);
+  EXPECT_EQ(configuration.timing.beat, 15ms);
 }
 
 TEST(ConfigurationToml, TellsThePlaceOfAProblem) {

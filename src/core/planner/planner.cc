@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <optional>
 
+#include "src/base/planted.h"
 #include "src/core/planner/candidate.h"
+#include "src/model/command_rules.h"
 
 namespace baton::planner {
 namespace {
@@ -146,7 +148,10 @@ class GroupPlanner {
       if (state_.wanted) plan_.waiting[group_.name] = lost + ": it moves when the lease there has surely ended";
       return;
     }
-    if (state_.wanted) {
+    const std::string unfenced = command_rules::unfenced_owner(input_.state, input_.configuration, state_);
+    if (!unfenced.empty()) {
+      plan_.waiting[group_.name] = lost + "; " + unfenced;
+    } else if (state_.wanted) {
       start(lost);
     } else {
       release(lost);
@@ -162,13 +167,13 @@ class GroupPlanner {
     const Candidate* chosen = choose(candidates, state_.target);
     if (!chosen) {
       std::string waiting = explain_waiting(group_, candidates);
-      plan_.waiting[group_.name] = lost.empty() ? waiting : lost + "; " + waiting;
+      if (!planted(Plant::kWaitsSilently)) plan_.waiting[group_.name] = lost.empty() ? waiting : lost + "; " + waiting;
       return;
     }
     AssignGroup assignment = make_assignment(input_, group_, state_, *chosen);
     assignment.reason = explain_choice(candidates, *chosen, state_.target, state_.owner);
     if (!lost.empty()) assignment.reason = lost + ": " + assignment.reason;
-    assignment.causes = causes(lost, candidates);
+    if (!planted(Plant::kCausesForgotten)) assignment.causes = causes(lost, candidates);
     plan_.steps.push_back({group_.name, assignment, assignment.reason});
   }
 
