@@ -72,6 +72,8 @@ struct NodeCore::Implementation {
   void propose(const std::string& subject, const Command& command, int64_t wall_ms = 0);
   bool is_proposing(const std::string& subject) const;
   const Configuration& current() const { return configuration; }
+  Instant lease_over_at(ServerId server, Instant when) const;
+  Instant next_plan() const;
   bool leads() const { return database.standing().serving && database.standing().leader == settings.self; }
 
   Settings settings;
