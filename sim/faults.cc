@@ -48,7 +48,7 @@ void Cluster::fault() {
   Server& server = some_server();
   if (!server.powered() && random_.chance(0.6)) return server.power_on();
   if (weather_.flutter && random_.chance(0.8)) return flutter();
-  switch (random_.below(12)) {
+  switch (random_.below(14)) {
     case 0:
     case 1:
     case 2:
@@ -65,13 +65,16 @@ void Cluster::fault() {
     case 9:
       world_.say("sim", "the network is healed");
       return bus_->heal();
+    case 10:
+    case 11:
+      return guard_fault(server);
     default:
       return wish();
   }
 }
 
 void Cluster::power_fault(Server& server) {
-  const Duration away = random_.chance(0.5) ? random_.between(1ms, 300ms) : random_.between(300ms, 5s);
+  const Duration away = random_.chance(0.5) ? random_.between(1ms, 300ms) : random_.between(300ms, 9s);
   const auto back = [this, id = server.id()] {
     if (faults_over_) return;
     servers_.at(id)->power_on();
@@ -92,14 +95,33 @@ void Cluster::power_fault(Server& server) {
 }
 
 void Cluster::pause_fault(Server& server) {
-  const Duration pause = random_.chance(0.5) ? random_.between(1ms, 400ms) : random_.between(400ms, 4s);
+  Duration pause = random_.chance(0.5) ? random_.between(1ms, 400ms) : random_.between(400ms, 4s);
   if (random_.chance(0.5)) {
+    if (random_.chance(0.2)) pause *= 2;  // beyond the grace
     server.pause_batond();
     world_.after(pause, [&server] { server.resume_batond(); });
   } else {
     server.pause_machine();
     world_.after(pause, [&server] { server.resume_machine(); });
   }
+}
+
+/// The guard, sometimes together with its batond: which then cannot start another.
+void Cluster::guard_fault(Server& server) {
+  const Duration lasts = random_.chance(0.5) ? random_.between(1ms, 400ms) : random_.between(400ms, 8s);
+  const bool both = random_.chance(0.4);
+  if (random_.chance(0.5)) {
+    server.kill_guard();
+    if (both) server.kill_batond();
+  } else {
+    server.pause_guard();
+    if (both) server.pause_batond();
+  }
+  world_.after(lasts, [&server] {
+    server.resume_guard();
+    server.resume_batond();
+    server.start_batond();
+  });
 }
 
 void Cluster::network_fault() {
@@ -242,6 +264,7 @@ void Cluster::heal_everything() {
     server->disk().full = false;
     server->disk().slow = false;
     server->resume_machine();
+    server->resume_guard();
     server->resume_batond();
     server->power_on();
     server->start_batond();

@@ -36,6 +36,9 @@ bool plant([[maybe_unused]] const std::string& name) {
       {"alone-before-committed", Plant::kAloneBeforeCommitted},
       {"answer-forgotten", Plant::kAnswerForgotten},
       {"not-found-up-is-down", Plant::kNotFoundUpIsDown},
+      {"fence-ignored", Plant::kFenceIgnored},
+      {"acknowledged-before-fence", Plant::kAcknowledgedBeforeFence},
+      {"known-before-down", Plant::kKnownBeforeDown},
       {"repair-without-log", Plant::kRepairWithoutLog},
   };
   const auto found = kPlants.find(name);

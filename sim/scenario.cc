@@ -1,5 +1,6 @@
 // The scripted cluster: servers, an ideal bus, mirrors that copy in half a second. Deterministic, one thread.
 #include "sim/scenario.h"
+#include "sim/scenario_server.h"
 
 #include <algorithm>
 #include <fstream>
@@ -29,27 +30,6 @@ std::vector<std::string> words_of(const std::string& line) {
 }
 
 }  // namespace
-
-/// One simulated server: what survives its power, and what does not.
-struct Scenario::Server {
-  ServerId id;
-  std::string name;
-  bool witness = false;
-  // On disk
-  database::StoredVoter disk;
-  std::map<std::string, Incarnation> incarnations;
-  // In memory
-  std::unique_ptr<node::NodeCore> node;
-  uint64_t boots = 0;  // events of an earlier boot are dropped
-  std::set<ServerId> view;
-  std::map<std::string, bool> resources;  // "group.resource" up
-  std::map<std::string, Instant> copying_since;
-  Instant tick_at = kNever;
-  Instant published{};
-  bool frozen = false;
-  std::deque<node::Event> inbox;
-  bool feeding = false;
-};
 
 Scenario::Scenario(const std::string& configuration_text) : text_(configuration_text) {
   auto parsed = parse_configuration(text_);
@@ -93,6 +73,7 @@ void Scenario::boot(Server& server) {
   }
   server.node = std::make_unique<node::NodeCore>(settings, server.disk, now_);
   write(server.name, "powered on");
+  start_guard(server);
   report_mirrors(server);
   const uint64_t boots = server.boots;
   at(now_ + kMirrorTick, [this, &server, boots] {
@@ -104,6 +85,7 @@ void Scenario::boot(Server& server) {
 void Scenario::power_off(Server& server, bool silent) {
   if (server.node == nullptr) return;
   server.node.reset();
+  server.guard.reset();
   server.view.clear();
   server.resources.clear();
   server.copying_since.clear();
@@ -132,6 +114,7 @@ void Scenario::change_views(Duration after) {
       for (const auto member : server->view)
         if (!members.contains(member)) change.departed[member] = node::Departure::kServerDown;
       server->view = members;
+      feed_guard(*server, guard::ViewChanged{members});
       feed(*server, change);
     }
   });
@@ -145,6 +128,7 @@ void Scenario::feed(Server& server, const node::Event& event) {
     const node::Event next = std::move(server.inbox.front());
     server.inbox.pop_front();
     std::vector<node::Action> actions;
+    server.node->lease_page(server.published);
     server.node->step(now_, next, actions);
     for (auto& action : actions) carry_out(server, action);
   }
@@ -184,8 +168,10 @@ void Scenario::carry_out(Server& server, node::Action& action) {
       server.disk.entries.insert(server.disk.entries.end(), wanted.append.begin(), wanted.append.end());
       feed(server, node::Persisted{wanted.token, true});
     });
-  } else if (auto* lease = std::get_if<node::PublishLease>(&action)) {
-    server.published = lease->until;
+  } else if (auto* tell = std::get_if<node::TellGuard>(&action)) {
+    at(now_ + 20us, [this, &server, boots, event = tell->tell] {
+      if (server.boots == boots && server.guard != nullptr) feed_guard(server, event);
+    });
   } else if (auto* step = std::get_if<node::RunStep>(&action)) {
     step_done_later(server, *step);
   } else if (auto* applied = std::get_if<node::EntryApplied>(&action)) {

@@ -26,7 +26,7 @@ class Scenario {
   const std::vector<std::string>& log() const { return log_; }
 
  private:
-  struct Server;
+  struct Server;  // sim/scenario_server.h
   struct Message {
     ServerId from;
     node::Message message;
@@ -37,6 +37,10 @@ class Scenario {
   void run_for(Duration duration);
   bool run_next(Instant until);
   void feed(Server& server, const node::Event& event);
+  // sim/scenario_guard.cc
+  void start_guard(Server& server);
+  void feed_guard(Server& server, const guard::Event& event);
+  void carry_out_guard(Server& server, const guard::Action& action);
   void carry_out(Server& server, node::Action& action);
   void step_done_later(Server& server, const node::RunStep& step);
   void change_views(Duration after);

@@ -44,7 +44,7 @@ class Server {
     virtual const Server* mirror_peer(const Server& server, const std::string& mirror) = 0;
   };
 
-  Server(World& world, Bus& bus, const ClusterSettings& settings, ServerId id, Observer& observer);
+  Server(World& world, Bus& bus, Bus& guard_bus, const ClusterSettings& settings, ServerId id, Observer& observer);
 
   // ---- Power, program, pauses ----
   void power_on();
@@ -55,11 +55,16 @@ class Server {
   void resume_batond();
   void pause_machine();
   void resume_machine();
+  void kill_guard();
+  void pause_guard();
+  void resume_guard();
   /// No more crashes between actions.
   void stop_crashing() { crashing_ = false; }
 
   // ---- Events ----
   void feed(const node::Event& event);
+  void delivered(const BusEvent& event);
+  void delivered_to_guard(const BusEvent& event);
   void request(const Command& command);
 
   ServerId id() const { return id_; }
@@ -67,6 +72,7 @@ class Server {
   bool running() const { return node_ != nullptr; }
   bool paused() const { return batond_paused_ || machine_paused_; }
   bool machine_paused() const { return machine_paused_; }
+  bool guard_runs() const { return guard_ != nullptr && !guard_paused_ && !machine_paused_; }
   const node::NodeCore& node() const { return *node_; }
   VoterDisk& disk() { return disk_; }
   const VoterDisk& disk() const { return disk_; }
@@ -91,6 +97,15 @@ class Server {
   bool given_up(const node::RunStep& step, uint64_t start) const;
   bool step_mirror(const node::RunStep& step, MirrorStandIn& mirror);
   void arm_tick();
+  // sim/server_guard.cc
+  void start_guard();
+  void watch_guard();
+  void feed_guard(const guard::Event& event);
+  void tell_guard(const guard::Tell& tell);
+  void pump_guard();
+  void handle_guard(const guard::Event& event);
+  void carry_out(const guard::Action& action);
+  void arm_guard_tick();
   void persist(const database::Persist& persist);
   void learn_state();
   void tell_mirrors();
@@ -102,6 +117,7 @@ class Server {
 
   World& world_;
   Bus& bus_;
+  Bus& guard_bus_;
   const ClusterSettings& settings_;
   const ServerId id_;
   Observer& observer_;
@@ -124,6 +140,16 @@ class Server {
   std::map<std::string, uint64_t> newest_step_;  // its token
   std::map<std::string, GroupState> known_groups_;
   uint64_t known_index_ = 0;
+
+  // The guard; its page survives it.
+  guard::Knowledge guard_page_;
+  std::unique_ptr<guard::GuardCore> guard_;
+  uint64_t guard_start_ = 0;
+  bool guard_paused_ = false;
+  std::deque<guard::Event> guard_inbox_;
+  bool guard_pumping_ = false;
+  Instant guard_tick_at_ = kNever;
+  Instant guard_told_at_{};  // when the newest of batond's messages arrives, by the world's clock
 
   // batond.
   std::unique_ptr<node::NodeCore> node_;

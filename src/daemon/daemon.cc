@@ -90,6 +90,7 @@ Status Daemon::start() {
   }
   make_mirror_calls();
   if (auto engine = start_engine(); !engine) return pass(engine);
+  start_guard();
   messaging_ = std::make_unique<GroupMessaging>(
       loop_, kProcessGroup,
       GroupMessaging::Callbacks{
@@ -220,6 +221,7 @@ void Daemon::feed(const node::Event& event) {
     const node::Event next = std::move(queue_.front());
     queue_.pop_front();
     std::vector<node::Action> actions;
+    node_->lease_page(lease_page_->deadline());
     node_->step(EventLoop::now(), next, actions);
     for (auto& action : actions) carry_out(action);
   }
@@ -251,7 +253,7 @@ void Daemon::carry_out(node::Action& action) {
                      feed(node::Persisted{token, ok});
                    });
                  },
-                 [&](node::PublishLease& wanted) { lease_page_->set_deadline(wanted.until); },
+                 [&](node::TellGuard& wanted) { guard_->tell(wanted.tell); },
                  [&](node::RunStep& wanted) { run_step(wanted); },
                  [&](node::EntryApplied& applied) { entry_applied(applied); },
                  [&](node::Decided& decided) {
@@ -338,7 +340,10 @@ void Daemon::run_step(const node::RunStep& step) {
 
 void Daemon::entry_applied(const node::EntryApplied& applied) {
   events_->append_history(applied.entry, applied.outcome);
-  if (applied.outcome.applied && std::holds_alternative<ApplyConfiguration>(applied.entry.command)) sync_mirrors();
+  if (applied.outcome.applied && std::holds_alternative<ApplyConfiguration>(applied.entry.command)) {
+    sync_mirrors();
+    tell_duties();
+  }
   remember_in_sync(applied);
   push_mirror_states();
   settle_mirrors();

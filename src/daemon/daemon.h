@@ -12,6 +12,7 @@
 #include "src/base/bytes.h"
 #include "src/core/node/node.h"
 #include "src/daemon/event_store.h"
+#include "src/daemon/guard_client.h"
 #include "src/daemon/http_server.h"
 #include "src/daemon/mirror_calls.h"
 #include "src/daemon/mirror_client.h"
@@ -78,6 +79,9 @@ class Daemon {
   void entry_applied(const node::EntryApplied& applied);
   void write_note(const node::Note& note);
   void sync_mirrors();
+  // daemon_guard.cc
+  void start_guard();
+  void tell_duties();
   // daemon_mirrors.cc
   std::unique_ptr<MirrorClient> make_mirror(const mirror_control::DaemonSettings& settings);
   void make_mirror_calls();
@@ -110,6 +114,8 @@ class Daemon {
   std::unique_ptr<GroupMessaging> messaging_;
   std::unique_ptr<LinkStatusReader> link_reader_;
   std::vector<LinkStatus> links_;
+  std::unique_ptr<GuardClient> guard_;
+  std::string guard_problem_;
   std::unique_ptr<HttpServer> http_;
   std::unique_ptr<ResourceRunner> runner_;
   std::map<std::string, std::unique_ptr<MirrorClient>> mirrors_;

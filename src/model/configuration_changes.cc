@@ -31,7 +31,8 @@ Properties cluster_properties(const Configuration& configuration) {
 Properties server_properties(const ServerConfiguration& server) {
   return {{"id", fmt::format("{}", server.id)},
           {"role", server.role == ServerRole::kWitness ? "witness" : "server"},
-          {"interconnects", fmt::format("{}", fmt::join(server.interconnects, ", "))}};
+          {"interconnects", fmt::format("{}", fmt::join(server.interconnects, ", "))},
+          {"watchdog", server.watchdog.empty() ? "none" : server.watchdog}};
 }
 
 Properties group_properties(const Configuration& configuration, const GroupConfiguration& group) {

@@ -41,15 +41,15 @@ planner::ServerView NodeCore::Implementation::view_of(ServerId server, Instant w
   view.why_absent = server_lost    ? "it left the cluster's membership"
                     : peer.silent  ? "its batond does not answer"
                                    : "its batond ended";
-  // A server that was never a member since this one started may still hold what it was granted before.
-  const auto left = lease.left(when);
+  // What its lease may last: by the promises and by the grants of this server's own guard since then. A hint: L3 holds.
+  const auto left = lease_left(when, database::Database::Grants::kAll);
   const auto own_account = left.find(server);
+  const bool granted = own_account == left.end() || own_account->second > Duration{0};
   const auto& accounts = database.standing().lease_over;
   const auto account = accounts.find(server);
-  const bool lease_over = own_account != left.end() && own_account->second <= Duration{0} &&
-                          account != accounts.end() && when >= account->second;
-  const bool grace_over = server_lost || when - peer.absent_since >= configuration.timing.restart_grace;
-  view.lease_over = lease_over && grace_over;
+  view.lease_over = !granted && account != accounts.end() && when >= account->second;
+  // Only batond is away: its guard goes on. The commit ends the lease then.
+  if (!server_lost && granted) view.lease_over = when - peer.absent_since >= configuration.timing.restart_grace;
   return view;
 }
 
