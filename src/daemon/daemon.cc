@@ -154,6 +154,7 @@ Status Daemon::open_stores() {
     // A crash between the two steps leaves both: the database is founded already then.
     if (!std::filesystem::exists(database))
       if (auto founded = VoterStore::found(database, self_); !founded) return pass(founded);
+    GuardClient::forget_earlier_cluster(paths_.run_directory);
     std::filesystem::remove(founding_mark, ignored);
   }
   auto voter = VoterStore::open(database, post, self_);
@@ -197,7 +198,8 @@ Status Daemon::start_engine() {
     config.nodes.push_back(EngineNode{server.id, server.name, server.interconnects});
     links = std::max(links, server.interconnects.size());
   }
-  for (size_t link = 0; link < links; ++link) config.links.push_back(EngineLink{static_cast<uint32_t>(links - link), 0});
+  for (size_t link = 0; link < links; ++link) config.links.push_back(EngineLink{founding_.link_priorities.at(link), 0});
+  config.passive = founding_.link_mode == LinkMode::kPassive;
   const auto& timing = founding_.timing;
   config.timing.name = timing.name;
   config.timing.token_ms = static_cast<uint32_t>(timing.token.count());
@@ -255,6 +257,7 @@ void Daemon::carry_out(node::Action& action) {
                  },
                  [&](node::TellGuard& wanted) { guard_->tell(wanted.tell); },
                  [&](node::RunStep& wanted) { run_step(wanted); },
+                 [&](node::FenceServer& wanted) { fence(wanted); },
                  [&](node::EntryApplied& applied) { entry_applied(applied); },
                  [&](node::Decided& decided) {
                    auto found = requests_.find(decided.request);
@@ -285,6 +288,7 @@ void Daemon::on_view(const GroupView& view) {
   }
   feed(changed_view);
   mirror_calls_->servers_left(changed_view.members);
+  std::erase_if(peer_links_, [&](const auto& known) { return !changed_view.members.contains(known.first); });
   runner_->announce_addresses();
   changed();
 }
@@ -301,7 +305,7 @@ void Daemon::on_message(const GroupMember& sender, std::span<const uint8_t> byte
   if (const auto* answer = std::get_if<node::MirrorAnswer>(&*message)) return mirror_calls_->take(*answer);
   if (const auto* beat = std::get_if<node::BeatMessage>(&*message)) {
     remember_macs(sender.server, beat->macs);
-    take_details(sender.server, beat->details);
+    take_details(sender.server, *beat);
     const auto known = node_->reports().find(sender.server);
     if (sender.server != self_ && (known == node_->reports().end() || known->second != beat->mirrors)) changed();
   }
@@ -345,6 +349,7 @@ void Daemon::entry_applied(const node::EntryApplied& applied) {
     tell_duties();
   }
   remember_in_sync(applied);
+  remember_starts(applied);
   push_mirror_states();
   settle_mirrors();
   // After a restart of batond the log is applied again from its begin: told once is enough.

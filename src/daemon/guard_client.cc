@@ -22,6 +22,20 @@ constexpr Duration kConnectRetry = 5ms;
 constexpr Duration kSpawnPause = 50ms;      // a guard that ends at once is not started in a tight loop
 constexpr Duration kSecondLook = 30ms;      // batond itself may have been stopped: what waits is read first
 constexpr size_t kLargestMessage = 128 * 1024;
+/// An empty descriptor: there is none.
+std::pair<OwnedFd, pid_t> connect_to_guard(const std::string& run_directory) {
+  const std::string path = run_directory + "/guard.sock";
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path) return {};
+  std::memcpy(address.sun_path, path.data(), path.size());
+  OwnedFd made(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!made || ::connect(made.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) return {};
+  ucred peer{};
+  socklen_t length = sizeof peer;
+  if (::getsockopt(made.get(), SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) return {};
+  return {std::move(made), peer.pid};
+}
 }  // namespace
 
 struct GuardClient::State : std::enable_shared_from_this<GuardClient::State> {
@@ -66,20 +80,9 @@ void GuardClient::State::seek() {
 }
 
 bool GuardClient::State::connect() {
-  const std::string path = settings.run_directory + "/guard.sock";
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof address.sun_path) {
-    start_error = "the socket path " + path + " is too long";
-    return false;
-  }
-  std::memcpy(address.sun_path, path.data(), path.size());
-  OwnedFd made(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!made || ::connect(made.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) return false;
-  ucred peer{};
-  socklen_t length = sizeof peer;
-  if (::getsockopt(made.get(), SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) return false;
-  adopt(std::move(made), peer.pid);
+  auto [connection, pid] = connect_to_guard(settings.run_directory);
+  if (!connection) return false;
+  adopt(std::move(connection), pid);
   return true;
 }
 
@@ -189,6 +192,15 @@ GuardClient::~GuardClient() {
 }
 
 void GuardClient::start() { state_->seek(); }
+
+void GuardClient::forget_earlier_cluster(const std::string& run_directory) {
+  ::unlink((run_directory + "/guard").c_str());
+  const auto [connection, pid] = connect_to_guard(run_directory);
+  if (!connection) return;
+  const OwnedFd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  if (process) ::syscall(SYS_pidfd_send_signal, process.get(), SIGKILL, nullptr, 0);
+}
+
 void GuardClient::tell(const guard::Tell& tell) { state_->send(guard::encode(tell)); }
 void GuardClient::set_duties(const guard::Duties& duties) {
   if (state_->duties_known && state_->duties == duties) return;

@@ -31,6 +31,9 @@ class GuardClient {
   GuardClient& operator=(const GuardClient&) = delete;
 
   void start();
+  /// SAFETY: F1, F2. Positions in another cluster's log mean nothing in this one's: the page goes, and the guard that has
+  /// it. To be called when a cluster is founded, before that is marked as done.
+  static void forget_earlier_cluster(const std::string& run_directory);
   /// Lost when there is no guard: the next one's first report is the time to tell again.
   void tell(const guard::Tell& tell);
   /// Told to each guard.

@@ -47,6 +47,8 @@ std::string changed_foundation(const Configuration& before, const Configuration&
   };
   if (servers(before) != servers(after)) return "the servers, the witness and their interconnects";
   if (timing(before.timing) != timing(after.timing)) return "the timing";
+  if (before.link_mode != after.link_mode || before.link_priorities != after.link_priorities)
+    return "the mode and the priorities of the links";
   if (before.cluster_name != after.cluster_name) return "the cluster's name";
   return "";
 }

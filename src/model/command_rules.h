@@ -47,6 +47,9 @@ Applied apply(ClusterState& state, const SetInSync& command, uint64_t index);
 Applied apply(ClusterState& state, const BreakMirror& command, uint64_t index);
 Applied apply(ClusterState& state, const ForceMirror& command, uint64_t index);
 Applied apply(ClusterState& state, const RestrictMirror& command, uint64_t index);
+Applied apply(ClusterState& state, const RecordFence& command, uint64_t index);
+/// SAFETY: N2. Empty, or why a group may not be taken from its lost owner yet.
+std::string unfenced_owner(const ClusterState& state, const Configuration& configuration, const GroupState& group);
 
 /// A line for people.
 std::string line(const Command& command);

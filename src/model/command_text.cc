@@ -48,6 +48,11 @@ std::string describe_one(const RestrictMirror& command) {
                      command.restricted ? "restricted" : "no longer restricted", command.author);
 }
 
+std::string describe_one(const RecordFence& command) {
+  const std::string who = command.author.empty() ? "" : fmt::format(" by {}", command.author);
+  return with_reason(fmt::format("server {}: fencing: {}{}", command.server, to_string(command.outcome), who), command.text);
+}
+
 }  // namespace
 
 std::string line(const Command& command) {

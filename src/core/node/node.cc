@@ -137,6 +137,9 @@ void NodeCore::Implementation::handle(const StepDone& event) {
 void NodeCore::Implementation::handle(const ResourceFailed& event) {
   auto found = runs.find(event.group);
   if (found == runs.end()) return;
+  // The guard drops addresses when the lease ends: no failure of theirs, they are suspended.
+  const auto* resource = found->second->configuration().find(event.resource);
+  if (lease_lapsed() && resource != nullptr && resource->kind == ResourceKind::kAddress) return;
   note({.kind = "problem", .group = event.group, .text = fmt::format("{} failed: {}", event.resource, event.reason),
         .resource = event.resource});
   found->second->resource_failed(now, event.resource, event.reason);
@@ -307,6 +310,8 @@ Instant NodeCore::Implementation::next_tick() const {
   for (const auto& [subject, at] : propose_again_at)
     if (at > now) next = std::min(next, at);
   if (guard_missed_since != kNever && !guard_noted) next = std::min(next, guard_missed_since + 1s);
+  for (const auto& [server, at] : fence_again_at)
+    if (at > now) next = std::min(next, at);
   if (published_until > now) {
     next = std::min(next, published_until);
   } else if (lapsed_since != kNever && lapsed_since + settings.freeze_limit > now) {

@@ -11,6 +11,7 @@ void NodeCore::Implementation::lead() {
     propose("configuration", ApplyConfiguration{0, settings.founding_text, "baton cluster create"});
     return;
   }
+  lead_fencing();
   const auto plan = planner::make_plan(planner_input(now));
   for (const auto& step : plan.steps) propose("group " + step.group, step.command);
 }

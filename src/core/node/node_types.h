@@ -15,6 +15,7 @@
 #include "src/core/group/group_run.h"
 #include "src/core/guard/guard.h"
 #include "src/model/command.h"
+#include "src/model/link_report.h"
 #include "src/model/mirror_details.h"
 #include "src/model/mirror_report.h"
 
@@ -29,6 +30,7 @@ struct BeatMessage {
   std::map<std::string, MirrorReport> mirrors;  // by mirror_key()
   std::vector<std::string> macs;                // of the sender's interfaces; filled in by batond, not for the core
   std::map<std::string, MirrorDetails> details; // likewise, at most once a second; empty: as before
+  std::vector<LinkReport> links;                // likewise
 };
 /// batond to batond, not for the core: may this configuration's stores be used on your server?
 struct StoreCheck {
@@ -108,6 +110,13 @@ struct Requested {
   Command command;
   int64_t wall_ms = 0;
 };
+/// The outcome of a FenceServer.
+struct FenceDone {
+  ServerId server;
+  uint64_t version = 0;  // of the record that it was begun from
+  bool off = false;      // seen to be off
+  std::string detail;
+};
 /// From this server's guard: after each of its beats and as an answer to TellGuard.
 struct GuardReported {
   guard::Report report;
@@ -115,8 +124,8 @@ struct GuardReported {
 /// The guard has ended, or cannot be reached.
 struct GuardGone {};
 struct Tick {};
-using Event = std::variant<GuardReported, GuardGone, ViewChanged, MessageReceived, Persisted, MirrorReported, MirrorGone, MirrorProposed, StepDone,
-                           ResourceFailed, Requested, Tick>;
+using Event = std::variant<ViewChanged, MessageReceived, Persisted, MirrorReported, MirrorGone, MirrorProposed, StepDone,
+                           ResourceFailed, Requested, FenceDone, GuardReported, GuardGone, Tick>;
 
 // ---- Actions ----
 
@@ -163,6 +172,12 @@ struct PeerGone {
   ServerId server;
   std::string reason;
 };
-using Action = std::variant<Send, Persist, TellGuard, RunStep, EntryApplied, Decided, Note, PeerGone>;
+/// Switch this server's power off by its agent, and look whether it is off. Answered by one FenceDone.
+struct FenceServer {
+  ServerId server;
+  uint64_t version = 0;
+};
+using Action =
+    std::variant<Send, Persist, TellGuard, RunStep, EntryApplied, Decided, Note, PeerGone, FenceServer>;
 
 }  // namespace baton::node
