@@ -10,7 +10,9 @@
 
 #include "sim/bus.h"
 #include "sim/checkers.h"
+#include "sim/operator.h"
 #include "sim/server.h"
+#include "sim/shape.h"
 #include "sim/world.h"
 
 namespace baton::sim {
@@ -25,7 +27,10 @@ struct Weather {
   bool flutter = false;
   bool figure_eight = false;
   bool eager_rings = false;        // they form anew sooner than by time-outs
-  uint32_t voters = 3;
+  bool sick_groups = false;        // one group at a time is ill, and nothing else
+  double two_at_once = 0.15;       // of all faults
+  bool extreme_clocks = false;
+  Shape shape;
 };
 /// `name` empty: any.
 Weather make_weather(Random& random, const std::string& name);
@@ -36,6 +41,9 @@ struct Outcome {
   uint64_t hash = 0;
   uint64_t events = 0;
   uint64_t committed = 0;
+  Duration simulated{};
+  std::string weather;
+  std::map<std::string, uint64_t> counts;  // faults and commands by kind, and what the checkers saw
 };
 
 /// Runs a seed to its end.
@@ -46,13 +54,16 @@ class Cluster : public Server::Observer {
   Cluster(World& world, const Weather& weather);
 
   void run();
-  size_t committed() const { return checkers_->committed(); }
+  const Checkers& checkers() const { return *checkers_; }
+  /// For the report.
+  std::map<std::string, uint64_t> counts() const;
 
   // Server::Observer
   void applied(Server& server, const node::EntryApplied& applied) override { checkers_->applied(server, applied); }
   void stepped(Server& server) override { checkers_->stepped(server); }
+  MirrorTruth& truth() override { return checkers_->truth(); }
   void decided(Server& server, const node::Decided& decided) override { checkers_->decided(server, decided); }
-  const Server* mirror_peer(const Server& server, const std::string& mirror) override;
+  Server* mirror_peer(const Server& server, const std::string& mirror) override;
 
  private:
   // sim/faults.cc
@@ -65,11 +76,19 @@ class Cluster : public Server::Observer {
   void figure_eight();
   void isolate(ServerId server);
   void disk_fault(Server& server);
-  void wish();
+  void corosync_fault(Server& server);
+  void clock_fault(Server& server);
+  void group_fault(Server& server);
+  void lose_database(Server& server, bool rotten, Duration lasts);
   void heal_everything();
 
+  // sim/sick_groups.cc
+  void sick_round();
+  std::string some_group(const std::string& other_than);
+
   void run_until(Instant end);
-  std::string why_not_well() const;
+  void watch_waits();
+  void recover(const char* after_what);
   Server& some_server();
 
   World& world_;
@@ -81,6 +100,7 @@ class Cluster : public Server::Observer {
   std::map<ServerId, std::unique_ptr<Server>> servers_;
   std::vector<ServerId> ids_;
   std::unique_ptr<Checkers> checkers_;
+  std::unique_ptr<Operator> operator_;
   bool faults_over_ = false;
 };
 

@@ -33,6 +33,15 @@ TEST(Planted, OldEpochServedBeforeStart) {
   EXPECT_NE(find_violation("old-epoch-served-before-start", 1000, "figure-eight"), 0u);
 }
 
+TEST(Planted, PermitNotRaised) { EXPECT_NE(find_violation("permit-not-raised", 50), 0u); }
+TEST(Planted, UncleanCopyPromoted) { EXPECT_NE(find_violation("unclean-copy-promoted", 200), 0u); }
+TEST(Planted, AnsweredBeforeCommitted) { EXPECT_NE(find_violation("answered-before-committed", 50), 0u); }
+TEST(Planted, TargetKept) { EXPECT_NE(find_violation("target-kept", 100), 0u); }
+TEST(Planted, CausesForgotten) { EXPECT_NE(find_violation("causes-forgotten", 50), 0u); }
+TEST(Planted, WaitsSilently) { EXPECT_NE(find_violation("waits-silently", 100), 0u); }
+TEST(Planted, GroupsInTurn) { EXPECT_NE(find_violation("groups-in-turn", 50, "sick-groups"), 0u); }
+TEST(Planted, FormerOwnerNotKilled) { EXPECT_NE(find_violation("former-owner-not-killed", 100), 0u); }
+
 /// B2, by hand: the steps that outlive a batond are too short for random histories to meet soon.
 bool not_found_up_is_killed_before_it_is_down() {
   GroupConfiguration group;

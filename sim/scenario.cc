@@ -177,6 +177,8 @@ void Scenario::carry_out(Server& server, node::Action& action) {
     });
   } else if (auto* step = std::get_if<node::RunStep>(&action)) {
     begin_step(server, *step);
+  } else if (auto* fenced = std::get_if<node::FenceServer>(&action)) {
+    fence(server, *fenced);
   } else if (auto* entry = std::get_if<node::EntryApplied>(&action)) {
     applied(*entry);
   } else if (auto* decided = std::get_if<node::Decided>(&action)) {

@@ -67,6 +67,10 @@ class Scenario {
   void begin_step(Server& server, const node::RunStep& step);
   void finish_step(Server& server, const Step& step);
 
+  // ---- Fence agents (scenario_fencing.cc) ----
+  void fence(Server& by, const node::FenceServer& wanted);
+  Status fence_command(const Words& words);
+
   // ---- Rings (scenario_rings.cc) ----
   void change_rings(Duration after);
   void reform();
@@ -142,6 +146,7 @@ class Scenario {
   std::set<std::string> hanging_;               // its starts and stops never end
   std::set<std::string> unkillable_;            // nor do its kills
   std::map<std::string, Duration> slow_;        // its starts take that long
+  std::map<ServerId, std::string> fence_faults_;  // what its agent does instead of working
   std::map<std::string, Service> services_;     // by group
   Level level_ = Level::kGroups;
   std::vector<std::string> log_;

@@ -32,7 +32,7 @@ void Server::start_guard() {
   guard_inbox_.clear();
   guard_pumping_ = false;
   guard_tick_at_ = kNever;
-  guard_bus_.process_started(id_);
+  if (!engine_lost_) guard_bus_.process_started(id_);
   feed(node::GuardReported{guard_->report(local_now())});
 }
 
@@ -44,7 +44,7 @@ void Server::kill_guard() {
   ++guard_start_;
   guard_inbox_.clear();
   guard_paused_ = false;
-  guard_bus_.process_ended(id_, powered_);
+  if (!engine_lost_) guard_bus_.process_ended(id_, powered_);
   feed(node::GuardGone{});
   watch_guard();
 }
@@ -120,6 +120,7 @@ void Server::handle_guard(const guard::Event& event) {
 void Server::carry_out(const guard::Action& action) {
   if (const auto* publish = std::get_if<guard::Publish>(&action)) {
     page_ = publish->until;
+    ownership_changed_ = true;
   } else if (const auto* keep = std::get_if<guard::Keep>(&action)) {
     guard_page_ = keep->knowledge;
   } else if (const auto* send = std::get_if<guard::SendBeat>(&action)) {

@@ -351,6 +351,7 @@ void Daemon::entry_applied(const node::EntryApplied& applied) {
   remember_in_sync(applied);
   remember_starts(applied);
   push_mirror_states();
+  prepare_mirrors(applied);
   settle_mirrors();
   // After a restart of batond the log is applied again from its begin: told once is enough.
   const bool told = applied.entry.index <= events_->history_before_start();

@@ -67,7 +67,7 @@ Result<std::unique_ptr<MirrorDaemon>> MirrorDaemon::start(const mirror_control::
       *daemon->ring_, daemon->pool_,
       MirrorExport::Settings{settings.key, settings.size_bytes, settings.export_directory, settings.export_kind,
                              settings.nbd_socket, nullptr},
-      [self](const ClientRequest& request) { self->emit(request); },
+      [self](const ClientRequest& request) { self->asked(request); },
       [self](const std::string& reason) { self->export_lost(reason); }, [self](const std::string& text) { self->note(text); });
   daemon->control_ = std::make_unique<ControlServer>(
       *daemon->ring_, [self](const mirror_control::Request& request) { self->on_request(request); },
@@ -174,7 +174,7 @@ void MirrorDaemon::watch_signal_descriptor() {
   ring_->poll(signals_.get(), POLLIN, [this](int) {
     signalfd_siginfo information{};
     while (read(signals_.get(), &information, sizeof information) == sizeof information) {
-      if (export_->state() == Export::State::kClosed) {
+      if (export_->state() == Export::State::kClosed || export_ahead_) {
         spdlog::info("signal {}: ending in order", information.ssi_signo);
         on_stop();
       } else {
@@ -311,12 +311,12 @@ Instant MirrorDaemon::before_wait() {
 mirror_control::Report MirrorDaemon::current_report() const {
   mirror_control::Report report;
   report.report = copy_->report();
-  report.device = export_->device();
+  report.device = exported() ? export_->device() : "";
   report.metrics = metrics_.metrics();
   report.paths = link_->paths();
   report.export_kind = export_->kind();
   report.export_reason = export_->reason();
-  report.nbd_socket = export_->nbd_socket();
+  report.nbd_socket = exported() ? export_->nbd_socket() : "";
   if (const std::string slow = slow_disk(); !slow.empty()) report.report.slow = slow;
   report.report.exported = exported();
   report.report.size_bytes = settings_.size_bytes;

@@ -24,8 +24,8 @@ struct SourcePosition {
 /// Timing of failure detection and lease (docs/protocol.md, "Timing"). All of one cluster use the same.
 struct TimingProfile {
   std::string name = "lan";
-  milliseconds token{500};       // corosync: silence after which the ring is suspected
-  milliseconds consensus{600};   // corosync: time to agree on a new ring, at least 1.2 x token
+  milliseconds token{380};       // corosync: silence after which the ring is suspected
+  milliseconds consensus{456};   // corosync: time to agree on a new ring, at least 1.2 x token
   milliseconds link_ping_interval{200};
   milliseconds link_ping_timeout{600};
   milliseconds lease{1100};      // a server's right to hold groups, from the sending of its renewal

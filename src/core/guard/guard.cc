@@ -65,7 +65,12 @@ void GuardCore::handle(const Tell& event) {
 }
 
 void GuardCore::handle(const TimeJumped&) {
-  lease_.forget_sent();
+  // SAFETY: F5. The page's deadline is one of a clock that stood still meanwhile.
+  lease_.forget_lease();
+  if (published_until_ != Instant{}) {
+    published_until_ = Instant{};
+    actions_->push_back(Publish{published_until_});
+  }
   if (beat_at_ != kNever) beat_at_ = now_;
 }
 

@@ -23,6 +23,13 @@ struct Bench {
     return nullptr;
   }
   void feed(Instant now, const Event& event) { step<Publish>(now, event); }
+  /// The sequence of the newest beat of this one, as the last step sent it.
+  uint64_t sent() const {
+    uint64_t newest = 0;
+    for (const auto& action : actions)
+      if (const auto* beat = std::get_if<SendBeat>(&action)) newest = beat->beat.sequence;
+    return newest;
+  }
   /// Server 2 grants the newest beat of this one.
   void granted(Instant now, uint64_t sequence) {
     Beat beat{++of_two, 22, {}, {{kOne, {11, sequence}}}};
@@ -84,6 +91,18 @@ TEST(Guard, AfterALateTickOlderBeatsRenewNothing) {
   EXPECT_EQ(bench.guard.published_until(), Instant{});
   bench.granted(at(450ms), 2);
   EXPECT_EQ(bench.guard.published_until(), at(400ms) + 1000ms);
+}
+
+TEST(Guard, AJumpOfTheClocksWithdrawsThePage) {
+  Bench bench{knowledge({})};
+  bench.feed(at(0ms), ViewChanged{{kOne, kTwo}});
+  bench.granted(at(10ms), 1);
+  EXPECT_EQ(bench.guard.published_until(), at(0ms) + 1000ms);
+  const auto* publish = bench.step<Publish>(at(50ms), TimeJumped{});
+  ASSERT_NE(publish, nullptr);
+  EXPECT_EQ(publish->until, Instant{});
+  bench.granted(at(70ms), bench.sent());
+  EXPECT_EQ(bench.guard.published_until(), at(50ms) + 1000ms);
 }
 
 TEST(Guard, AJumpOfTheClocksAsksAnew) {

@@ -51,6 +51,11 @@ class Lease {
   void beat_received(Instant now, ServerId from, const Beat& beat);
   /// F5: no beat sent until now renews anything.
   void forget_sent() { sent_.clear(); }
+  /// Nor is what was renewed before worth anything: this server's clock did not see the time that passed.
+  void forget_lease() {
+    sent_.clear();
+    lease_until_ = Instant{};
+  }
 
   /// This server's lease by the majority's grants runs until then (exclusive); Instant{} if it never had one.
   /// SAFETY: to be published only while fenced() is false (F3).

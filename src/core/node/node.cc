@@ -56,6 +56,7 @@ void NodeCore::Implementation::step(Instant when, const Event& event, std::vecto
   tell_guard();
   release_held();
   note_guard();
+  carry_out_fences();
   send_beat_if_due();
   actions = nullptr;
 }
@@ -303,7 +304,7 @@ void NodeCore::Implementation::tell_database_who_is_silent() {
 }
 
 Instant NodeCore::Implementation::next_tick() const {
-  Instant next = database.next_tick();
+  Instant next = std::min(database.next_tick(), next_plan());
   if (!members.empty()) next = std::min(next, beat_at);
   if (!members.empty() && report_changed) next = std::min(next, last_beat + configuration.timing.beat / 5);
   for (const auto& [name, run] : runs) next = std::min(next, run->next_tick());

@@ -73,6 +73,8 @@ struct NodeCore::Implementation {
 
   // node_fencing.cc: the power of lost servers
   void lead_fencing();
+  void carry_out_fences();
+  ServerId cutter_of(ServerId server) const;
   void record_fence(ServerId server, const FenceState& record, FenceOutcome outcome, const std::string& text);
   std::string reason_to_fence(const ServerConfiguration& server, const FenceState& record);
   bool back_from_fencing(ServerId server, const FenceState& record);
@@ -82,6 +84,8 @@ struct NodeCore::Implementation {
   void propose(const std::string& subject, const Command& command, int64_t wall_ms = 0);
   bool is_proposing(const std::string& subject) const;
   const Configuration& current() const { return configuration; }
+  Instant lease_over_at(ServerId server, Instant when) const;
+  Instant next_plan() const;
   bool leads() const { return database.standing().serving && database.standing().leader == settings.self; }
 
   Settings settings;
