@@ -45,6 +45,7 @@ Weather make_weather(Random& random, const std::string& name) {
   weather.eager_rings = random.chance(0.35);
   weather.extreme_clocks = random.chance(0.3);
   weather.shape = make_shape(random);
+  weather.real_mirrors = random.chance(0.3) && !weather.flutter;
   if (weather.figure_eight) weather.shape = Shape{.servers = 2, .witness = true};  // the play has three parts
   if (weather.flutter) weather.shape.rich = false;
   return weather;
@@ -316,6 +317,22 @@ void Cluster::group_fault(Server& server) {
   world_.say("sim", "group {} on server {}: {}", group.name, server.id(), kNames[kind - 2]);
   server.set_sick(group.name, kKinds[kind - 2]);
   world_.after(random_.between(500ms, 8s), [&server, name = group.name] { server.set_sick(name, Sickness::kNone); });
+}
+
+/// The agent cuts the power and looks whether it is off, or does not reach it. Somebody switches it on again.
+void Cluster::fence(Server& by, const node::FenceServer& wanted) {
+  const bool works = faults_over_ || random_.chance(0.8);
+  world_.count(works ? "fenced" : "fencing failed");
+  world_.after(random_.between(50ms, 900ms), [this, &by, wanted, works, start = by.start()] {
+    Server& target = *servers_.at(wanted.server);
+    world_.mark('F', target.id(), works);
+    if (works) {
+      world_.say("sim", "server {} is fenced", target.id());
+      target.power_off();
+      world_.after(random_.between(300ms, 5s), [&target] { target.power_on(); });
+    }
+    if (by.start() == start) by.feed(node::FenceDone{wanted.server, wanted.version, works, works ? "it is off" : "no answer"});
+  });
 }
 
 void Cluster::heal_everything() {

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "sim/real_mirror.h"
+
 namespace baton::sim {
 
 namespace {
@@ -59,6 +61,10 @@ void Server::power_on() {
   powered_ = true;
   ++boot_;
   for (auto& [key, mirror] : mirrors_) {
+    if (RealMirror* real = observer_.real_mirror(key)) {
+      real->power_on(id_);
+      continue;
+    }
     ++mirror.incarnation.value;  // power is always lost uncleanly here
     mirror.newest = mirror.permit;
   }
@@ -82,7 +88,10 @@ void Server::power_off() {
   resources_.clear();
   known_groups_.clear();
   known_index_ = 0;
-  for (auto& [key, mirror] : mirrors_) mirror_loses_power(mirror);
+  for (auto& [key, mirror] : mirrors_) {
+    if (RealMirror* real = observer_.real_mirror(key)) real->power_off(id_);
+    mirror_loses_power(mirror);
+  }
   clock_goes_on();
   engine_lost_ = false;
   ownership_changed_ = true;
@@ -248,6 +257,11 @@ void Server::carry_out(const node::Action& action) {
     tell_mirrors();
   } else if (const auto* decided = std::get_if<node::Decided>(&action)) {
     observer_.decided(*this, *decided);
+  } else if (const auto* gone = std::get_if<node::PeerGone>(&action)) {
+    for (const auto& [key, mirror] : mirrors_)
+      if (RealMirror* real = observer_.real_mirror(key)) real->peer_gone(id_, gone->server);
+  } else if (const auto* wanted_off = std::get_if<node::FenceServer>(&action)) {
+    observer_.fence(*this, *wanted_off);
   } else if (const auto* note = std::get_if<node::Note>(&action)) {
     world_.say(fmt::format("server {}", id_), "{}", note->text);
   }

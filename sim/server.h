@@ -45,6 +45,7 @@ struct MirrorStandIn {
 /// What is wrong with a group on a server.
 enum class Sickness { kNone, kStartFails, kStartHangs, kStopHangs, kEverythingHangs };
 class MirrorTruth;
+class RealMirror;
 
 class Server {
  public:
@@ -57,6 +58,10 @@ class Server {
     /// The server with the other copy, if the mirror connect reaches it.
     virtual Server* mirror_peer(const Server& server, const std::string& mirror) = 0;
     virtual MirrorTruth& truth() = 0;
+    /// The mirror's real cores; none: it is of stand-ins.
+    virtual RealMirror* real_mirror(const std::string& mirror) = 0;
+    /// An agent is asked to cut a server's power; `by` hears what came of it.
+    virtual void fence(Server& by, const node::FenceServer& wanted) = 0;
   };
 
   Server(World& world, Bus& bus, Bus& guard_bus, const ClusterSettings& settings, ServerId id, Observer& observer);
@@ -116,6 +121,14 @@ class Server {
   bool take_ownership_changed() { return std::exchange(ownership_changed_, false); }
   uint64_t start() const { return start_; }
 
+  // ---- For the real copies of a mirror (sim/real_mirror.h) ----
+  MirrorStandIn& mirror(const std::string& key) { return mirrors_.at(key); }
+  Instant lease_page() const { return page_; }
+  void ownership_changed() { ownership_changed_ = true; }
+  void mirror_proposes(const SetInSync& change) { propose(change); }
+  void mirror_reports(const std::string& key, const MirrorReport& report) { feed(node::MirrorReported{key, report}); }
+  void mirror_aborted(const std::string& key, const std::string& reason);
+
  private:
   void crash();
   void pump();
@@ -124,6 +137,8 @@ class Server {
   void run_step(const node::RunStep& step);
   void finish_step(const node::RunStep& step, uint64_t start, uint64_t kills);
   bool given_up(const node::RunStep& step, uint64_t start) const;
+  void step_real_mirror(const node::RunStep& step, RealMirror& real, uint64_t start);
+  void step_ended(const node::RunStep& step, uint64_t start, bool ok);
   bool step_mirror(const node::RunStep& step, MirrorStandIn& mirror);
   void arm_tick();
   // sim/server_guard.cc
