@@ -27,8 +27,12 @@ Cluster::Cluster(World& world, const Weather& weather) : world_(world), random_(
   if (weather.flutter) bus.quick_at_most = weather.figure_eight ? 3ms : 12ms;
   if (weather.figure_eight) bus.wait_at_most = 5ms;
   bus_ = std::make_unique<Bus>(world, bus, ids_,
-                               [this](ServerId to, const node::Event& event) { servers_.at(to)->feed(event); });
-  for (const ServerId id : ids_) servers_[id] = std::make_unique<Server>(world, *bus_, settings_, id, *this);
+                               [this](ServerId to, const BusEvent& event) { servers_.at(to)->delivered(event); });
+  guard_bus_ = std::make_unique<Bus>(
+      world, bus, ids_, [this](ServerId to, const BusEvent& event) { servers_.at(to)->delivered_to_guard(event); });
+  bus_->also(guard_bus_.get());
+  for (const ServerId id : ids_)
+    servers_[id] = std::make_unique<Server>(world, *bus_, *guard_bus_, settings_, id, *this);
   checkers_ = std::make_unique<Checkers>(world, settings_, servers_);
   if (weather.real_mirrors) make_real_mirrors();
   operator_ = std::make_unique<Operator>(world, settings_, servers_, checkers_->history());

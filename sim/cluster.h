@@ -77,6 +77,7 @@ class Cluster : public Server::Observer, public RealMirror::Surroundings {
   void fault();
   void power_fault(Server& server);
   void pause_fault(Server& server);
+  void guard_fault(Server& server);
   void network_fault();
   void flutter();
   void figure_eight();
@@ -103,6 +104,7 @@ class Cluster : public Server::Observer, public RealMirror::Surroundings {
   Weather weather_;
   ClusterSettings settings_;
   std::unique_ptr<Bus> bus_;
+  std::unique_ptr<Bus> guard_bus_;
   std::map<ServerId, std::unique_ptr<Server>> servers_;
   std::vector<ServerId> ids_;
   std::unique_ptr<Checkers> checkers_;

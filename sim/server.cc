@@ -19,9 +19,11 @@ int64_t some_drift(Random& random, bool extreme) {
 
 }  // namespace
 
-Server::Server(World& world, Bus& bus, const ClusterSettings& settings, ServerId id, Observer& observer)
+Server::Server(World& world, Bus& bus, Bus& guard_bus, const ClusterSettings& settings, ServerId id,
+               Observer& observer)
     : world_(world),
       bus_(bus),
+      guard_bus_(guard_bus),
       settings_(settings),
       id_(id),
       observer_(observer),
@@ -77,6 +79,8 @@ void Server::power_off() {
   world_.say(fmt::format("server {}", id_), "power off");
   bus_.engine_down(id_);
   kill_batond();
+  kill_guard();
+  guard_page_ = guard::Knowledge{};
   powered_ = false;
   machine_paused_ = false;
   ++boot_;
@@ -116,7 +120,14 @@ void Server::start_batond() {
     mirror.told = 0;
     report_mirror(key);
   }
+  if (guard_runs()) feed(node::GuardReported{guard_->report(local_now())});
+  watch_guard();
   arm_tick();
+}
+
+void Server::delivered(const BusEvent& event) {
+  if (event.view) return feed(*event.view);
+  feed(node::MessageReceived{event.from, *std::static_pointer_cast<const node::Message>(event.message)});
 }
 
 void Server::kill_batond() {
@@ -172,6 +183,7 @@ void Server::pump() {
 
 void Server::handle(const node::Event& event) {
   std::vector<node::Action> actions;
+  node_->lease_page(page_);
   node_->step(local_now(), event, actions);
   world_.mark('s', id_, event.index(), actions.size(), node_->standing().committed,
               node_->standing().epoch.value);
@@ -233,9 +245,8 @@ void Server::carry_out(const node::Action& action) {
     bus_.send(id_, std::make_shared<const node::Message>(send->message));
   } else if (const auto* wanted = std::get_if<node::Persist>(&action)) {
     persist(*wanted);
-  } else if (const auto* lease = std::get_if<node::PublishLease>(&action)) {
-    page_ = lease->until;
-    ownership_changed_ = true;
+  } else if (const auto* tell = std::get_if<node::TellGuard>(&action)) {
+    tell_guard(tell->tell);
   } else if (const auto* step = std::get_if<node::RunStep>(&action)) {
     run_step(*step);
   } else if (const auto* applied = std::get_if<node::EntryApplied>(&action)) {

@@ -64,7 +64,7 @@ class Server {
     virtual void fence(Server& by, const node::FenceServer& wanted) = 0;
   };
 
-  Server(World& world, Bus& bus, const ClusterSettings& settings, ServerId id, Observer& observer);
+  Server(World& world, Bus& bus, Bus& guard_bus, const ClusterSettings& settings, ServerId id, Observer& observer);
 
   // ---- Power, program, pauses ----
   void power_on();
@@ -76,6 +76,9 @@ class Server {
   /// `clock_stops`: its monotonic clock, too, as a virtual machine's does.
   void pause_machine(bool clock_stops = false);
   void resume_machine();
+  void kill_guard();
+  void pause_guard();
+  void resume_guard();
   /// corosync ends under a batond that goes on; and is back.
   void lose_engine();
   void regain_engine();
@@ -89,6 +92,8 @@ class Server {
 
   // ---- Events ----
   void feed(const node::Event& event);
+  void delivered(const BusEvent& event);
+  void delivered_to_guard(const BusEvent& event);
   /// Answered, if at all, by a Decided of that number.
   uint64_t request(const Command& command);
 
@@ -97,6 +102,7 @@ class Server {
   bool running() const { return node_ != nullptr; }
   bool paused() const { return batond_paused_ || machine_paused_; }
   bool machine_paused() const { return machine_paused_; }
+  bool guard_runs() const { return guard_ != nullptr && !guard_paused_ && !machine_paused_; }
   const node::NodeCore& node() const { return *node_; }
   VoterDisk& disk() { return disk_; }
   const VoterDisk& disk() const { return disk_; }
@@ -135,6 +141,15 @@ class Server {
   void step_ended(const node::RunStep& step, uint64_t start, bool ok);
   bool step_mirror(const node::RunStep& step, MirrorStandIn& mirror);
   void arm_tick();
+  // sim/server_guard.cc
+  void start_guard();
+  void watch_guard();
+  void feed_guard(const guard::Event& event);
+  void tell_guard(const guard::Tell& tell);
+  void pump_guard();
+  void handle_guard(const guard::Event& event);
+  void carry_out(const guard::Action& action);
+  void arm_guard_tick();
   void persist(const database::Persist& persist);
   void learn_state();
   bool hangs(const node::RunStep& step) const;
@@ -158,6 +173,7 @@ class Server {
 
   World& world_;
   Bus& bus_;
+  Bus& guard_bus_;
   const ClusterSettings& settings_;
   const ServerId id_;
   Observer& observer_;
@@ -187,6 +203,16 @@ class Server {
   std::map<std::string, GroupState> known_groups_;
   uint64_t known_index_ = 0;
   uint64_t known_start_ = 0;  // of batond, when it was learnt
+
+  // The guard; its page survives it.
+  guard::Knowledge guard_page_;
+  std::unique_ptr<guard::GuardCore> guard_;
+  uint64_t guard_start_ = 0;
+  bool guard_paused_ = false;
+  std::deque<guard::Event> guard_inbox_;
+  bool guard_pumping_ = false;
+  Instant guard_tick_at_ = kNever;
+  Instant guard_told_at_{};  // when the newest of batond's messages arrives, by the world's clock
 
   // batond.
   std::unique_ptr<node::NodeCore> node_;

@@ -18,7 +18,8 @@ namespace {
 constexpr const char* kLimits = "start_timeout = \"2500 ms\"\nstop_timeout = \"2500 ms\"\n";
 
 std::string servers_text(const Shape& shape) {
-  std::string text = "[cluster]\nname = \"sim\"\npublic_lan = \"10.0.0.0/24\"\n";
+  std::string text = "[cluster]\nname = \"sim\"\npublic_lan = \"10.0.0.0/24\"\n"
+                     "timing = { profile = \"lan\", restart_grace = \"3 s\" }\n";
   if (shape.fencing == Shape::Fencing::kRequired) text += "fencing = \"required\"\n";
   for (uint32_t id = 1; id <= shape.voters(); ++id) {
     const bool witness = shape.witness && id == shape.voters();
