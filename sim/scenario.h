@@ -33,6 +33,7 @@ class Scenario {
  private:
   struct Server;
   struct Held;
+  using Packet = std::variant<node::Message, guard::Beat>;  // of the batonds' process group, or of the guards'
   using Words = std::vector<std::string>;
   enum class Level { kNone, kGroups, kAll };
   struct Step {
@@ -76,12 +77,19 @@ class Scenario {
   bool ring_runs(const Server& server) const;
   void give_view(Server& server);
   void give_views_of_ring(const Server& of);
-  void send(Server& from, const node::Message& message);
-  void receive(Server& server, ServerId sender, const node::Message& message);
+  void send(Server& from, const Packet& message);
+  void receive(Server& server, ServerId sender, const Packet& message);
   void flush();
   void network_changed(bool better);
   bool engine_works(const Server& server) const;
   void kill_corosync(Server& server);
+
+  // ---- Guards (scenario_guard.cc) ----
+  void start_guard(Server& server);
+  void feed_guard(Server& server, const guard::Event& event);
+  void arm_guard_tick(Server& server);
+  void carry_out_guard(Server& server, const guard::Action& action);
+  void drop_addresses(Server& server);
 
   // ---- Mirrors (scenario_mirrors.cc) ----
   void mirror_tick(Server& server);

@@ -24,6 +24,7 @@ constexpr Duration kReportInterval = 100ms;
 constexpr uint64_t kWorthSaying = 1 << 20;  // bytes of a store that are not used
 constexpr Duration kDiskProblemInterval = 1s;
 constexpr Duration kMemoryRetry = 10ms;
+constexpr Duration kAbortMargin = 3s;  // batond and the guard go first, and end it more gently
 
 uint64_t random_seed() {
   uint64_t seed = 0;
@@ -195,8 +196,23 @@ void MirrorDaemon::watch_lease() {
       spdlog::warn("{}; without it there is no lease", lease_problem_);
     }
   }
+  abort_when_frozen_too_long();
   // The core asks for a Tick of its own while requests wait for a lease.
   ring_->at(next_beat(Ring::now(), LeaseReader::kRefresh), [this] { watch_lease(); });
+}
+
+/// The end of the bounded freeze, also when batond is dead: processes that wait for the disk cannot be killed before.
+void MirrorDaemon::abort_when_frozen_too_long() {
+  const Instant now = Ring::now();
+  if (export_->state() != Export::State::kOpen || now < lease_->until()) {
+    frozen_since_ = kNever;
+    return;
+  }
+  if (frozen_since_ == kNever) frozen_since_ = now;
+  if (now < frozen_since_ + settings_.freeze_limit + kAbortMargin) return;
+  frozen_since_ = kNever;
+  export_lost(fmt::format("the lease has been over for {} s: what still uses the disk must end",
+                          to_ms(settings_.freeze_limit + kAbortMargin) / 1000));
 }
 
 void MirrorDaemon::watch_second() {

@@ -39,6 +39,7 @@ class MirrorDaemon {
   Status watch_signals();
   void watch_signal_descriptor();
   void watch_lease();
+  void abort_when_frozen_too_long();
   void watch_second();
   void make_present(uint8_t* memory, size_t bytes);
   void begin();
@@ -144,6 +145,7 @@ class MirrorDaemon {
   Instant last_report_time_;
   Instant last_disk_problem_;
   std::string lease_problem_;
+  Instant frozen_since_ = kNever;
   std::string size_remark_;  // told to batond once
 };
 

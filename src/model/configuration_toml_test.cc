@@ -129,7 +129,7 @@ port = 7900
 TEST(ConfigurationToml, KnowsTheTimingProfiles) {
   EXPECT_EQ(timing_profile("lan")->lease, 1100ms);
   EXPECT_EQ(timing_profile("fast")->lease, 330ms);
-  EXPECT_EQ(timing_profile("wan")->restart_grace, 10000ms);
+  EXPECT_EQ(timing_profile("wan")->restart_grace, 180000ms);
   EXPECT_FALSE(timing_profile("slow"));
   for (const char* name : {"fast", "lan", "wan"}) {
     TimingProfile timing = *timing_profile(name);

@@ -109,7 +109,7 @@ TEST(CorosyncConfig, Refusals) {
   EXPECT_NE(refused([](auto& config) { config.cluster_name = "a\n}"; }).find("unfit"), std::string::npos);
   EXPECT_NE(refused([](auto& config) { config.timing.ping_timeout_ms = 150; }).find("ping time-out"),
             std::string::npos);
-  EXPECT_NE(refused([](auto& config) { config.timing.consensus_ms = 500; }).find("1.2 times"),
+  EXPECT_NE(refused([](auto& config) { config.timing.consensus_ms = 400; }).find("1.2 times"),
             std::string::npos);
   EXPECT_NE(refused([](auto& config) { config.links.clear(); }).find("1 to 8"), std::string::npos);
 }

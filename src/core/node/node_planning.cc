@@ -50,15 +50,17 @@ planner::ServerView NodeCore::Implementation::view_of(ServerId server, Instant w
                                    : "its batond ended";
   const Instant over = lease_over_at(server, when);
   const Duration ahead = server_lost ? kProposeAhead : Duration{0};
-  const bool grace_over = server_lost || when - peer.absent_since >= configuration.timing.restart_grace;
-  view.lease_over = over != kNever && when + ahead >= over && grace_over;
+  view.lease_over = over != kNever && when + ahead >= over;
+  // Only batond is away: its guard goes on. The commit ends the lease then (F3, L3).
+  if (!server_lost && !view.lease_over)
+    view.lease_over = when - peer.absent_since >= configuration.timing.restart_grace;
   return view;
 }
 
 /// When the lease of a server that is not here has surely ended, by all that is known here; kNever: not known.
 Instant NodeCore::Implementation::lease_over_at(ServerId server, Instant when) const {
-  // A server that was never a member since this one started may still hold what it was granted before.
-  const auto left = lease.left(when);
+  // By the promises, and by the grants of this server's own guard since then. A hint: L3 holds.
+  const auto left = lease_left(when, database::Database::Grants::kAll);
   const auto own = left.find(server);
   const auto& accounts = database.standing().lease_over;
   const auto account = accounts.find(server);
