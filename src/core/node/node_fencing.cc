@@ -35,6 +35,8 @@ void NodeCore::Implementation::carry_out_fences() {
   record_results();
   for (const auto& [server, record] : database.state().fences) {
     if (record.outcome != FenceOutcome::kWanted || cutter_of(server) != settings.self) continue;
+    // SAFETY: N3. The record may be an old leader's, of a server that is back by now; a person's word stands.
+    if (record.author.empty() && !server_gone(server)) continue;
     // Begun once per record; who is asked next begins it again: cutting a power twice does no harm.
     uint64_t& begun = fencing[server];
     const auto* configured = configuration.server(server);
