@@ -63,7 +63,7 @@ void Bus::process_ended(ServerId server, bool engine_lives) {
   sequence_later(server);
 }
 
-void Bus::send(ServerId from, std::shared_ptr<const node::Message> message) {
+void Bus::send(ServerId from, std::shared_ptr<const void> message) {
   Engine& engine = engines_.at(from);
   if (!engine.up) return;  // a handle that is lost takes nothing
   Item item;
@@ -137,7 +137,7 @@ void Bus::give(ServerId server, const Item& item) {
   Engine& engine = engines_.at(server);
   switch (item.kind) {
     case Item::Kind::kMessage:
-      if (engine.joined) deliver_(server, node::MessageReceived{item.from, *item.message});
+      if (engine.joined) deliver_(server, BusEvent{std::nullopt, item.from, item.message});
       return;
     case Item::Kind::kJoin:
       engine.processes[item.from] = item.process;
@@ -166,7 +166,7 @@ void Bus::give_view(ServerId server, std::map<ServerId, node::Departure> departe
   node::ViewChanged view;
   for (const auto& [member, process] : engine.processes) view.members.insert(member);
   view.departed = std::move(departed);
-  deliver_(server, view);
+  deliver_(server, BusEvent{view, ServerId{}, nullptr});
 }
 
 }  // namespace baton::sim

@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <vector>
 
@@ -28,8 +29,13 @@ struct BusSettings {
   Duration late_at_most = 300ms;
 };
 
-/// What a server's engine gives its batond.
-using Deliver = std::function<void(ServerId to, const node::Event& event)>;
+/// What a server's engine gives a member of the process group: a view, or a message of somebody.
+struct BusEvent {
+  std::optional<node::ViewChanged> view;
+  ServerId from;
+  std::shared_ptr<const void> message;  // what was sent: one bus carries one type
+};
+using Deliver = std::function<void(ServerId to, const BusEvent& event)>;
 
 class Bus {
  public:
@@ -39,9 +45,12 @@ class Bus {
   void process_started(ServerId server);
   /// `engine_lives`: the process ended, corosync goes on and tells the others.
   void process_ended(ServerId server, bool engine_lives);
-  void send(ServerId from, std::shared_ptr<const node::Message> message);
+  void send(ServerId from, std::shared_ptr<const void> message);
 
   // ---- Faults ----
+  /// Another process group on the same engines: what happens to this one's happens to that one's, though rings form at
+  /// times of their own there.
+  void also(Bus* other) { other_ = other; }
   void engine_up(ServerId server);
   void engine_down(ServerId server);
   /// The whole machine stands still, or goes on with what it had.
@@ -65,7 +74,7 @@ class Bus {
     Kind kind = Kind::kMessage;
     ServerId from;
     uint64_t process = 0;
-    std::shared_ptr<const node::Message> message;
+    std::shared_ptr<const void> message;
     std::map<ServerId, uint64_t> processes;  // of a kSync
   };
   struct Ring {
@@ -109,6 +118,7 @@ class Bus {
   Random random_;
   std::vector<ServerId> servers_;
   Deliver deliver_;
+  Bus* other_ = nullptr;
   std::map<ServerId, Engine> engines_;
   std::set<std::pair<ServerId, ServerId>> cut_;
   std::set<ServerId> lossy_;

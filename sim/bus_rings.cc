@@ -7,12 +7,14 @@
 namespace baton::sim {
 
 void Bus::engine_up(ServerId server) {
+  if (other_ != nullptr) other_->engine_up(server);
   Engine& engine = engines_.at(server);
   engine.up = true;
   reform_later();
 }
 
 void Bus::engine_down(ServerId server) {
+  if (other_ != nullptr) other_->engine_down(server);
   Engine& engine = engines_.at(server);
   const uint64_t boot = engine.boot + 1;
   engine = Engine{};
@@ -21,6 +23,7 @@ void Bus::engine_down(ServerId server) {
 }
 
 void Bus::set_reachable(ServerId from, ServerId to, bool reachable) {
+  if (other_ != nullptr) other_->set_reachable(from, to, reachable);
   if (reachable) {
     cut_.erase({from, to});
   } else {
@@ -30,6 +33,7 @@ void Bus::set_reachable(ServerId from, ServerId to, bool reachable) {
 }
 
 void Bus::set_lossy(ServerId server, bool lossy) {
+  if (other_ != nullptr) other_->set_lossy(server, lossy);
   if (lossy) {
     lossy_.insert(server);
   } else {
@@ -38,6 +42,7 @@ void Bus::set_lossy(ServerId server, bool lossy) {
 }
 
 void Bus::unsettle(Duration lasts) {
+  if (other_ != nullptr) other_->unsettle(lasts);
   unsettled_until_ = std::max(unsettled_until_, world_.now() + lasts);
   world_.mark('u', ServerId{}, lasts.count());
   world_.say("bus", "no ring for {} ms", to_ms(lasts));
@@ -52,12 +57,14 @@ void Bus::unsettle(Duration lasts) {
 }
 
 void Bus::heal() {
+  if (other_ != nullptr) other_->heal();
   cut_.clear();
   lossy_.clear();
   reform_later();
 }
 
 void Bus::engine_paused(ServerId server, bool paused) {
+  if (other_ != nullptr) other_->engine_paused(server, paused);
   Engine& engine = engines_.at(server);
   if (!engine.up || engine.paused == paused) return;
   engine.paused = paused;

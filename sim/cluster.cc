@@ -27,10 +27,30 @@ Cluster::Cluster(World& world, const Weather& weather) : world_(world), random_(
   if (weather.flutter) bus.quick_at_most = weather.figure_eight ? 3ms : 12ms;
   if (weather.figure_eight) bus.wait_at_most = 5ms;
   bus_ = std::make_unique<Bus>(world, bus, ids_,
-                               [this](ServerId to, const node::Event& event) { servers_.at(to)->feed(event); });
-  for (const ServerId id : ids_) servers_[id] = std::make_unique<Server>(world, *bus_, settings_, id, *this);
+                               [this](ServerId to, const BusEvent& event) { servers_.at(to)->delivered(event); });
+  guard_bus_ = std::make_unique<Bus>(
+      world, bus, ids_, [this](ServerId to, const BusEvent& event) { servers_.at(to)->delivered_to_guard(event); });
+  bus_->also(guard_bus_.get());
+  for (const ServerId id : ids_)
+    servers_[id] = std::make_unique<Server>(world, *bus_, *guard_bus_, settings_, id, *this);
   checkers_ = std::make_unique<Checkers>(world, settings_, servers_);
+  if (weather.real_mirrors) make_real_mirrors();
   operator_ = std::make_unique<Operator>(world, settings_, servers_, checkers_->history());
+}
+
+void Cluster::make_real_mirrors() {
+  for (const auto& group : settings_.configuration.groups)
+    for (const auto& resource : group.resources)
+      if (resource.kind == ResourceKind::kMirror) {
+        const std::string key = mirror_key(group.name, resource.name);
+        real_mirrors_[key] = std::make_unique<RealMirror>(world_, *this, key, *servers_.at(group.servers[0]),
+                                                          *servers_.at(group.servers[1]), settings_.freeze_limit);
+      }
+}
+
+RealMirror* Cluster::real_mirror(const std::string& mirror) {
+  const auto found = real_mirrors_.find(mirror);
+  return found == real_mirrors_.end() ? nullptr : found->second.get();
 }
 
 Server* Cluster::mirror_peer(const Server& server, const std::string& mirror) {
@@ -73,6 +93,11 @@ void Cluster::run() {
   run_until(world_.now() + 3s);
   const std::string problem = checkers_->why_not_well();
   if (!problem.empty()) throw Violation("progress", "it was well, and without any fault is not any more: " + problem);
+  for (auto& [key, mirror] : real_mirrors_) mirror->stop_client();
+  run_until(world_.now() + 1s);
+  for (const auto& [key, group] : checkers_->state().groups)
+    if (RealMirror* real = real_mirror(mirror_key(key, "data")); real != nullptr && group.phase == GroupPhase::kStarted)
+      real->check_equal();
   checkers_->at_the_end();
 }
 
@@ -99,6 +124,7 @@ std::map<std::string, uint64_t> Cluster::counts() const {
   counts["mirror writes"] = checkers_->truth_seen().writes();
   counts["mirror promotions"] = checkers_->truth_seen().promotions();
   counts["set crashes"] = checkers_->truth_seen().set_crashes();
+  for (const auto& [key, mirror] : real_mirrors_) counts["real mirror requests"] += mirror->acknowledged();
   counts["requests answered"] = checkers_->answers();
   return counts;
 }
@@ -107,8 +133,8 @@ Outcome run_seed(uint64_t seed, bool verbose, const std::string& weather_name) {
   World world{seed, verbose};
   Outcome outcome;
   const Weather weather = make_weather(world.random(), weather_name);
-  world.say("sim", "seed {}: {}, {}{}{}", seed, weather.name, describe(weather.shape),
-            weather.eager_rings ? ", eager rings" : "", weather.extreme_clocks ? ", clocks far apart" : "");
+  world.say("sim", "seed {}: {}, {}{}{}{}", seed, weather.name, describe(weather.shape),
+            weather.eager_rings ? ", eager rings" : "", weather.extreme_clocks ? ", clocks far apart" : "", weather.real_mirrors ? ", real mirrors" : "");
   Cluster cluster{world, weather};
   try {
     cluster.run();

@@ -11,6 +11,7 @@
 #include "sim/bus.h"
 #include "sim/checkers.h"
 #include "sim/operator.h"
+#include "sim/real_mirror.h"
 #include "sim/server.h"
 #include "sim/shape.h"
 #include "sim/world.h"
@@ -30,6 +31,7 @@ struct Weather {
   bool sick_groups = false;        // one group at a time is ill, and nothing else
   double two_at_once = 0.15;       // of all faults
   bool extreme_clocks = false;
+  bool real_mirrors = false;       // with the real mirror cores and their data
   Shape shape;
 };
 /// `name` empty: any.
@@ -49,7 +51,7 @@ struct Outcome {
 /// Runs a seed to its end.
 Outcome run_seed(uint64_t seed, bool verbose, const std::string& weather = "");
 
-class Cluster : public Server::Observer {
+class Cluster : public Server::Observer, public RealMirror::Surroundings {
  public:
   Cluster(World& world, const Weather& weather);
 
@@ -62,7 +64,12 @@ class Cluster : public Server::Observer {
   void applied(Server& server, const node::EntryApplied& applied) override { checkers_->applied(server, applied); }
   void stepped(Server& server) override { checkers_->stepped(server); }
   MirrorTruth& truth() override { return checkers_->truth(); }
+  RealMirror* real_mirror(const std::string& mirror) override;
+  // RealMirror::Surroundings
+  bool linked(ServerId one, ServerId other) const override { return bus_->linked(one, other); }
+  const ClusterState& committed_state() const override { return checkers_->state(); }
   void decided(Server& server, const node::Decided& decided) override { checkers_->decided(server, decided); }
+  void fence(Server& by, const node::FenceServer& wanted) override;
   Server* mirror_peer(const Server& server, const std::string& mirror) override;
 
  private:
@@ -70,6 +77,7 @@ class Cluster : public Server::Observer {
   void fault();
   void power_fault(Server& server);
   void pause_fault(Server& server);
+  void guard_fault(Server& server);
   void network_fault();
   void flutter();
   void figure_eight();
@@ -85,6 +93,7 @@ class Cluster : public Server::Observer {
   void sick_round();
   std::string some_group(const std::string& other_than);
 
+  void make_real_mirrors();
   void run_until(Instant end);
   void watch_waits();
   void recover(const char* after_what);
@@ -95,9 +104,11 @@ class Cluster : public Server::Observer {
   Weather weather_;
   ClusterSettings settings_;
   std::unique_ptr<Bus> bus_;
+  std::unique_ptr<Bus> guard_bus_;
   std::map<ServerId, std::unique_ptr<Server>> servers_;
   std::vector<ServerId> ids_;
   std::unique_ptr<Checkers> checkers_;
+  std::map<std::string, std::unique_ptr<RealMirror>> real_mirrors_;
   std::unique_ptr<Operator> operator_;
   bool faults_over_ = false;
 };

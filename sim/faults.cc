@@ -45,6 +45,7 @@ Weather make_weather(Random& random, const std::string& name) {
   weather.eager_rings = random.chance(0.35);
   weather.extreme_clocks = random.chance(0.3);
   weather.shape = make_shape(random);
+  weather.real_mirrors = random.chance(0.3) && !weather.flutter;
   if (weather.figure_eight) weather.shape = Shape{.servers = 2, .witness = true};  // the play has three parts
   if (weather.flutter) weather.shape.rich = false;
   return weather;
@@ -54,7 +55,7 @@ void Cluster::fault() {
   Server& server = some_server();
   if (!server.powered() && random_.chance(0.6)) return server.power_on();
   if (weather_.flutter && random_.chance(0.8)) return flutter();
-  switch (random_.below(18)) {
+  switch (random_.below(20)) {
     case 0:
     case 1:
     case 2:
@@ -80,13 +81,16 @@ void Cluster::fault() {
     case 15:
       world_.say("sim", "the network is healed");
       return bus_->heal();
+    case 16:
+    case 17:
+      return guard_fault(server);
     default:
       return operator_->act(server);
   }
 }
 
 void Cluster::power_fault(Server& server) {
-  const Duration away = random_.chance(0.5) ? random_.between(1ms, 300ms) : random_.between(300ms, 5s);
+  const Duration away = random_.chance(0.5) ? random_.between(1ms, 300ms) : random_.between(300ms, 9s);
   const auto back = [this, id = server.id()] {
     if (faults_over_) return;
     servers_.at(id)->power_on();
@@ -108,9 +112,10 @@ void Cluster::power_fault(Server& server) {
 }
 
 void Cluster::pause_fault(Server& server) {
-  const Duration pause = random_.chance(0.5) ? random_.between(1ms, 400ms) : random_.between(400ms, 6s);
+  Duration pause = random_.chance(0.5) ? random_.between(1ms, 400ms) : random_.between(400ms, 6s);
   if (random_.chance(0.5)) {
     world_.count("batond paused");
+    if (random_.chance(0.2)) pause *= 2;  // beyond the grace
     server.pause_batond();
     world_.after(pause, [&server] { server.resume_batond(); });
   } else {
@@ -118,6 +123,25 @@ void Cluster::pause_fault(Server& server) {
     server.pause_machine();
     world_.after(pause, [&server] { server.resume_machine(); });
   }
+}
+
+/// The guard, sometimes together with its batond: which then cannot start another.
+void Cluster::guard_fault(Server& server) {
+  const Duration lasts = random_.chance(0.5) ? random_.between(1ms, 400ms) : random_.between(400ms, 8s);
+  const bool both = random_.chance(0.4);
+  world_.count("guard killed or paused");
+  if (random_.chance(0.5)) {
+    server.kill_guard();
+    if (both) server.kill_batond();
+  } else {
+    server.pause_guard();
+    if (both) server.pause_batond();
+  }
+  world_.after(lasts, [&server] {
+    server.resume_guard();
+    server.resume_batond();
+    server.start_batond();
+  });
 }
 
 void Cluster::network_fault() {
@@ -295,6 +319,22 @@ void Cluster::group_fault(Server& server) {
   world_.after(random_.between(500ms, 8s), [&server, name = group.name] { server.set_sick(name, Sickness::kNone); });
 }
 
+/// The agent cuts the power and looks whether it is off, or does not reach it. Somebody switches it on again.
+void Cluster::fence(Server& by, const node::FenceServer& wanted) {
+  const bool works = faults_over_ || random_.chance(0.8);
+  world_.count(works ? "fenced" : "fencing failed");
+  world_.after(random_.between(50ms, 900ms), [this, &by, wanted, works, start = by.start()] {
+    Server& target = *servers_.at(wanted.server);
+    world_.mark('F', target.id(), works);
+    if (works) {
+      world_.say("sim", "server {} is fenced", target.id());
+      target.power_off();
+      world_.after(random_.between(300ms, 5s), [&target] { target.power_on(); });
+    }
+    if (by.start() == start) by.feed(node::FenceDone{wanted.server, wanted.version, works, works ? "it is off" : "no answer"});
+  });
+}
+
 void Cluster::heal_everything() {
   world_.say("sim", "everything is healed");
   faults_over_ = true;
@@ -307,6 +347,7 @@ void Cluster::heal_everything() {
     if (server->disk().rotten) server->disk().lose_everything();
     server->resume_machine();
     server->regain_engine();
+    server->resume_guard();
     server->resume_batond();
     server->power_on();
     server->start_batond();

@@ -58,7 +58,7 @@ uint64_t MirrorTruth::acknowledge(const std::string& key, ServerId server, Permi
   return mirror.acknowledged;
 }
 
-void MirrorTruth::promoted(const std::string& key, ServerId server, Permit permit, uint64_t holds) {
+bool MirrorTruth::promoted(const std::string& key, ServerId server, Permit permit, uint64_t holds) {
   Mirror& mirror = mirrors_[key];
   const auto grant = mirror.grants.find(permit);
   if (grant == mirror.grants.end() || grant->second != server)
@@ -69,12 +69,13 @@ void MirrorTruth::promoted(const std::string& key, ServerId server, Permit permi
     throw Violation("stale start", fmt::format("server {} exports mirror {} with writes up to {}, but {} were flushed", server,
                                                key, holds, mirror.flushed));
   const bool set_crashed = std::exchange(mirror.set_crashed, false);
-  if (holds >= mirror.acknowledged) return;
+  if (holds >= mirror.acknowledged) return set_crashed;
   if (!set_crashed)
     throw Violation("stale start", fmt::format("server {} exports mirror {} with writes up to {}, but {} were answered, and "
                                                "its set did not crash as a whole", server, key, holds, mirror.acknowledged));
   ++set_crashes_;
   mirror.acknowledged = holds;  // a power loss of everybody may take what no flush covered
+  return true;
 }
 
 }  // namespace baton::sim

@@ -20,7 +20,8 @@ class MirrorTruth {
   /// A primary answers a write (and a flush): the write's number.
   uint64_t acknowledge(const std::string& mirror, ServerId server, Permit permit, bool flush);
   /// A copy is exported under `permit` with everything up to write `holds`.
-  void promoted(const std::string& mirror, ServerId server, Permit permit, uint64_t holds);
+  /// Says whether its whole set had crashed since the last promotion (S5).
+  bool promoted(const std::string& mirror, ServerId server, Permit permit, uint64_t holds);
 
   uint64_t writes() const { return next_write_ - 1; }
   uint64_t promotions() const { return promotions_; }

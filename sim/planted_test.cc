@@ -23,6 +23,11 @@ uint64_t find_violation(const std::string& name, uint64_t most_seeds, const std:
 }
 
 TEST(Planted, LeaseForgottenAtRestart) { EXPECT_NE(find_violation("lease-forgotten-at-restart", 500), 0u); }
+TEST(Planted, FenceIgnored) { EXPECT_NE(find_violation("fence-ignored", 200), 0u); }
+TEST(Planted, KnownBeforeDown) { EXPECT_NE(find_violation("known-before-down", 500), 0u); }
+TEST(Planted, AcknowledgedBeforeFence) {
+  EXPECT_NE(find_violation("acknowledged-before-fence", 1500, "single-faults"), 0u);
+}
 TEST(Planted, PromiseNotPersisted) { EXPECT_NE(find_violation("promise-not-persisted", 200, "figure-eight"), 0u); }
 TEST(Planted, OldEpochServedBeforeStart) {
   EXPECT_NE(find_violation("old-epoch-served-before-start", 1000, "figure-eight"), 0u);

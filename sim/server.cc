@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "sim/real_mirror.h"
+
 namespace baton::sim {
 
 namespace {
@@ -17,9 +19,11 @@ int64_t some_drift(Random& random, bool extreme) {
 
 }  // namespace
 
-Server::Server(World& world, Bus& bus, const ClusterSettings& settings, ServerId id, Observer& observer)
+Server::Server(World& world, Bus& bus, Bus& guard_bus, const ClusterSettings& settings, ServerId id,
+               Observer& observer)
     : world_(world),
       bus_(bus),
+      guard_bus_(guard_bus),
       settings_(settings),
       id_(id),
       observer_(observer),
@@ -57,6 +61,10 @@ void Server::power_on() {
   powered_ = true;
   ++boot_;
   for (auto& [key, mirror] : mirrors_) {
+    if (RealMirror* real = observer_.real_mirror(key)) {
+      real->power_on(id_);
+      continue;
+    }
     ++mirror.incarnation.value;  // power is always lost uncleanly here
     mirror.newest = mirror.permit;
   }
@@ -71,6 +79,8 @@ void Server::power_off() {
   world_.say(fmt::format("server {}", id_), "power off");
   bus_.engine_down(id_);
   kill_batond();
+  kill_guard();
+  guard_page_ = guard::Knowledge{};
   powered_ = false;
   machine_paused_ = false;
   ++boot_;
@@ -78,7 +88,10 @@ void Server::power_off() {
   resources_.clear();
   known_groups_.clear();
   known_index_ = 0;
-  for (auto& [key, mirror] : mirrors_) mirror_loses_power(mirror);
+  for (auto& [key, mirror] : mirrors_) {
+    if (RealMirror* real = observer_.real_mirror(key)) real->power_off(id_);
+    mirror_loses_power(mirror);
+  }
   clock_goes_on();
   engine_lost_ = false;
   ownership_changed_ = true;
@@ -107,7 +120,14 @@ void Server::start_batond() {
     mirror.told = 0;
     report_mirror(key);
   }
+  if (guard_runs()) feed(node::GuardReported{guard_->report(local_now())});
+  watch_guard();
   arm_tick();
+}
+
+void Server::delivered(const BusEvent& event) {
+  if (event.view) return feed(*event.view);
+  feed(node::MessageReceived{event.from, *std::static_pointer_cast<const node::Message>(event.message)});
 }
 
 void Server::kill_batond() {
@@ -163,6 +183,7 @@ void Server::pump() {
 
 void Server::handle(const node::Event& event) {
   std::vector<node::Action> actions;
+  node_->lease_page(page_);
   node_->step(local_now(), event, actions);
   world_.mark('s', id_, event.index(), actions.size(), node_->standing().committed,
               node_->standing().epoch.value);
@@ -224,9 +245,8 @@ void Server::carry_out(const node::Action& action) {
     bus_.send(id_, std::make_shared<const node::Message>(send->message));
   } else if (const auto* wanted = std::get_if<node::Persist>(&action)) {
     persist(*wanted);
-  } else if (const auto* lease = std::get_if<node::PublishLease>(&action)) {
-    page_ = lease->until;
-    ownership_changed_ = true;
+  } else if (const auto* tell = std::get_if<node::TellGuard>(&action)) {
+    tell_guard(tell->tell);
   } else if (const auto* step = std::get_if<node::RunStep>(&action)) {
     run_step(*step);
   } else if (const auto* applied = std::get_if<node::EntryApplied>(&action)) {
@@ -237,6 +257,11 @@ void Server::carry_out(const node::Action& action) {
     tell_mirrors();
   } else if (const auto* decided = std::get_if<node::Decided>(&action)) {
     observer_.decided(*this, *decided);
+  } else if (const auto* gone = std::get_if<node::PeerGone>(&action)) {
+    for (const auto& [key, mirror] : mirrors_)
+      if (RealMirror* real = observer_.real_mirror(key)) real->peer_gone(id_, gone->server);
+  } else if (const auto* wanted_off = std::get_if<node::FenceServer>(&action)) {
+    observer_.fence(*this, *wanted_off);
   } else if (const auto* note = std::get_if<node::Note>(&action)) {
     world_.say(fmt::format("server {}", id_), "{}", note->text);
   }

@@ -45,6 +45,7 @@ struct MirrorStandIn {
 /// What is wrong with a group on a server.
 enum class Sickness { kNone, kStartFails, kStartHangs, kStopHangs, kEverythingHangs };
 class MirrorTruth;
+class RealMirror;
 
 class Server {
  public:
@@ -57,9 +58,13 @@ class Server {
     /// The server with the other copy, if the mirror connect reaches it.
     virtual Server* mirror_peer(const Server& server, const std::string& mirror) = 0;
     virtual MirrorTruth& truth() = 0;
+    /// The mirror's real cores; none: it is of stand-ins.
+    virtual RealMirror* real_mirror(const std::string& mirror) = 0;
+    /// An agent is asked to cut a server's power; `by` hears what came of it.
+    virtual void fence(Server& by, const node::FenceServer& wanted) = 0;
   };
 
-  Server(World& world, Bus& bus, const ClusterSettings& settings, ServerId id, Observer& observer);
+  Server(World& world, Bus& bus, Bus& guard_bus, const ClusterSettings& settings, ServerId id, Observer& observer);
 
   // ---- Power, program, pauses ----
   void power_on();
@@ -71,6 +76,9 @@ class Server {
   /// `clock_stops`: its monotonic clock, too, as a virtual machine's does.
   void pause_machine(bool clock_stops = false);
   void resume_machine();
+  void kill_guard();
+  void pause_guard();
+  void resume_guard();
   /// corosync ends under a batond that goes on; and is back.
   void lose_engine();
   void regain_engine();
@@ -84,6 +92,8 @@ class Server {
 
   // ---- Events ----
   void feed(const node::Event& event);
+  void delivered(const BusEvent& event);
+  void delivered_to_guard(const BusEvent& event);
   /// Answered, if at all, by a Decided of that number.
   uint64_t request(const Command& command);
 
@@ -92,6 +102,7 @@ class Server {
   bool running() const { return node_ != nullptr; }
   bool paused() const { return batond_paused_ || machine_paused_; }
   bool machine_paused() const { return machine_paused_; }
+  bool guard_runs() const { return guard_ != nullptr && !guard_paused_ && !machine_paused_; }
   const node::NodeCore& node() const { return *node_; }
   VoterDisk& disk() { return disk_; }
   const VoterDisk& disk() const { return disk_; }
@@ -110,6 +121,14 @@ class Server {
   bool take_ownership_changed() { return std::exchange(ownership_changed_, false); }
   uint64_t start() const { return start_; }
 
+  // ---- For the real copies of a mirror (sim/real_mirror.h) ----
+  MirrorStandIn& mirror(const std::string& key) { return mirrors_.at(key); }
+  Instant lease_page() const { return page_; }
+  void ownership_changed() { ownership_changed_ = true; }
+  void mirror_proposes(const SetInSync& change) { propose(change); }
+  void mirror_reports(const std::string& key, const MirrorReport& report) { feed(node::MirrorReported{key, report}); }
+  void mirror_aborted(const std::string& key, const std::string& reason);
+
  private:
   void crash();
   void pump();
@@ -118,8 +137,19 @@ class Server {
   void run_step(const node::RunStep& step);
   void finish_step(const node::RunStep& step, uint64_t start, uint64_t kills);
   bool given_up(const node::RunStep& step, uint64_t start) const;
+  void step_real_mirror(const node::RunStep& step, RealMirror& real, uint64_t start);
+  void step_ended(const node::RunStep& step, uint64_t start, bool ok);
   bool step_mirror(const node::RunStep& step, MirrorStandIn& mirror);
   void arm_tick();
+  // sim/server_guard.cc
+  void start_guard();
+  void watch_guard();
+  void feed_guard(const guard::Event& event);
+  void tell_guard(const guard::Tell& tell);
+  void pump_guard();
+  void handle_guard(const guard::Event& event);
+  void carry_out(const guard::Action& action);
+  void arm_guard_tick();
   void persist(const database::Persist& persist);
   void learn_state();
   bool hangs(const node::RunStep& step) const;
@@ -143,6 +173,7 @@ class Server {
 
   World& world_;
   Bus& bus_;
+  Bus& guard_bus_;
   const ClusterSettings& settings_;
   const ServerId id_;
   Observer& observer_;
@@ -172,6 +203,16 @@ class Server {
   std::map<std::string, GroupState> known_groups_;
   uint64_t known_index_ = 0;
   uint64_t known_start_ = 0;  // of batond, when it was learnt
+
+  // The guard; its page survives it.
+  guard::Knowledge guard_page_;
+  std::unique_ptr<guard::GuardCore> guard_;
+  uint64_t guard_start_ = 0;
+  bool guard_paused_ = false;
+  std::deque<guard::Event> guard_inbox_;
+  bool guard_pumping_ = false;
+  Instant guard_tick_at_ = kNever;
+  Instant guard_told_at_{};  // when the newest of batond's messages arrives, by the world's clock
 
   // batond.
   std::unique_ptr<node::NodeCore> node_;

@@ -2,6 +2,7 @@
 // Mirror daemons' stand-ins are in sim/server_mirrors.cc. Deterministic, one thread.
 #include <algorithm>
 
+#include "sim/real_mirror.h"
 #include "sim/server.h"
 
 namespace baton::sim {
@@ -61,7 +62,12 @@ void Server::fail_resource(const std::string& group, const std::string& resource
   world_.say(fmt::format("server {}", id_), "{} fails", key);
   ownership_changed_ = true;
   const auto mirror = mirrors_.find(key);
-  if (mirror != mirrors_.end()) {  // its daemon ends, and is back with another incarnation
+  if (RealMirror* real = mirror == mirrors_.end() ? nullptr : observer_.real_mirror(key)) {
+    mirror->second.known = MirrorState{};
+    mirror->second.told = 0;
+    real->daemon_dies(id_);
+    if (node_ != nullptr) tell_mirrors();
+  } else if (mirror != mirrors_.end()) {  // its daemon ends, and is back with another incarnation
     ++mirror->second.incarnation.value;
     mirror->second.newest = mirror->second.permit;
     mirror->second.up = false;
@@ -91,6 +97,8 @@ void Server::finish_step(const node::RunStep& step, uint64_t start, uint64_t kil
   const bool fails = step.action == group::StepAction::kStart && sick != sick_.end() && sick->second == Sickness::kStartFails;
   if (kills_[key] != kills || (fails && random_.chance(0.5))) {
     ok = false;
+  } else if (RealMirror* real = mirrors_.contains(key) ? observer_.real_mirror(key) : nullptr) {
+    return step_real_mirror(step, *real, start);
   } else if (mirrors_.contains(key)) {
     ok = step_mirror(step, mirrors_.at(key));
     report_mirror(key);
@@ -99,7 +107,10 @@ void Server::finish_step(const node::RunStep& step, uint64_t start, uint64_t kil
   } else {
     resources_[key] = step.action == group::StepAction::kStart || step.action == group::StepAction::kResume;
   }
-  ok = ok && !fails;  // perhaps it is half up
+  step_ended(step, start, ok && !fails);  // perhaps it is half up
+}
+
+void Server::step_ended(const node::RunStep& step, uint64_t start, bool ok) {
   ownership_changed_ = true;
   world_.mark('x', id_, static_cast<int>(step.action), ok);
   observer_.stepped(*this);

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "sim/mirror_truth.h"
+#include "sim/real_mirror.h"
 #include "sim/server.h"
 
 namespace baton::sim {
@@ -36,6 +37,7 @@ void Server::mirror_told(const std::string& key, const MirrorState& told) {
   MirrorStandIn& here = mirrors_.at(key);
   if (told.version <= here.known.version) return;
   here.known = told;
+  if (RealMirror* real = observer_.real_mirror(key)) return real->told(id_, told);
   // S3: the readmission, or what overtook it, is decided.
   if (told.version > here.candidate_version) here.candidate = Incarnation{};
   fence(key, told.permit);
@@ -88,7 +90,31 @@ bool Server::step_mirror(const node::RunStep& step, MirrorStandIn& mirror) {
   return false;
 }
 
+void Server::mirror_aborted(const std::string& key, const std::string& reason) {
+  world_.say(fmt::format("server {}", id_), "mirror {} aborts: {}", key, reason);
+  const size_t dot = key.find('.');
+  feed(node::ResourceFailed{key.substr(0, dot), key.substr(dot + 1), reason});
+}
+
+void Server::step_real_mirror(const node::RunStep& step, RealMirror& real, uint64_t start) {
+  const auto done = [this, step, start, boot = boot_](bool ok) {
+    if (boot_ == boot) step_ended(step, start, ok);
+  };
+  switch (step.action) {
+    case group::StepAction::kStart: return real.start(id_, step.permit, done);
+    case group::StepAction::kStop: return real.stop(id_, done);
+    case group::StepAction::kKill: return real.kill(id_, done);
+    case group::StepAction::kAdopt: return done(mirrors_.at(mirror_key(step.group, step.resource)).up);
+    default: return done(true);
+  }
+}
+
 void Server::report_mirror(const std::string& key) {
+  if (const RealMirror* real = observer_.real_mirror(key)) {
+    const MirrorReport report = real->report(id_);
+    if (report.incarnation != Incarnation{}) mirror_reports(key, report);
+    return;
+  }
   const MirrorStandIn& mirror = mirrors_.at(key);
   MirrorReport report;
   report.role = mirror.up ? MirrorRole::kPrimary : MirrorRole::kSecondary;
@@ -104,7 +130,7 @@ void Server::mirror_tick(uint64_t boot) {
     if (boot_ != boot) return;
     if (!machine_paused_) {
       for (auto& [key, mirror] : mirrors_) {
-        if (!mirror.up) continue;
+        if (!mirror.up || observer_.real_mirror(key) != nullptr) continue;
         watch_mirror(key, mirror);
         if (mirror.up) write_mirror(key, mirror);
       }

@@ -38,6 +38,8 @@ void Server::resume_machine() {
   ownership_changed_ = true;
   clock_goes_on();
   bus_.engine_paused(id_, false);
+  pump_guard();
+  arm_guard_tick();
   if (node_ == nullptr) return start_batond();
   goes_on();
 }
@@ -54,6 +56,7 @@ void Server::goes_on() {
   tick_at_ = kNever;
   if (random_.chance(0.5)) inbox_.push_front(node::Tick{});
   pump();
+  watch_guard();
   arm_tick();
 }
 
@@ -65,6 +68,7 @@ void Server::lose_engine() {
   engine_lost_ = true;
   bus_.engine_down(id_);
   feed(node::ViewChanged{});
+  feed_guard(guard::ViewChanged{});
 }
 
 void Server::regain_engine() {
@@ -74,6 +78,7 @@ void Server::regain_engine() {
   engine_lost_ = false;
   bus_.engine_up(id_);
   if (node_ != nullptr) bus_.process_started(id_);
+  if (guard_ != nullptr) guard_bus_.process_started(id_);
 }
 
 }  // namespace baton::sim

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <tuple>
 
 #include <fmt/format.h>
 
@@ -17,12 +18,15 @@ namespace {
 constexpr const char* kLimits = "start_timeout = \"2500 ms\"\nstop_timeout = \"2500 ms\"\n";
 
 std::string servers_text(const Shape& shape) {
-  std::string text = "[cluster]\nname = \"sim\"\nstartup_wait = \"0 s\"\npublic_lan = \"10.0.0.0/24\"\n";
+  std::string text = "[cluster]\nname = \"sim\"\nstartup_wait = \"0 s\"\npublic_lan = \"10.0.0.0/24\"\n"
+                     "timing = { profile = \"lan\", restart_grace = \"3 s\" }\n";
+  if (shape.fencing == Shape::Fencing::kRequired) text += "fencing = \"required\"\n";
   for (uint32_t id = 1; id <= shape.voters(); ++id) {
     const bool witness = shape.witness && id == shape.voters();
     const std::string name = witness ? "witness" : fmt::format("server{}", id);
     text += fmt::format("[server.{}]\nid = {}\n{}interconnects = [\"10.0.1.{}\"]\n", name, id,
                         witness ? "role = \"witness\"\n" : "", id);
+    if (!witness && shape.fencing != Shape::Fencing::kNone) text += fmt::format("[server.{}.fence]\nagent = \"fence_sim\"\n", name);
   }
   return text;
 }
@@ -77,13 +81,18 @@ std::string plain(const Shape& shape) {
 }  // namespace
 
 Shape make_shape(Random& random) {
-  static constexpr Shape kShapes[] = {{2, true}, {2, true}, {2, true}, {2, false}, {3, false}, {3, true}, {4, true}, {4, false},
-                                      {5, false}};
-  return kShapes[random.below(std::size(kShapes))];
+  static constexpr std::pair<uint32_t, bool> kVoters[] = {{2, true},  {2, true}, {2, true},  {2, false}, {3, false},
+                                                          {3, true}, {4, true}, {4, false}, {5, false}};
+  Shape shape;
+  std::tie(shape.servers, shape.witness) = kVoters[random.below(std::size(kVoters))];
+  if (random.chance(0.15)) shape.fencing = random.chance(0.5) ? Shape::Fencing::kBesides : Shape::Fencing::kRequired;
+  return shape;
 }
 
 std::string describe(const Shape& shape) {
-  return fmt::format("{} servers{}{}", shape.servers, shape.witness ? " and a witness" : "", shape.rich ? "" : ", two groups");
+  static constexpr const char* kFencing[] = {"", ", fencing besides", ", fencing required"};
+  return fmt::format("{} servers{}{}{}", shape.servers, shape.witness ? " and a witness" : "", shape.rich ? "" : ", two groups",
+                     kFencing[static_cast<int>(shape.fencing)]);
 }
 
 std::vector<std::string> make_texts(const Shape& shape) {

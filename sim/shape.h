@@ -14,6 +14,8 @@ namespace baton::sim {
 struct Shape {
   uint32_t servers = 2;
   bool witness = true;
+  enum class Fencing { kNone, kBesides, kRequired };
+  Fencing fencing = Fencing::kNone;
   bool rich = true;  // many groups; else one with a mirror and one without
 
   uint32_t voters() const { return servers + (witness ? 1 : 0); }

@@ -15,7 +15,7 @@ Outcome run_whole_seed(uint64_t seed, bool verbose, const std::string& weather) 
   outcome.events += pair.steps;
   outcome.simulated += pair.simulated;
   outcome.counts["copies: power lost"] = pair.power_losses;
-  outcome.counts["copies: disk detached"] = pair.detached;
+  outcome.counts["copies: moved off a failed disk"] = pair.detached;
   outcome.counts["copies: disk dead"] = pair.dead_disks;
   outcome.counts["copies: forced"] = pair.forced;
   outcome.counts["copies: takeover behind"] = pair.takeovers_behind;

@@ -25,6 +25,9 @@ enum class Plant {
   kAloneBeforeCommitted,           // a primary goes on alone before the set says that it is
   kAnswerForgotten,                // the peer's answers are forgotten: a link at rest is taken for overdue
   kNotFoundUpIsDown,               // a restarted batond takes for down what an earlier one may be bringing up
+  kFenceIgnored,                   // a guard grants whatever a server knows
+  kAcknowledgedBeforeFence,        // a voter acknowledges a takeaway before its guard has the fence
+  kKnownBeforeDown,                // a server says that it knows of a takeaway while the group is still up there
   kRepairWithoutLog,               // a read's repair writes before its extents are in the on-disk activity log
   kPermitNotRaised,                // a group is given away under the permit that its last owner had
   kAnsweredBeforeCommitted,        // a request is answered when the leader has been asked, not when it is committed

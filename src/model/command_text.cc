@@ -51,6 +51,7 @@ std::string describe_one(const RestrictMirror& command) {
 std::string describe_one(const RecordFence& command) {
   const std::string who = command.author.empty() ? "" : fmt::format(" by {}", command.author);
   return with_reason(fmt::format("server {}: fencing: {}{}", command.server, to_string(command.outcome), who), command.text);
+}
 std::string describe_one(const SetStanding& command) {
   const std::string who = command.author.empty() ? "" : " by " + command.author;
   return with_reason(fmt::format("server {}: {} ({}){}", command.server, to_string(command.standing),

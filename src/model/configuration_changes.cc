@@ -53,7 +53,8 @@ Properties server_properties(const ServerConfiguration& server) {
   return {{"id", fmt::format("{}", server.id)},
           {"role", server.role == ServerRole::kWitness ? "witness" : "server"},
           {"interconnects", fmt::format("{}", fmt::join(server.interconnects, ", "))},
-          {"fence", describe_fence(server.fence)}};
+          {"watchdog", server.watchdog.empty() ? "none" : server.watchdog},
+          {"fence", describe_fence(server.fence)},
           {"return", server.return_policy ? to_string(*server.return_policy) : "none"}};
 }
 

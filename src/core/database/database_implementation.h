@@ -60,7 +60,7 @@ struct Database::Implementation {
   size_t majority() const { return settings.voters.size() / 2 + 1; }
   size_t counting_members() const;
   uint32_t rank(bool without_leader) const;
-  std::map<ServerId, Duration> lease_account() const;
+  std::map<ServerId, Duration> lease_account(Grants grants) const;
 
   // epoch_opening.cc
   void receive(ServerId from, const Prepare& message);
@@ -91,7 +91,9 @@ struct Database::Implementation {
   void advance_commit();
   bool owners_lease_over(uint64_t index, const std::set<ServerId>& owners);
   std::map<uint64_t, std::set<ServerId>> takeovers() const;
+  LogPosition fence_at(uint64_t index) const { return {std::max(log.last().epoch, epoch), index}; }
   void apply_committed();
+  ServerId owner_that_loses(const Entry& entry) const;
 
   // proposals.cc
   void handle(const ProposeCommand& event);
