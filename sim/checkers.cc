@@ -7,7 +7,10 @@ namespace baton::sim {
 
 Checkers::Checkers(World& world, const ClusterSettings& settings,
                    const std::map<ServerId, std::unique_ptr<Server>>& servers)
-    : world_(world), settings_(settings), servers_(servers) {}
+    : world_(world), settings_(settings), servers_(servers) {
+  const auto founders = settings.configuration.voters();
+  voters_.now = {founders.begin(), founders.end()};
+}
 
 void Checkers::applied(const Server& server, const node::EntryApplied& applied) {
   const database::Entry& entry = applied.entry;
@@ -15,6 +18,7 @@ void Checkers::applied(const Server& server, const node::EntryApplied& applied) 
     throw Violation("committed", fmt::format("server {} applied entry {} before anybody applied {}",
                                              server.id(), entry.index, committed_.size() + 1));
   if (entry.index == committed_.size() + 1) {
+    if (const auto* change = std::get_if<SetVoters>(&entry.command)) voters_ = change->voters;
     check_majority(entry);
     if (entry.request != 0 && !requests_.insert({entry.origin, entry.request}).second)
       throw Violation("once", fmt::format("request {} of server {} was recorded twice, again as entry {}",
@@ -34,19 +38,26 @@ void Checkers::applied(const Server& server, const node::EntryApplied& applied) 
                                          known.first, server.id()));
 }
 
-/// Durable: on the disks of a majority, or on one whose loss came later.
+/// By the voters of the newest change up to this entry, itself included; of both sets while it is not settled.
 void Checkers::check_majority(const database::Entry& entry) const {
+  check_majority_of(voters_.now, entry);
+  if (voters_.joint()) check_majority_of(voters_.before, entry);
+}
+
+/// Durable: on the disks of a majority, or on one whose loss came later.
+void Checkers::check_majority_of(const std::set<ServerId>& voters, const database::Entry& entry) const {
   size_t holders = 0;
-  for (const auto& [id, voter] : servers_) {
+  for (const ServerId id : voters) {
+    const auto& voter = servers_.at(id);
     const auto holds = [&](const std::vector<database::Entry>& log) {
       return log.size() >= entry.index && log[entry.index - 1] == entry;
     };
     if (holds(voter->disk().stored().entries) || holds(voter->disk().lost())) ++holders;
   }
-  if (holders < servers_.size() / 2 + 1)
+  if (holders < voters.size() / 2 + 1)
     throw Violation("durable",
                     fmt::format("entry {} ({}, epoch {}) counts as committed with {} of {} disks holding it",
-                                entry.index, describe(entry.command), entry.epoch, holders, servers_.size()));
+                                entry.index, describe(entry.command), entry.epoch, holders, voters.size()));
 }
 
 void Checkers::decided(const Server& server, const node::Decided& decided) {
@@ -117,6 +128,7 @@ void Checkers::check_leader(const Server& server) {
 
 void Checkers::at_the_end() {
   for (const auto& [id, server] : servers_) {
+    if (!voters_.contains(id)) continue;
     const auto& log = server->disk().stored().entries;
     for (size_t place = 0; place < committed_.size(); ++place)
       if (place >= log.size() || !(log[place] == committed_[place].entry))

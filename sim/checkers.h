@@ -29,6 +29,7 @@ class Checkers {
 
  private:
   void check_majority(const database::Entry& entry) const;
+  void check_majority_of(const std::set<ServerId>& voters, const database::Entry& entry) const;
   void check_one_owner() const;
   void check_leader(const Server& server);
 
@@ -46,6 +47,7 @@ class Checkers {
   std::set<std::pair<ServerId, uint64_t>> requests_;
   std::set<std::pair<ServerId, uint64_t>> answered_;
   std::map<Epoch, ServerId> leaders_;
+  VoterSet voters_;  // by the committed entries
 };
 
 }  // namespace baton::sim

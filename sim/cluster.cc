@@ -9,14 +9,17 @@ namespace {
 
 /// By then a healed cluster must be well again: freeze limit, restart grace and time-outs included.
 constexpr Duration kRecoveryLimit = 45s;
+constexpr uint32_t kSpareServers = 2;
 
-std::string make_text(uint32_t voters) {
+}  // namespace
+
+std::string make_text(const std::set<ServerId>& servers, uint32_t voters) {
   std::string text = R"([cluster]
 name = "sim"
 public_lan = "10.0.0.0/24"
 )";
-  for (uint32_t id = 1; id <= voters; ++id) {
-    const bool witness = id == voters;
+  for (const ServerId id : servers) {
+    const bool witness = id.value == voters;
     text += fmt::format("[server.{}]\nid = {}\n{}interconnects = [\"10.0.1.{}\"]\n",
                         witness ? "witness" : fmt::format("server{}", id), id, witness ? "role = \"witness\"\n" : "", id);
   }
@@ -36,10 +39,9 @@ address = "10.0.0.10"
   return text;
 }
 
-}  // namespace
-
 Cluster::Cluster(World& world, const Weather& weather) : world_(world), random_(world.random().fork()), weather_(weather) {
-  settings_.text = make_text(weather.voters);
+  for (uint32_t id = 1; id <= weather.voters; ++id) configured_.insert(ServerId{id});
+  settings_.text = make_text(configured_, weather.voters);
   const auto parsed = parse_configuration(settings_.text);
   if (!parsed) throw Violation("simulation", parsed.error().message);
   settings_.configuration = *parsed;
@@ -47,14 +49,17 @@ Cluster::Cluster(World& world, const Weather& weather) : world_(world), random_(
   settings_.persist_at_most = weather.persist_at_most;
   settings_.freeze_limit = 5s;
   ids_ = settings_.configuration.voters();
+  voters_.now = configured_;
+  all_ = ids_;
+  for (uint32_t spare = 1; spare <= kSpareServers; ++spare) all_.push_back(ServerId{weather.voters + spare});
   const auto& timing = settings_.configuration.timing;
   BusSettings bus{timing.token, timing.consensus};
   if (weather.eager_rings || weather.flutter) bus.quick_chance = 1;
   if (weather.flutter) bus.quick_at_most = weather.figure_eight ? 3ms : 12ms;
   if (weather.figure_eight) bus.wait_at_most = 5ms;
-  bus_ = std::make_unique<Bus>(world, bus, ids_,
+  bus_ = std::make_unique<Bus>(world, bus, all_,
                                [this](ServerId to, const node::Event& event) { servers_.at(to)->feed(event); });
-  for (const ServerId id : ids_) servers_[id] = std::make_unique<Server>(world, *bus_, settings_, id, *this);
+  for (const ServerId id : all_) servers_[id] = std::make_unique<Server>(world, *bus_, settings_, id, *this);
   checkers_ = std::make_unique<Checkers>(world, settings_, servers_);
 }
 
@@ -65,7 +70,12 @@ const Server* Cluster::mirror_peer(const Server& server, const std::string& mirr
   return nullptr;
 }
 
-Server& Cluster::some_server() { return *servers_.at(ids_[random_.below(ids_.size())]); }
+Server& Cluster::some_server() {
+  std::vector<Server*> enlisted;
+  for (const auto& [id, server] : servers_)
+    if (server->enlisted()) enlisted.push_back(server.get());
+  return *enlisted[random_.below(enlisted.size())];
+}
 
 void Cluster::run_until(Instant end) {
   while (world_.run_next(end)) {
@@ -100,6 +110,7 @@ void Cluster::run() {
 /// What is still missing of: everybody serves, every wanted group runs on a server with a lease.
 std::string Cluster::why_not_well() const {
   for (const auto& [id, server] : servers_) {
+    if (!is_member(id)) continue;
     if (!server->running()) return fmt::format("server {} does not run", id);
     const auto& standing = server->node().standing();
     if (!standing.serving) return fmt::format("server {} does not serve: {}", id, standing.waiting);
@@ -112,7 +123,9 @@ std::string Cluster::why_not_well() const {
       return fmt::format("group {} is {} on server {} ({})", name, to_string(group.phase), group.owner, group.reason);
     if (!servers_.at(group.owner)->lease_page_valid()) return fmt::format("the owner of group {} has no lease", name);
   }
-  if (servers_.begin()->second->node().state().groups.empty()) return "there is no configuration";
+  const auto& state = servers_.begin()->second->node().state();
+  if (state.groups.empty()) return "there is no configuration";
+  if (state.voters.joint() || state.voters.now != configured_) return "not all servers vote, or others do";
   return {};
 }
 

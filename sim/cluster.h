@@ -25,6 +25,7 @@ struct Weather {
   bool flutter = false;
   bool figure_eight = false;
   bool eager_rings = false;        // they form anew sooner than by time-outs
+  double joins = 0.04;             // of the faults: servers join and leave
   uint32_t voters = 3;
 };
 /// `name` empty: any.
@@ -41,6 +42,9 @@ struct Outcome {
 /// Runs a seed to its end.
 Outcome run_seed(uint64_t seed, bool verbose, const std::string& weather = "");
 
+/// The cluster's TOML with these servers; of the `voters` founders the last is the witness.
+std::string make_text(const std::set<ServerId>& servers, uint32_t voters);
+
 class Cluster : public Server::Observer {
  public:
   Cluster(World& world, const Weather& weather);
@@ -49,7 +53,10 @@ class Cluster : public Server::Observer {
   size_t committed() const { return checkers_->committed(); }
 
   // Server::Observer
-  void applied(Server& server, const node::EntryApplied& applied) override { checkers_->applied(server, applied); }
+  void applied(Server& server, const node::EntryApplied& applied) override {
+    checkers_->applied(server, applied);
+    follow_membership(applied);
+  }
   void stepped(Server& server) override { checkers_->stepped(server); }
   void decided(Server& server, const node::Decided& decided) override { checkers_->decided(server, decided); }
   const Server* mirror_peer(const Server& server, const std::string& mirror) override;
@@ -67,6 +74,12 @@ class Cluster : public Server::Observer {
   void wish();
   void heal_everything();
 
+  // sim/membership.cc
+  void join_or_leave();
+  void follow_membership(const node::EntryApplied& applied);
+  void enlist_and_dismiss(const std::string& text);
+  bool is_member(ServerId server) const { return configured_.contains(server); }
+
   void run_until(Instant end);
   std::string why_not_well() const;
   Server& some_server();
@@ -77,7 +90,11 @@ class Cluster : public Server::Observer {
   ClusterSettings settings_;
   std::unique_ptr<Bus> bus_;
   std::map<ServerId, std::unique_ptr<Server>> servers_;
-  std::vector<ServerId> ids_;
+  std::vector<ServerId> ids_;  // the founders
+  std::vector<ServerId> all_;  // and those that may join
+  std::set<ServerId> configured_;
+  VoterSet voters_;         // by the newest committed change
+  uint64_t followed_ = 0;  // entries
   std::unique_ptr<Checkers> checkers_;
   bool faults_over_ = false;
 };

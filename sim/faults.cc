@@ -29,9 +29,22 @@ Weather figure_eight() {
   return {.name = "figure-eight", .lasts = 4s, .quiet_at_most = 30ms, .flutter = true, .figure_eight = true};
 }
 
+/// Servers join and leave all the time, with faults in between.
+Weather joins() { return {.name = "joins", .lasts = 25s, .quiet_at_most = 1500ms, .crash_chance = 0.001, .joins = 0.5}; }
+/// The network flutters while they do.
+Weather joins_in_flutter() {
+  return {.name = "joins-in-flutter",
+          .lasts = 12s,
+          .quiet_at_most = 250ms,
+          .crash_chance = 0.002,
+          .persist_at_most = 25ms,
+          .flutter = true,
+          .joins = 0.4};
+}
+
 using MakeWeather = Weather (*)();
-constexpr MakeWeather kWeathers[] = {single_faults, changing, crashes,     storm,
-                                     crash_storm,   flutter,  figure_eight};
+constexpr MakeWeather kWeathers[] = {single_faults, changing,     crashes, storm,           crash_storm,
+                                     flutter,       figure_eight, joins,   joins_in_flutter};
 
 }  // namespace
 
@@ -47,6 +60,7 @@ Weather make_weather(Random& random, const std::string& name) {
 void Cluster::fault() {
   Server& server = some_server();
   if (!server.powered() && random_.chance(0.6)) return server.power_on();
+  if (random_.chance(weather_.joins)) return join_or_leave();
   if (weather_.flutter && random_.chance(0.8)) return flutter();
   switch (random_.below(12)) {
     case 0:
@@ -108,10 +122,10 @@ void Cluster::network_fault() {
   const uint64_t kind = random_.below(4);
   std::vector<std::pair<ServerId, ServerId>> cuts;
   if (kind == 0) {  // one cannot hear anybody
-    for (const ServerId each : ids_)
+    for (const ServerId each : all_)
       if (each != one) cuts.push_back({each, one});
   } else if (kind == 1) {  // isolated
-    for (const ServerId each : ids_)
+    for (const ServerId each : all_)
       if (each != one) cuts.insert(cuts.end(), {{each, one}, {one, each}});
   } else if (one != other) {  // two do not reach each other; the others reach both
     cuts.push_back({one, other});
@@ -172,7 +186,7 @@ void Cluster::figure_eight() {
         follower.start_batond();
       }
       bus_->heal();
-      for (const ServerId id : ids_)
+      for (const ServerId id : all_)
         if (id != leads && id != follower.id()) isolate(id);
     });
     when += forgets ? random_.between(15ms, 60ms) : random_.between(6ms, 26ms);
@@ -181,7 +195,7 @@ void Cluster::figure_eight() {
 }
 
 void Cluster::isolate(ServerId server) {
-  for (const ServerId each : ids_) {
+  for (const ServerId each : all_) {
     if (each == server) continue;
     bus_->set_reachable(each, server, false);
     bus_->set_reachable(server, each, false);
@@ -194,10 +208,12 @@ void Cluster::disk_fault(Server& server) {
   const uint64_t kind = random_.below(4);
   if (kind == 0) {
     // A database may be lost while all the others count and hold theirs.
+    // Of two voters the other one could not teach it what it held, nor while they change to two.
     const bool others_count = std::all_of(servers_.begin(), servers_.end(), [&](const auto& each) {
-      return each.second->disk().stored().counting;
+      if (!each.second->enlisted()) return true;
+      return each.second->disk().stored().counting && each.second->running() && each.second->node().voters() == voters_;
     });
-    if (!others_count || checkers_->committed() == 0) return;
+    if (!others_count || voters_.joint() || voters_.now.size() < 3 || checkers_->committed() == 0) return;
     world_.say("sim", "the database of server {} is lost", server.id());
     server.power_off();
     server.disk().lose_everything();

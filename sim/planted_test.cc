@@ -28,6 +28,10 @@ TEST(Planted, OldEpochServedBeforeStart) {
   EXPECT_NE(find_violation("old-epoch-served-before-start", 1000, "figure-eight"), 0u);
 }
 
+TEST(Planted, NewMajorityOnly) { EXPECT_NE(find_violation("new-majority-only", 500, "joins"), 0u); }
+TEST(Planted, OldMajorityOnly) { EXPECT_NE(find_violation("old-majority-only", 500, "joins"), 0u); }
+TEST(Planted, VotersNotCutBack) { EXPECT_NE(find_violation("voters-not-cut-back", 500, "joins-in-flutter"), 0u); }
+
 /// B2, by hand: the steps that outlive a batond are too short for random histories to meet soon.
 bool not_found_up_is_killed_before_it_is_down() {
   GroupConfiguration group;

@@ -36,6 +36,9 @@ bool plant([[maybe_unused]] const std::string& name) {
       {"alone-before-committed", Plant::kAloneBeforeCommitted},
       {"answer-forgotten", Plant::kAnswerForgotten},
       {"not-found-up-is-down", Plant::kNotFoundUpIsDown},
+      {"new-majority-only", Plant::kNewMajorityOnly},
+      {"old-majority-only", Plant::kOldMajorityOnly},
+      {"voters-not-cut-back", Plant::kVotersNotCutBack},
       {"repair-without-log", Plant::kRepairWithoutLog},
   };
   const auto found = kPlants.find(name);

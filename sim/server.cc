@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "src/model/configuration_toml.h"
+
 namespace baton::sim {
 
 namespace {
@@ -21,7 +23,10 @@ Server::Server(World& world, Bus& bus, const ClusterSettings& settings, ServerId
       random_(world.random().fork()),
       clock_offset_(random_.between(1000s, 100000s)),
       clock_drift_ppm_(random_.between(-kMostDriftPpm, kMostDriftPpm)) {
-  witness_ = settings.configuration.server(id)->role == ServerRole::kWitness;
+  const auto* founder = settings.configuration.server(id);
+  enlisted_ = founder != nullptr;
+  if (!enlisted_) disk_.lose_everything();
+  witness_ = enlisted_ && founder->role == ServerRole::kWitness;
   if (witness_) return;
   for (const auto& group : settings.configuration.groups) {
     if (std::find(group.servers.begin(), group.servers.end(), id) == group.servers.end()) continue;
@@ -41,8 +46,23 @@ std::function<void()> Server::while_batond(std::function<void()> what) {
   };
 }
 
+void Server::enlist(const std::string& text) {
+  world_.mark('e', id_);
+  world_.say(fmt::format("server {}", id_), "joins the cluster");
+  joined_text_ = text;
+  enlisted_ = true;
+}
+
+void Server::dismiss() {
+  world_.mark('f', id_);
+  world_.say(fmt::format("server {}", id_), "has left the cluster");
+  power_off();
+  disk_.lose_everything();
+  enlisted_ = false;
+}
+
 void Server::power_on() {
-  if (powered_) return;
+  if (powered_ || !enlisted_) return;
   world_.mark('+', id_);
   world_.say(fmt::format("server {}", id_), "power on");
   powered_ = true;
@@ -84,6 +104,11 @@ void Server::start_batond() {
   settings.self = id_;
   settings.founding_text = settings_.text;
   settings.founding = settings_.configuration;
+  if (!joined_text_.empty()) {
+    settings.founding_text = joined_text_;
+    settings.founding = *parse_configuration(joined_text_);
+    settings.joined = true;
+  }
   settings.start = random_.below(uint64_t{1} << 38) + 1;
   settings.published_lease = page_;
   settings.freeze_limit = settings_.freeze_limit;

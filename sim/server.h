@@ -46,6 +46,13 @@ class Server {
 
   Server(World& world, Bus& bus, const ClusterSettings& settings, ServerId id, Observer& observer);
 
+  // ---- In the cluster or not ----
+  /// Given its identity and the cluster's present configuration, with an empty database, as one that joins.
+  void enlist(const std::string& text);
+  /// Off, and nothing left of it.
+  void dismiss();
+  bool enlisted() const { return enlisted_; }
+
   // ---- Power, program, pauses ----
   void power_on();
   void power_off();
@@ -109,6 +116,8 @@ class Server {
   const Duration clock_offset_;
   const int64_t clock_drift_ppm_;
   bool witness_ = false;
+  bool enlisted_ = false;
+  std::string joined_text_;  // empty: a founder
 
   // Survives everything.
   VoterDisk disk_;

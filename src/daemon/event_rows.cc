@@ -137,6 +137,8 @@ void describe_kind(const RestrictMirror& command, History& history) {
   describe_operator("restrict", command.mirror, command.author, history);
 }
 
+void describe_kind(const SetVoters&, History& history) { history.kind = "voters"; }
+
 /// How much a person should care: "alert" soon, "warning" some time.
 const char* severity_of(const std::string& kind) {
   return kind == "alert" ? "alert" : kind == "problem" ? "warning" : "info";

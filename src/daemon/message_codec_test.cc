@@ -50,6 +50,7 @@ node::BeatMessage beat() {
   node::BeatMessage message;
   message.beat.sequence = 17;
   message.beat.start = UINT64_MAX;
+  message.beat.voters_index = 77;
   message.beat.heard = {{ServerId(2), {1, 2}}, {ServerId(3), {3, 4}}};
   message.mirrors = {{"db.data", report()}, {"db.wal", MirrorReport{}}};
   message.macs = {"02:00:00:00:00:01"};
@@ -66,7 +67,7 @@ std::vector<node::Message> samples() {
   const std::vector<database::Entry> entries = {
       entry(13, StartEpoch{ServerId(1)}), entry(14, WishGroup{"db", 1, true, ServerId(2), "asked", "root"})};
   return {database::Message(database::Prepare{Epoch(65)}),
-          database::Message(database::Promise{Epoch(65), position, 11, leases()}),
+          database::Message(database::Promise{Epoch(65), position, 11, leases(), {{ServerId(1), ServerId(4)}, {ServerId(1)}}}),
           database::Message(database::Refuse{Epoch(129)}),
           database::Message(database::Fetch{Epoch(65), ServerId(3), position}),
           database::Message(database::Fetched{Epoch(65), true, position, 14, entries}),

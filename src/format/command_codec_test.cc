@@ -35,7 +35,8 @@ std::vector<Command> samples() {
           in_sync, BreakMirror{"db.data", 5, true, "root"},
           ForceMirror{"db.data", 6, ServerId(2), Incarnation(UINT64_MAX), "4 MiB written since", "root"},
           RestrictMirror{"db.data", 7, ServerId(1), true, "root"}, BreakMirror{}, ForceMirror{}, RestrictMirror{},
-          StartEpoch{}, ApplyConfiguration{}, AssignGroup{}, SetGroupPhase{}, WishGroup{}, SetInSync{}};
+          StartEpoch{}, ApplyConfiguration{}, AssignGroup{}, SetGroupPhase{}, WishGroup{}, SetInSync{}, SetVoters{},
+          SetVoters{{{ServerId(1), ServerId(3), ServerId(63)}, {ServerId(1), ServerId(3)}}}};
 }
 
 TEST(CommandCodec, RoundTrips) {

@@ -122,8 +122,16 @@ struct RestrictMirror {
   bool operator==(const RestrictMirror&) const = default;
 };
 
+/// A change of voters, by the epoch's leader only, of one server at a time: first with `before` (both majorities are
+/// needed), then, once that is committed and older leases have ended, without. Takes effect when it is in a log
+/// (docs/protocol.md, "Voters"); what is applied is for the state's readers.
+struct SetVoters {
+  VoterSet voters;
+  bool operator==(const SetVoters&) const = default;
+};
+
 using Command = std::variant<StartEpoch, ApplyConfiguration, AssignGroup, SetGroupPhase, WishGroup, SetInSync,
-                             BreakMirror, ForceMirror, RestrictMirror>;
+                             BreakMirror, ForceMirror, RestrictMirror, SetVoters>;
 
 /// What applying a command did. `applied` false: the state had changed since it was decided, `refusal` says how.
 struct Applied {

@@ -14,7 +14,8 @@ namespace baton::database {
 
 struct Settings {
   ServerId self;
-  std::vector<ServerId> voters;      // all configured, self included
+  std::set<ServerId> voters;         // of a log that names none: as founded
+  Duration settle_after{};           // how long the leases of a former majority may run (docs/protocol.md, V5)
   Duration step_timeout = 300ms;     // without progress towards an epoch the next candidate tries
   Duration resend_interval = 200ms;  // unacknowledged appends and proposals are sent again
   Duration proposal_limit = 5s;      // a proposal that is not decided by then is answered "not known"
@@ -38,8 +39,8 @@ struct Persisted {
   uint64_t token = 0;
   bool ok = true;
 };
-/// Wants a command committed; answered by exactly one ProposalDecided. An AssignGroup is the serving leader's
-/// own decision: it is not forwarded, and with the end of the epoch it is answered "not known".
+/// Wants a command committed; answered by exactly one ProposalDecided. An AssignGroup or SetVoters is the serving
+/// leader's own decision: it is not forwarded, and with the end of the epoch it is answered "not known".
 struct ProposeCommand {
   uint64_t request = 0;  // unique on this voter, across restarts too
   Command command;
@@ -119,6 +120,11 @@ class Database {
   /// To whom this voter must grant no lease now (L2): everybody while it does not serve (it does not know whose
   /// groups its log takes away), else losing().
   std::set<ServerId> withheld() const;
+  /// The voters by this log, committed or not, and the place of their newest change in it.
+  const VoterSet& voters() const;
+  uint64_t voters_index() const;
+  /// Why the leader cannot propose these voters now, for people; empty: it can.
+  std::string why_not_change(const VoterSet& voters) const;
   /// State after all committed entries known here.
   const ClusterState& state() const;
   const Standing& standing() const;

@@ -9,12 +9,13 @@
 
 #include "src/base/ids.h"
 #include "src/base/time.h"
+#include "src/model/voter_set.h"
 
 namespace baton::lease {
 
 struct Settings {
   ServerId self;
-  std::vector<ServerId> voters;
+  VoterSet voters;  // to begin with
   Duration lease = 1100ms;
   Duration beat = 100ms;
 };
@@ -27,8 +28,12 @@ struct Beat {
     uint64_t start = 0;
     uint64_t sequence = 0;
   };
+  uint64_t voters_index = 0;  // the newest change of voters in the sender's log
   std::map<ServerId, Heard> heard;  // newest beat of each voter received in this view
 };
+
+/// With what two clocks may differ in (1%), rounded up.
+constexpr Duration with_drift(Duration duration) { return duration + duration / 100 + Duration{1}; }
 
 class Lease {
  public:
@@ -36,7 +41,10 @@ class Lease {
   /// included.
   Lease(const Settings& settings, uint64_t start, Instant now);
 
-  /// New view: what was heard in the old one is forgotten. Beats of voters that are not members are ignored.
+  /// The voters by this server's log and the place of their newest change there; and all that may hold a lease.
+  void set_voters(const VoterSet& voters, uint64_t index, const std::set<ServerId>& servers);
+
+  /// New view: what was heard in the old one is forgotten. Beats of servers that are not members are ignored.
   void view_changed(Instant now, const std::set<ServerId>& members);
   /// The beat to send now. Remembers when, and what it grants.
   /// Grants nothing to `withheld` (docs/protocol.md, L2): they are left out of what was heard.
@@ -59,6 +67,9 @@ class Lease {
   void renew();
 
   Settings settings_;
+  VoterSet voters_;
+  uint64_t voters_index_ = 0;
+  std::set<ServerId> servers_;  // of whose leases left() tells
   uint64_t start_;
   Instant started_;
   std::set<ServerId> members_;
@@ -70,6 +81,7 @@ class Lease {
   std::map<ServerId, Instant> granted_;    // receipt of the newest beat granted
   std::map<ServerId, Beat::Heard> heard_;  // of other members, in this view
   std::map<ServerId, Instant> heard_at_;
+  std::map<ServerId, uint64_t> heard_voters_;  // the voters_index in that beat
   std::map<ServerId, uint64_t> acknowledged_;  // own sequence acknowledged by each, in this view
 };
 

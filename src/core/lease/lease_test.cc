@@ -10,7 +10,7 @@ namespace {
 constexpr ServerId kOne{1}, kTwo{2}, kThree{3};
 constexpr Instant at(Duration duration) { return Instant{} + 100s + duration; }
 
-Settings settings(ServerId self) { return {self, {kOne, kTwo, kThree}, 1000ms, 100ms}; }
+Settings settings(ServerId self) { return {self, {{kOne, kTwo, kThree}, {}}, 1000ms, 100ms}; }
 
 struct Pair {
   Lease one{settings(kOne), 11, at(0ms)};
@@ -85,10 +85,46 @@ TEST(Lease, SilenceIsJudgedByOwnBeatsThatCameBack) {
 }
 
 TEST(Lease, AloneIsAMajorityOfOne) {
-  Lease only{{kOne, {kOne}, 1000ms, 100ms}, 1, at(0ms)};
+  Lease only{{kOne, {{kOne}, {}}, 1000ms, 100ms}, 1, at(0ms)};
   only.view_changed(at(0ms), {kOne});
   only.make_beat(at(7ms));
   EXPECT_EQ(only.lease_until(), at(1007ms));
+}
+
+TEST(Lease, WhileVotersChangeBothMajoritiesMustGrant) {
+  constexpr ServerId kFour{4};
+  Pair pair;
+  const VoterSet joint{{kOne, kThree, kFour}, {kOne, kTwo, kThree}};
+  pair.one.set_voters(joint, 7, {});
+  pair.two.set_voters(joint, 7, {});
+  pair.two.beat_received(at(40ms), kOne, pair.one.make_beat(at(10ms)));
+  pair.one.beat_received(at(90ms), kTwo, pair.two.make_beat(at(70ms)));
+  EXPECT_EQ(pair.one.lease_until(), Instant{}) << "two of the old three, but one of the new";
+  Lease three{settings(kThree), 33, at(0ms)};
+  three.view_changed(at(0ms), {kOne, kThree});
+  three.set_voters(joint, 7, {});
+  three.beat_received(at(95ms), kOne, pair.one.make_beat(at(92ms)));
+  pair.one.view_changed(at(96ms), {kOne, kThree});
+  pair.one.beat_received(at(97ms), kThree, three.make_beat(at(97ms)));
+  EXPECT_EQ(pair.one.lease_until(), at(92ms) + 1000ms);
+}
+
+TEST(Lease, WhoDoesNotKnowTheNewestVotersIsGrantedNothing) {
+  Pair pair;
+  pair.two.beat_received(at(40ms), kOne, pair.one.make_beat(at(10ms)));
+  pair.two.set_voters({{kTwo, kThree}, {kOne, kTwo, kThree}}, 7, {});
+  EXPECT_TRUE(pair.two.make_beat(at(70ms)).heard.empty());
+  pair.one.set_voters({{kTwo, kThree}, {kOne, kTwo, kThree}}, 7, {});
+  pair.two.beat_received(at(80ms), kOne, pair.one.make_beat(at(75ms)));
+  EXPECT_EQ(pair.two.make_beat(at(90ms)).heard.size(), 1u);
+}
+
+TEST(Lease, TellsOfEveryServerThatMayHoldOne) {
+  Lease fresh{settings(kTwo), 5, at(0ms)};
+  constexpr ServerId kNew{9};
+  fresh.set_voters({{kTwo, kThree}, {}}, 7, {kNew});
+  const auto left = fresh.left(at(0ms));
+  EXPECT_TRUE(left.contains(kNew) && left.contains(kThree) && !left.contains(kOne));
 }
 
 }  // namespace

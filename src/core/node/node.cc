@@ -14,17 +14,23 @@ namespace {
 constexpr Duration kProposeAgain = 200ms;
 constexpr uint64_t kRequestsOfAStart = uint64_t{1} << 24;
 
+std::set<ServerId> founders(const Settings& settings) {
+  const auto ids = settings.founding.voters();
+  return settings.joined ? std::set<ServerId>{} : std::set<ServerId>(ids.begin(), ids.end());
+}
+
 database::Settings database_settings(const Settings& settings) {
   database::Settings made;
   made.self = settings.self;
-  made.voters = settings.founding.voters();
+  made.voters = founders(settings);
+  made.settle_after = lease::with_drift(settings.founding.timing.lease);
   return made;
 }
 
 lease::Settings lease_settings(const Settings& settings) {
   lease::Settings made;
   made.self = settings.self;
-  made.voters = settings.founding.voters();
+  made.voters.now = founders(settings);
   made.lease = settings.founding.timing.lease;
   made.beat = settings.founding.timing.beat;
   return made;
@@ -47,6 +53,7 @@ NodeCore::Implementation::Implementation(const Settings& given, database::Stored
       next_request((given.start % (uint64_t{1} << 39)) * kRequestsOfAStart) {
   database.set_lease_account(
       [](void* account, Instant when) { return static_cast<lease::Lease*>(account)->left(when); }, &lease);
+  follow_voters();
 }
 
 void NodeCore::Implementation::step(Instant when, const Event& event, std::vector<Action>& wanted) {
@@ -65,7 +72,9 @@ void NodeCore::Implementation::step(Instant when, const Event& event, std::vecto
 }
 
 void NodeCore::Implementation::handle(const ViewChanged& event) {
-  for (const auto voter : configuration.voters()) {
+  std::set<ServerId> servers = event.members;
+  for (const auto& server : configuration.servers) servers.insert(server.id);
+  for (const auto voter : servers) {
     auto& peer = peers[voter];
     const bool member = event.members.contains(voter);
     if (peer.in_view && !member) {
@@ -174,6 +183,14 @@ void NodeCore::Implementation::feed_database(const database::Event& event) {
       on_standing();
     }
   }
+  follow_voters();
+}
+
+/// Grants and leases are judged by the voters of this log, as its entries come and go.
+void NodeCore::Implementation::follow_voters() {
+  std::set<ServerId> servers;
+  for (const auto& server : configuration.servers) servers.insert(server.id);
+  lease.set_voters(database.voters(), database.voters_index(), servers);
 }
 
 void NodeCore::Implementation::on_applied(const database::EntryApplied& applied) {
@@ -200,6 +217,9 @@ void NodeCore::Implementation::on_applied(const database::EntryApplied& applied)
 
 void NodeCore::Implementation::load_configuration(const Configuration& loaded) {
   configuration = loaded;
+  std::erase_if(peers, [&](const auto& peer) {
+    return configuration.server(peer.first) == nullptr && !members.contains(peer.first);
+  });
   configuration_version = database.state().configuration_version;
   for (const auto& group : configuration.groups) {
     const bool here = std::find(group.servers.begin(), group.servers.end(), settings.self) != group.servers.end();
@@ -329,6 +349,8 @@ const ClusterState& NodeCore::state() const { return implementation_->database.s
 const database::Standing& NodeCore::standing() const { return implementation_->database.standing(); }
 const Configuration& NodeCore::configuration() const { return implementation_->configuration; }
 Instant NodeCore::lease_until() const { return implementation_->published_until; }
+const VoterSet& NodeCore::voters() const { return implementation_->database.voters(); }
+const std::string& NodeCore::voters_waiting() const { return implementation_->voters_waiting; }
 const std::map<ServerId, Peer>& NodeCore::peers() const { return implementation_->peers; }
 const std::map<ServerId, std::map<std::string, MirrorReport>>& NodeCore::reports() const {
   return implementation_->reports;

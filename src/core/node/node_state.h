@@ -28,6 +28,7 @@ struct NodeCore::Implementation {
   void on_decided(const database::ProposalDecided& decided);
   void on_standing();
   void load_configuration(const Configuration& configuration);
+  void follow_voters();
   void send_beat_if_due();
   void watch_silence();
   void tell_database_who_is_silent();
@@ -55,6 +56,7 @@ struct NodeCore::Implementation {
 
   // node_planning.cc: what the epoch's leader does for all
   void lead();
+  void change_voters();
   planner::Input planner_input(Instant when) const;
   planner::ServerView view_of(ServerId server, Instant when) const;
 
@@ -67,6 +69,7 @@ struct NodeCore::Implementation {
   Settings settings;
   Configuration configuration;
   uint64_t configuration_version = 0;  // loaded; 0: the founding one
+  std::string voters_waiting;          // leader only: why a change of voters that is due does not begin
   database::Database database;
   lease::Lease lease;
 
