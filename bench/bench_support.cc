@@ -59,6 +59,12 @@ uint64_t Options::number(const std::string& name, uint64_t otherwise) const {
   return otherwise;
 }
 
+std::string Options::text(const std::string& name, const std::string& otherwise) const {
+  for (const auto& [given, value] : values_)
+    if (given == name) return value;
+  return otherwise;
+}
+
 bool Options::flag(const std::string& name) const { return number(name, 0) != 0; }
 
 // ---- The ring ----

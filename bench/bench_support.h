@@ -29,6 +29,7 @@ class Options {
   Options(int argc, char** argv, std::vector<std::string> known, const std::string& usage);
   const std::vector<std::string>& files() const { return files_; }
   uint64_t number(const std::string& name, uint64_t otherwise) const;
+  std::string text(const std::string& name, const std::string& otherwise) const;
   bool flag(const std::string& name) const;
 
  private:

@@ -1,11 +1,9 @@
-// The scripted cluster: servers, an ideal bus, mirrors that copy in half a second. Deterministic, one thread.
+// The scripted cluster: power, batond, the node's events and actions, steps that take 20 ms. Deterministic, one thread.
 #include "sim/scenario.h"
 
 #include <algorithm>
-#include <fstream>
-#include <functional>
-#include <sstream>
 
+#include "sim/scenario_server.h"
 #include "src/base/assert.h"
 #include "src/model/configuration_toml.h"
 #include "src/model/mirror_place.h"
@@ -14,47 +12,21 @@ namespace baton::sim {
 
 namespace {
 
-constexpr Duration kMessageDelay = 200us;
 constexpr Duration kPersistDelay = 1ms;
 constexpr Duration kStepDelay = 20ms;
-constexpr Duration kCopyTime = 500ms;
 constexpr Duration kJoinDelay = 50ms;
-constexpr Duration kMirrorTick = 100ms;
+constexpr Duration kProcessEndDelay = 2ms;
 
-std::vector<std::string> words_of(const std::string& line) {
-  std::istringstream stream(line);
-  std::vector<std::string> words;
-  for (std::string word; stream >> word;) words.push_back(word);
-  return words;
+Configuration parsed(const std::string& text) {
+  auto configuration = parse_configuration(text);
+  BATON_ASSERT(configuration.has_value());
+  return *configuration;
 }
 
 }  // namespace
 
-/// One simulated server: what survives its power, and what does not.
-struct Scenario::Server {
-  ServerId id;
-  std::string name;
-  bool witness = false;
-  // On disk
-  database::StoredVoter disk;
-  std::map<std::string, Incarnation> incarnations;
-  // In memory
-  std::unique_ptr<node::NodeCore> node;
-  uint64_t boots = 0;  // events of an earlier boot are dropped
-  std::set<ServerId> view;
-  std::map<std::string, bool> resources;  // "group.resource" up
-  std::map<std::string, Instant> copying_since;
-  Instant tick_at = kNever;
-  Instant published{};
-  bool frozen = false;
-  std::deque<node::Event> inbox;
-  bool feeding = false;
-};
-
-Scenario::Scenario(const std::string& configuration_text) : text_(configuration_text) {
-  auto parsed = parse_configuration(text_);
-  BATON_ASSERT(parsed.has_value());
-  configuration_ = *parsed;
+Scenario::Scenario(const std::string& configuration_text, std::string folder)
+    : text_(configuration_text), folder_(std::move(folder)), configuration_(parsed(text_)), network_(configuration_) {
   for (const auto& configured : configuration_.servers) {
     auto server = std::make_unique<Server>();
     server->id = configured.id;
@@ -69,8 +41,9 @@ Scenario::~Scenario() = default;
 
 void Scenario::at(Instant when, std::function<void()> what) { queue_[{when, ++order_}] = std::move(what); }
 
-void Scenario::write(const std::string& server, const std::string& text) {
-  log_.push_back(fmt::format("[{:8.3f}] {}: {}", static_cast<double>(to_ns(now_)) / 1e9 - 1.0, server, text));
+void Scenario::write(const std::string& who, const std::string& text, Level level) {
+  if (level_ < level) return;
+  log_.push_back(fmt::format("[{:8.3f}] {}: {}", static_cast<double>(to_ns(now_)) / 1e9 - 1.0, who, text));
 }
 
 Scenario::Server* Scenario::find(const std::string& name) {
@@ -79,187 +52,217 @@ Scenario::Server* Scenario::find(const std::string& name) {
   return nullptr;
 }
 
+Instant Scenario::local_now(const Server& server) const { return now_ + server.clock_ahead; }
+
 void Scenario::boot(Server& server) {
-  if (server.node != nullptr) return;
+  if (server.powered) return;
+  server.powered = server.engine = true;
   ++server.boots;
+  for (const auto& group : configuration_.groups) {
+    if (std::find(group.servers.begin(), group.servers.end(), server.id) == group.servers.end()) continue;
+    for (const auto& resource : group.resources)  // power is always lost uncleanly here
+      if (resource.kind == ResourceKind::kMirror) ++server.incarnations[mirror_key(group.name, resource.name)].value;
+  }
+  write(server.name, "powered on");
+  start_batond(server, Duration{0});
+  mirror_tick(server);
+  change_rings(kJoinDelay);
+}
+
+void Scenario::power_off(Server& server) {
+  if (!server.powered) return;
+  write(server.name, "power is cut");
+  server.node.reset();
+  server.powered = server.engine = server.engine_paused = server.machine_paused = server.joined = server.frozen = false;
+  server.ring = 0;
+  server.ring_members.clear();
+  server.view.clear();
+  server.resources.clear();
+  server.suspended.clear();
+  server.copying_since.clear();
+  server.inbox.clear();
+  server.outgoing.clear();
+  server.held.clear();
+  server.missed.clear();
+  server.published = Instant{};
+  change_rings(configuration_.timing.token + configuration_.timing.consensus);
+}
+
+void Scenario::start_batond(Server& server, Duration joins_after) {
+  if (server.node != nullptr || !server.powered) return;
+  ++server.starts;
   node::Settings settings;
   settings.self = server.id;
   settings.founding_text = text_;
   settings.founding = configuration_;
-  settings.start = server.boots * 64 + server.id.value;
-  for (const auto& group : configuration_.groups) {
-    for (const auto& resource : group.resources)
-      if (resource.kind == ResourceKind::kMirror) ++server.incarnations[mirror_key(group.name, resource.name)].value;
-  }
-  server.node = std::make_unique<node::NodeCore>(settings, server.disk, now_);
-  write(server.name, "powered on");
+  settings.start = server.starts * 64 + server.id.value;
+  settings.published_lease = server.published;
+  server.node = std::make_unique<node::NodeCore>(settings, server.disk, local_now(server));
+  server.tick_at = kNever;
   report_mirrors(server);
-  const uint64_t boots = server.boots;
-  at(now_ + kMirrorTick, [this, &server, boots] {
-    if (server.boots == boots && server.node != nullptr) mirror_tick(server);
+  if (joins_after == Duration{0}) {
+    server.joined = true;  // with the next ring
+    return;
+  }
+  at(now_ + joins_after, [this, &server, starts = server.starts] {
+    if (server.starts != starts || server.node == nullptr) return;
+    server.joined = true;
+    if (server.ring != 0) give_views_of_ring(server);
   });
-  change_views(kJoinDelay);
 }
 
-void Scenario::power_off(Server& server, bool silent) {
+void Scenario::kill_batond(Server& server) {
   if (server.node == nullptr) return;
   server.node.reset();
+  server.joined = server.frozen = false;
   server.view.clear();
-  server.resources.clear();
-  server.copying_since.clear();
   server.inbox.clear();
-  server.published = Instant{};
-  write(server.name, "power is cut");
-  change_views(silent ? configuration_.timing.token + configuration_.timing.consensus : kJoinDelay);
-}
-
-std::set<ServerId> Scenario::component(ServerId of) const {
-  std::set<ServerId> members;
-  for (const auto& [id, server] : servers_) {
-    if (server->node == nullptr) continue;
-    if (id == of || (!cut_.contains(id) && !cut_.contains(of))) members.insert(id);
-  }
-  return members;
-}
-
-void Scenario::change_views(Duration after) {
-  at(now_ + after, [this] {
-    for (auto& [id, server] : servers_) {
-      if (server->node == nullptr) continue;
-      const auto members = component(id);
-      if (members == server->view) continue;
-      node::ViewChanged change{members, {}};
-      for (const auto member : server->view)
-        if (!members.contains(member)) change.departed[member] = node::Departure::kServerDown;
-      server->view = members;
-      feed(*server, change);
-    }
+  server.outgoing.clear();
+  server.held.clear();
+  at(now_ + kProcessEndDelay, [this, &server] {
+    if (server.ring != 0 && !server.joined) give_views_of_ring(server);
   });
+}
+
+void Scenario::pause_machine(Server& server, bool paused) {
+  server.machine_paused = paused;
+  network_changed(!paused);
+  if (paused) return;
+  for (const auto& what : std::exchange(server.missed, {})) what();
+  feed(server, node::Tick{});
 }
 
 void Scenario::feed(Server& server, const node::Event& event) {
+  if (server.node == nullptr) return;
   server.inbox.push_back(event);
   if (server.feeding) return;
   server.feeding = true;
-  while (!server.inbox.empty() && server.node != nullptr && !server.frozen) {
+  while (!server.inbox.empty() && server.node != nullptr && !server.frozen && !server.machine_paused) {
     const node::Event next = std::move(server.inbox.front());
     server.inbox.pop_front();
     std::vector<node::Action> actions;
-    server.node->step(now_, next, actions);
+    server.node->step(local_now(server), next, actions);
     for (auto& action : actions) carry_out(server, action);
   }
   server.feeding = false;
-  if (server.node == nullptr || server.frozen) return;
+  arm_tick(server);
+}
+
+void Scenario::arm_tick(Server& server) {
+  if (server.node == nullptr || server.frozen || server.machine_paused) return;
   const Instant tick = server.node->next_tick();
   if (tick == kNever || tick == server.tick_at) return;
   server.tick_at = tick;
-  at(std::max(tick, now_), [this, &server, tick, boots = server.boots] {
-    if (server.boots != boots || server.node == nullptr || server.tick_at != tick) return;
+  at(std::max(tick - server.clock_ahead, now_), [this, &server, tick, starts = server.starts] {
+    if (server.starts != starts || server.node == nullptr || server.tick_at != tick) return;
     server.tick_at = kNever;
-    feed(server, node::Tick{});
-  });
-}
-
-void Scenario::deliver(Server& from, const node::Message& message) {
-  auto view = from.view;
-  const auto reach = component(from.id);
-  std::erase_if(view, [&](ServerId id) { return !reach.contains(id); });
-  at(now_ + kMessageDelay, [this, sender = from.id, view, message] {
-    for (auto& [id, server] : servers_)
-      if (server->node != nullptr && view.contains(id) && server->view.contains(sender))
-        feed(*server, node::MessageReceived{sender, message});
+    if (!server.frozen && !server.machine_paused) feed(server, node::Tick{});
   });
 }
 
 void Scenario::carry_out(Server& server, node::Action& action) {
-  const uint64_t boots = server.boots;
-  if (auto* send = std::get_if<node::Send>(&action)) {
-    deliver(server, send->message);
-  } else if (auto* persist = std::get_if<node::Persist>(&action)) {
-    at(now_ + kPersistDelay, [this, &server, boots, wanted = *persist] {
-      if (server.boots != boots || server.node == nullptr) return;
-      if (wanted.promised) server.disk.promised = *wanted.promised;
-      if (wanted.counting) server.disk.counting = *wanted.counting;
-      if (wanted.keep_up_to) server.disk.entries.resize(std::min<size_t>(*wanted.keep_up_to, server.disk.entries.size()));
-      server.disk.entries.insert(server.disk.entries.end(), wanted.append.begin(), wanted.append.end());
-      feed(server, node::Persisted{wanted.token, true});
-    });
+  if (auto* message = std::get_if<node::Send>(&action)) {
+    send(server, message->message);
+  } else if (auto* wanted = std::get_if<node::Persist>(&action)) {
+    persist(server, *wanted);
   } else if (auto* lease = std::get_if<node::PublishLease>(&action)) {
     server.published = lease->until;
+    at(lease->until - server.clock_ahead, [] {});  // its end is to be seen
   } else if (auto* step = std::get_if<node::RunStep>(&action)) {
-    step_done_later(server, *step);
-  } else if (auto* applied = std::get_if<node::EntryApplied>(&action)) {
-    // Once is enough: every server applies the same; the leader's log line stands for all.
-    if (server.node->standing().leader == server.id && !std::holds_alternative<StartEpoch>(applied->entry.command))
-      write("cluster", describe(applied->entry.command) +
-                           (applied->outcome.applied ? "" : " (refused: " + applied->outcome.refusal + ")"));
+    begin_step(server, *step);
+  } else if (auto* entry = std::get_if<node::EntryApplied>(&action)) {
+    applied(*entry);
+  } else if (auto* decided = std::get_if<node::Decided>(&action)) {
+    if (decided->decided && decided->outcome.applied) return;
+    refused_ = decided->decided;
+    write("operator", decided->decided ? "refused: " + decided->outcome.refusal : "not known whether it was done");
   } else if (auto* note = std::get_if<node::Note>(&action)) {
-    if (note->kind != "step") write(server.name, note->text);
+    const bool of_the_lease = note->text.starts_with("the lease") || note->text.starts_with("lease");
+    const bool detail = (note->kind == "database" && !of_the_lease) || note->kind == "membership";
+    if (note->kind != "step") write(server.name, note->text, detail ? Level::kAll : Level::kGroups);
   }
 }
 
-void Scenario::step_done_later(Server& server, const node::RunStep& step) {
-  const std::string key = step.group + "." + step.resource;
-  const bool adopt = step.action == group::StepAction::kAdopt;
-  const auto failing = failing_.find(server.name + " " + key);
-  const bool fails = step.action == group::StepAction::kStart && failing != failing_.end();
-  if (!adopt) write(server.name, fmt::format("{} {}{}", group::to_string(step.action), key, fails ? " fails" : ""));
-  at(now_ + kStepDelay, [this, &server, step, key, adopt, fails, boots = server.boots,
-                         error = fails ? failing->second : std::string()] {
-    if (server.boots != boots || server.node == nullptr) return;
-    bool ok = !fails;
-    if (adopt) ok = server.resources[key];
-    if (step.action == group::StepAction::kStart) server.resources[key] = ok;
-    if (step.action == group::StepAction::kStop || step.action == group::StepAction::kKill) server.resources[key] = false;
-    feed(server, node::StepDone{step.token, ok, error});
-    report_mirrors(server);
-  });
-}
-
-void Scenario::report_mirrors(Server& server) {
-  for (const auto& [key, incarnation] : server.incarnations) {
-    if (server.witness || server.node == nullptr) continue;
-    MirrorReport report;
-    report.incarnation = incarnation;
-    report.role = server.resources[key] ? MirrorRole::kPrimary : MirrorRole::kSecondary;
-    report.exported = server.resources[key];
-    feed(server, node::MirrorReported{key, report});
-  }
-}
-
-void Scenario::mirror_tick(Server& server) {
-  at(now_ + kMirrorTick, [this, &server, boots = server.boots] {
-    if (server.boots == boots && server.node != nullptr) mirror_tick(server);
-  });
-  for (const auto& [key, incarnation] : server.incarnations) {
-    const auto& mirrors = server.node->state().mirrors;
-    const auto found = mirrors.find(key);
-    const MirrorPlace place = find_mirror(configuration_, key);
-    const bool behind = trailing_may_take_over(configuration_, key);  // A5: named beside the set, not in it
-    if (place && place.resource->mirror.protocol == MirrorProtocol::kA && !behind) continue;
-    if (!server.resources[key] || found == mirrors.end() || found->second.holder != server.id) continue;
-    for (auto& [id, other] : servers_) {
-      if (id == server.id || other->witness) continue;
-      const bool reachable = other->node != nullptr && server.view.contains(id);
-      const auto& named = behind ? found->second.trailing : found->second.in_sync;
-      const auto member = named.find(id);
-      const bool in_set = member != named.end();
-      const bool valid = in_set && member->second == other->incarnations[key];
-      SetInSync change{key, found->second.version, found->second.permit, {{server.id, incarnation}}, ""};
-      if (in_set && (!reachable || !valid)) {
-        change.reason = fmt::format("{} is not reached", other->name);
-        feed(server, node::MirrorProposed{change});
-      } else if (!in_set && reachable) {
-        auto& since = server.copying_since[key];
-        if (since == Instant{}) since = now_;
-        if (now_ - since < kCopyTime) continue;
-        since = Instant{};
-        (behind ? change.trailing : change.in_sync)[id] = other->incarnations[key];
-        change.reason = other->name + (behind ? " trails behind" : " holds everything again");
-        feed(server, node::MirrorProposed{change});
-      }
+void Scenario::persist(Server& server, const node::Persist& wanted) {
+  at(now_ + kPersistDelay, [this, &server, starts = server.starts, wanted] {
+    if (server.starts != starts || server.node == nullptr) return;
+    const bool ok = !server.disk_full;
+    if (ok) {
+      auto& disk = server.disk;
+      if (wanted.promised) disk.promised = *wanted.promised;
+      if (wanted.counting) disk.counting = *wanted.counting;
+      if (wanted.keep_up_to) disk.entries.resize(std::min<size_t>(*wanted.keep_up_to, disk.entries.size()));
+      disk.entries.insert(disk.entries.end(), wanted.append.begin(), wanted.append.end());
     }
+    feed(server, node::Persisted{wanted.token, ok});
+  });
+}
+
+/// Every server applies the same: the first that does stands for all.
+void Scenario::applied(const node::EntryApplied& entry) {
+  if (entry.entry.index <= applied_index_) return;
+  applied_index_ = entry.entry.index;
+  const auto& command = entry.entry.command;
+  if (std::holds_alternative<StartEpoch>(command)) return;
+  write("cluster", describe(command) + (entry.outcome.applied ? "" : " (refused: " + entry.outcome.refusal + ")"));
+  if (!entry.outcome.applied) return;
+  if (const auto* assign = std::get_if<AssignGroup>(&command)) {
+    Service& service = services_[assign->group];
+    ++service.moves;
+    service.explained = {describe(command)};
+    for (const auto& cause : assign->causes) service.explained.push_back("  cause: " + cause);
+  } else if (const auto* phase = std::get_if<SetGroupPhase>(&command)) {
+    services_[phase->group].explained.push_back(describe(command));
+  } else if (const auto* wanted = std::get_if<WishGroup>(&command)) {
+    services_[wanted->group].explained.push_back(describe(command));
+  } else if (const auto* configuration = std::get_if<ApplyConfiguration>(&command)) {
+    configuration_ = parsed(configuration->text);
   }
+}
+
+void Scenario::begin_step(Server& server, const node::RunStep& wanted) {
+  Step step{wanted, wanted.group + "." + wanted.resource, server.boots, server.starts, 0, ""};
+  const std::string place = server.name + " " + step.key;
+  const bool start = wanted.action == group::StepAction::kStart;
+  const bool kill = wanted.action == group::StepAction::kKill;
+  const bool in_order = start || wanted.action == group::StepAction::kStop;
+  const bool hangs = (in_order && hanging_.contains(place)) || (kill && unkillable_.contains(place));
+  if (kill) ++server.kills[step.key];
+  step.kills = server.kills[step.key];
+  if (start && failing_.contains(place)) step.error = failing_.at(place);
+  if (wanted.action != group::StepAction::kAdopt)
+    write(server.name, fmt::format("{} {}{}{}", group::to_string(wanted.action), step.key,
+                                   step.error.empty() ? "" : " fails", hangs ? " hangs" : ""));
+  if (hangs) return;
+  const auto slow = slow_.find(place);
+  at(now_ + (start && slow != slow_.end() ? slow->second : kStepDelay),
+     [this, &server, step] { finish_step(server, step); });
+}
+
+void Scenario::finish_step(Server& server, const Step& step) {
+  if (server.boots != step.boots || !server.powered) return;
+  if (server.machine_paused) {
+    server.missed.push_back([this, &server, step] { finish_step(server, step); });
+    return;
+  }
+  const auto action = step.wanted.action;
+  const bool overtaken = action != group::StepAction::kKill && server.kills[step.key] != step.kills;
+  const auto* group = configuration_.group(step.wanted.group);
+  const auto* resource = group == nullptr ? nullptr : group->find(step.wanted.resource);
+  // batond itself takes and drops an address: that ends with it. Other things are done by daemons and helpers.
+  const bool by_batond = resource != nullptr && resource->kind == ResourceKind::kAddress;
+  if (by_batond && server.starts != step.starts) return;
+  bool ok = step.error.empty() && !overtaken;
+  if (action == group::StepAction::kAdopt) ok = server.resources[step.key];
+  if (action == group::StepAction::kStart && !overtaken) server.resources[step.key] = ok;
+  if (action == group::StepAction::kStop || action == group::StepAction::kKill) server.resources[step.key] = false;
+  if (action == group::StepAction::kSuspend) {
+    server.suspended.insert(step.key);
+  } else if (action != group::StepAction::kAdopt) {
+    server.suspended.erase(step.key);
+  }
+  if (server.starts == step.starts) feed(server, node::StepDone{step.wanted.token, ok, step.error});
+  report_mirrors(server);
 }
 
 bool Scenario::run_next(Instant until) {
@@ -267,6 +270,7 @@ bool Scenario::run_next(Instant until) {
   auto first = queue_.extract(queue_.begin());
   now_ = std::max(now_, first.key().first);
   first.mapped()();
+  observe();
   return true;
 }
 
@@ -275,116 +279,6 @@ void Scenario::run_for(Duration duration) {
   while (run_next(until)) {
   }
   now_ = until;
-}
-
-Status Scenario::wish(const std::vector<std::string>& words) {
-  // wish GROUP start|stop|move [SERVER]: asked at the first server that runs
-  for (auto& [id, server] : servers_) {
-    if (server->node == nullptr || !server->node->standing().serving) continue;
-    const auto group = server->node->state().groups.find(words.at(1));
-    if (group == server->node->state().groups.end()) return fail("no group {}", words[1]);
-    WishGroup command;
-    command.group = words[1];
-    command.expected_version = group->second.version;
-    command.wanted = words.at(2) != "stop";
-    if (words.size() > 3) command.target = find(words[3])->id;
-    command.reason = words[2] + " asked by the operator";
-    command.author = "operator";
-    const auto possible = server->node->check_wish(now_, command);
-    if (!possible) {
-      write("operator", "refused: " + possible.error().message);
-      return {};
-    }
-    feed(*server, node::Requested{++order_, command, 0});
-    return {};
-  }
-  write("operator", "refused: no server serves");
-  return {};
-}
-
-Status Scenario::fail_resource(const std::vector<std::string>& words) {
-  // fail SERVER GROUP.RESOURCE: what is up ends
-  Server* server = find(words.at(1));
-  const auto dot = words.at(2).find('.');
-  if (server == nullptr || server->node == nullptr || dot == std::string::npos) return fail("cannot fail {}", words[2]);
-  server->resources[words[2]] = false;
-  feed(*server, node::ResourceFailed{words[2].substr(0, dot), words[2].substr(dot + 1), "it ended (scripted)"});
-  return {};
-}
-
-Status Scenario::run_line(const std::string& line) {
-  const auto words = words_of(line);
-  if (words.empty() || words[0][0] == '#') return {};
-  const std::string verb = words[0];
-  if (verb == "run") {
-    run_for(milliseconds(std::stoll(words.at(1))));
-    return {};
-  }
-  if (verb == "boot-all") {
-    for (auto& [id, server] : servers_) boot(*server);
-    return {};
-  }
-  if (verb == "heal") {
-    cut_.clear();
-    write("network", "healed");
-    change_views(kJoinDelay);
-    return {};
-  }
-  if (verb == "wish") return wish(words);
-  if (verb == "fail") return fail_resource(words);
-  if (words.size() < 2 || find(words[1]) == nullptr) return fail("unknown line: {}", line);
-  Server& server = *find(words[1]);
-  if (verb == "power-off") power_off(server, true);
-  else if (verb == "power-on") boot(server);
-  else if (verb == "lose-database") server.disk = database::StoredVoter{};
-  else if (verb == "start-fails") failing_[words[1] + " " + words.at(2)] = "it does not start (scripted)";
-  else if (verb == "start-works") failing_.erase(words[1] + " " + words.at(2));
-  else if (verb == "pause") { server.frozen = true; write(server.name, "batond is stopped (SIGSTOP)"); }
-  else if (verb == "resume") { server.frozen = false; write(server.name, "batond goes on (SIGCONT)"); feed(server, node::Tick{}); }
-  else if (verb == "cut") {
-    cut_.insert(server.id);
-    write(server.name, "every link is cut");
-    change_views(configuration_.timing.token + configuration_.timing.consensus);
-  } else {
-    return fail("unknown line: {}", line);
-  }
-  return {};
-}
-
-std::string run_scenario_folder(const std::string& folder, bool write_expected) {
-  const auto read = [&](const std::string& name) {
-    std::ifstream file(folder + "/" + name);
-    std::stringstream text;
-    text << file.rdbuf();
-    return std::pair(file.good() || !text.str().empty(), text.str());
-  };
-  const auto [has_readme, readme] = read("README");
-  const auto [has_cluster, cluster] = read("cluster.toml");
-  const auto [has_script, script] = read("script");
-  if (!has_readme || !has_cluster || !has_script) return folder + ": README, cluster.toml or script is missing";
-  Scenario scenario(cluster);
-  std::istringstream lines(script);
-  for (std::string line; std::getline(lines, line);)
-    if (auto run = scenario.run_line(line); !run) return folder + ": " + run.error().message;
-  std::string log;
-  for (const auto& line : scenario.log()) log += line + "\n";
-  if (write_expected) {
-    std::ofstream(folder + "/expect.log") << log;
-    return "";
-  }
-  const auto [has_expected, expected] = read("expect.log");
-  if (!has_expected) return folder + ": expect.log is missing; look at what happened and keep it if it is right:\n" + log;
-  if (expected == log) return "";
-  std::istringstream wanted(expected), got(log);
-  std::string wanted_line, got_line;
-  int number = 0;
-  do {
-    ++number;
-    wanted_line = got_line = "(end)";
-    std::getline(wanted, wanted_line);
-    std::getline(got, got_line);
-  } while (wanted_line == got_line);
-  return fmt::format("{}: line {}\n  expected: {}\n  got:      {}", folder, number, wanted_line, got_line);
 }
 
 }  // namespace baton::sim

@@ -2,13 +2,14 @@
 // Its log is compared with the folder's expect.log (tests/scenarios). Deterministic, one thread.
 #pragma once
 
-#include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "sim/scenario_network.h"
 #include "src/base/result.h"
 #include "src/core/node/node.h"
 
@@ -16,49 +17,128 @@ namespace baton::sim {
 
 class Scenario {
  public:
-  /// `configuration_text`: the folder's cluster.toml.
-  explicit Scenario(const std::string& configuration_text);
+  /// `configuration_text`: the cluster's; `folder`: where files named by the script are.
+  Scenario(const std::string& configuration_text, std::string folder);
   ~Scenario();
 
-  /// Runs one line of the script ("power-off server1", "run 2s", see tests/scenarios/README.md).
+  /// Runs one line of the script ("power-off server1", "run 2000", see tests/scenarios/README.md).
   Status run_line(const std::string& line);
-  /// Everything that happened, a line each: "[  1.320] server2: transition db: ...".
+  /// Where each group is now, as lines of the log.
+  void write_state();
+  /// Everything that happened, a line each: "[  1.320] server2: start db.ip".
   const std::vector<std::string>& log() const { return log_; }
+  /// What must never be, whatever the script expects; empty: it was not.
+  const std::string& violation() const { return violation_; }
 
  private:
   struct Server;
-  struct Message {
-    ServerId from;
-    node::Message message;
+  struct Held;
+  using Words = std::vector<std::string>;
+  enum class Level { kNone, kGroups, kAll };
+  struct Step {
+    node::RunStep wanted;
+    std::string key;
+    uint64_t boots = 0, starts = 0, kills = 0;
+    std::string error;
+  };
+  /// How a group looks to its clients.
+  struct Service {
+    std::string by;  // the server that answers; empty: none
+    Instant none_since{};
+    Duration longest{};  // without an answer, since the mark
+    std::set<std::string> holders;  // of its address
+    int moves = 0;       // since the mark
+    std::vector<std::string> explained;
   };
 
+  // ---- Servers (scenario.cc) ----
   void boot(Server& server);
-  void power_off(Server& server, bool silent);
+  void power_off(Server& server);
+  void start_batond(Server& server, Duration joins_after);
+  void kill_batond(Server& server);
+  void pause_machine(Server& server, bool paused);
+  Instant local_now(const Server& server) const;
+  void feed(Server& server, const node::Event& event);
+  void arm_tick(Server& server);
+  void carry_out(Server& server, node::Action& action);
+  void persist(Server& server, const node::Persist& wanted);
+  void applied(const node::EntryApplied& entry);
+  void begin_step(Server& server, const node::RunStep& step);
+  void finish_step(Server& server, const Step& step);
+
+  // ---- Rings (scenario_rings.cc) ----
+  void change_rings(Duration after);
+  void reform();
+  bool ring_runs(const Server& server) const;
+  void give_view(Server& server);
+  void give_views_of_ring(const Server& of);
+  void send(Server& from, const node::Message& message);
+  void receive(Server& server, ServerId sender, const node::Message& message);
+  void flush();
+  void network_changed(bool better);
+  bool engine_works(const Server& server) const;
+  void kill_corosync(Server& server);
+
+  // ---- Mirrors (scenario_mirrors.cc) ----
+  void mirror_tick(Server& server);
+  void watch_mirror(Server& server, const std::string& key);
+  void report_mirrors(Server& server);
+
+  // ---- What clients and people see (scenario_watch.cc) ----
+  void observe();
+  bool alive(const Server& server) const;
+  bool answers(const Server& server, const GroupConfiguration& group) const;
+  bool holds_data(const Server& server, const GroupConfiguration& group) const;
+  bool holds_address(const Server& server, const GroupConfiguration& group) const;
+  const Server* knowing() const;
+  void mark();
+  void explain(const std::string& group);
+  Status expect(const Words& words);
+  Status expect_since_mark(const Words& words);
+
+  // ---- The language (scenario_script.cc) ----
+  Status run_general(const Words& words);
+  Status run_on_server(Server& server, const Words& words);
+  Status run_on_machine(Server& server, const Words& words, bool& known);
+  Status run_on_cables(Server& server, const Words& words, bool& known);
+  Status run_on_programs(Server& server, const Words& words, bool& known);
+  Status run_on_resources(Server& server, const Words& words, bool& known);
+  Status run_network(const Words& words);
+  Status run_request(const Words& words);
+  Status wish(const Words& words);
+  Status mirror_command(const Words& words);
+  Status apply_file(const std::string& name);
+  Status fail_resource(Server& server, const std::string& key);
+  void request(const Command& command);
+
+  // ---- Time and log ----
   void run_for(Duration duration);
   bool run_next(Instant until);
-  void feed(Server& server, const node::Event& event);
-  void carry_out(Server& server, node::Action& action);
-  void step_done_later(Server& server, const node::RunStep& step);
-  void change_views(Duration after);
-  void deliver(Server& from, const node::Message& message);
-  void mirror_tick(Server& server);
-  void report_mirrors(Server& server);
-  std::set<ServerId> component(ServerId of) const;
   void at(Instant when, std::function<void()> what);
-  void write(const std::string& server, const std::string& text);
+  void write(const std::string& who, const std::string& text, Level level = Level::kGroups);
   Server* find(const std::string& name);
-  Status wish(const std::vector<std::string>& words);
-  Status fail_resource(const std::vector<std::string>& words);
 
   std::string text_;
+  std::string folder_;
   Configuration configuration_;
-  Instant now_{1s};
+  ScenarioNetwork network_;
+  Instant now_{std::chrono::seconds{1}};
   uint64_t order_ = 0;
+  uint64_t rings_ = 0;
+  uint64_t ring_turn_ = 0;
+  bool reform_pending_ = false;
+  uint64_t applied_index_ = 0;
   std::map<std::pair<Instant, uint64_t>, std::function<void()>> queue_;
   std::map<ServerId, std::unique_ptr<Server>> servers_;
-  std::set<ServerId> cut_;
   std::map<std::string, std::string> failing_;  // "server group.resource" -> error of its next starts
+  std::set<std::string> hanging_;               // its starts and stops never end
+  std::set<std::string> unkillable_;            // nor do its kills
+  std::map<std::string, Duration> slow_;        // its starts take that long
+  std::map<std::string, Service> services_;     // by group
+  Level level_ = Level::kGroups;
   std::vector<std::string> log_;
+  std::string violation_;
+  bool refused_ = false;  // the last request
 };
 
 /// Runs a folder: its script, its log against expect.log. Empty: as expected; else what differs.

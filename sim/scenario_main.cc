@@ -17,7 +17,7 @@ int main(int argc, char** argv) {
       folders.insert(argument);
     } else {
       for (const auto& entry : std::filesystem::directory_iterator(argument))
-        if (entry.is_directory()) folders.insert(entry.path());
+        if (entry.is_directory() && entry.path().filename() != "clusters") folders.insert(entry.path());
     }
   }
   int failed = 0;

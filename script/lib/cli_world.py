@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 import traceback
 import urllib.parse
 
@@ -36,6 +35,11 @@ STATUS = {
         {"name": "witness", "id": 3, "role": "witness", "state": "down", "self": False, "links": []}],
     "groups": [{"name": "db", "phase": "started", "owner": "server1", "wanted": True, "target": "", "version": 5,
                 "reason": "server1 is the first of its policy; " * 4, "waiting": "", "refused": [],
+                "failover": {"expected_ms": 1350, "worst_ms": 152111, "parts": [
+                    {"name": "detection", "kind": "", "expected_ms": 1100, "worst_ms": 1100, "measured": False,
+                     "in_expected": True, "in_worst": True, "text": "token 500 ms + consensus 600 ms"},
+                    {"name": "ip", "kind": "address", "expected_ms": 250, "worst_ms": 60000, "measured": True,
+                     "in_expected": True, "in_worst": False, "text": "median of past starts"}]},
                 "resources": [{"name": "data", "kind": "mirror", "state": "up", "detail": "/dev/loop3"},
                               {"name": "files", "kind": "filesystem", "state": "up", "detail": "/srv/db " + "x" * 90}]}],
     "mirrors": [{"name": "db.data", "permit": 3, "holder": "server1", "in_sync": ["server1"], "size_bytes": 536870912,
@@ -128,9 +132,11 @@ class World:
     def follow_script(self, states):
         """After a wish each long poll shows the next (phase, owner, more) of the group; the last one stays."""
         left = list(states)
+        wished = threading.Event()
+        anything_else = threading.Event()  # never happens: a long poll's own time-out ends the wait
 
         def answer(query, body):
-            if "wished" in self.__dict__ and left:
+            if wished.is_set() and left:
                 state = left.pop(0)
                 if state is None:
                     return None
@@ -138,12 +144,13 @@ class World:
                 self.group.update(phase=phase, owner=owner, version=self.group["version"] + 1, **more)
                 self.status["cursor"] = str(len(left)) + "." + phase
             elif query.get("after") == self.status["cursor"]:
-                time.sleep(min(int(query.get("timeout_ms", 0)) / 1000, 0.3))
+                (anything_else if wished.is_set() else wished).wait(min(int(query.get("timeout_ms", 0)) / 1000, 0.3))
             return 200, self.status
 
         def wish(query, body):
             self.wished = json.loads(body)
             self.group["version"] += 1
+            wished.set()
             return 200, {"version": self.group["version"]}
 
         self.daemon.on("GET", "/v1/status", answer)

@@ -27,6 +27,7 @@ class CommandLine {
     add_status();
     add_cluster();
     add_configuration();
+    add_server();
     add_group();
     add_mirror();
     add_events();
@@ -63,8 +64,9 @@ class CommandLine {
 
   void add_status() {
     CLI::App* sub = add(&app_, "status", "the whole cluster as this server knows it",
-                        [this](const Context& context) { return show_status(context, watch_); });
+                        [this](const Context& context) { return show_status(context, watch_, links_); });
     sub->add_flag("-w,--watch", watch_, "show each change until interrupted");
+    sub->add_flag("--links", links_, "the interconnects between every two servers: state, loss, round trip");
   }
 
   void add_cluster() {
@@ -79,7 +81,7 @@ class CommandLine {
                        "where cluster.toml, cluster.key and server are kept");
     create->add_option("--state", create_.state_directory, "where batond keeps its databases");
     CLI::App* status = add(family, "status", "the same as `baton status`",
-                           [this](const Context& context) { return show_status(context, watch_); });
+                           [this](const Context& context) { return show_status(context, watch_, links_); });
     status->add_flag("-w,--watch", watch_, "show each change until interrupted");
   }
 
@@ -96,6 +98,18 @@ class CommandLine {
     CLI::App* check = add(family, "check", "find what is wrong in a file",
                           [this](const Context& context) { return check_configuration_file(context, file_); });
     check->add_option("FILE", file_, "a TOML file")->required();
+  }
+
+  void add_server() {
+    CLI::App* family = add_family("server", "work with servers");
+    CLI::App* fence = add(family, "fence", "switch a server's power off by its fence agent",
+                          [this](const Context& context) { return fence_server(context, fence_); });
+    fence->add_option("SERVER", fence_.server, "the server")->required();
+    fence->add_flag("--confirm", fence_.confirm, "cut nothing: say that you have seen it off");
+    fence->add_flag("--yes", fence_.yes, "do not ask");
+    fence->add_option_function<std::string>(
+        "--timeout", [this](const std::string& text) { fence_.timeout = read_timeout(text); },
+        "how long to wait (default: 3 min)");
   }
 
   void add_group() {
@@ -221,6 +235,7 @@ class CommandLine {
   Command chosen_;
   bool json_ = false;
   bool watch_ = false;
+  bool links_ = false;
   bool follow_ = false;
   int limit_ = 50;
   std::string file_;
@@ -231,6 +246,7 @@ class CommandLine {
   bool lift_ = false;
   VerifyOptions verify_;
   CreateOptions create_;
+  FenceOptions fence_;
   GroupOptions group_;
 };
 

@@ -37,13 +37,20 @@ struct GroupOptions {
   bool wait = true;
 };
 
+struct FenceOptions {
+  std::string server;
+  bool confirm = false;  // a person has seen it off
+  bool yes = false;      // do not ask
+  milliseconds timeout{180000};
+};
+
 struct VerifyOptions {
   bool repair = false;
   bool wait = true;
   milliseconds timeout{3600000};
 };
 
-Status show_status(const Context& context, bool watch);
+Status show_status(const Context& context, bool watch, bool links = false);
 Status create_cluster(const Context& context, const CreateOptions& options);
 Status show_plan(const Context& context, const std::string& file);
 Status apply_configuration(const Context& context, const std::string& file);
@@ -51,6 +58,7 @@ Status show_configuration(const Context& context);
 Status check_configuration_file(const Context& context, const std::string& file);
 Status list_groups(const Context& context);
 Status change_group(const Context& context, const GroupOptions& options);
+Status fence_server(const Context& context, const FenceOptions& options);
 Status list_mirrors(const Context& context);
 /// `watch`: shown anew each second until the copies have ended.
 Status show_mirror(const Context& context, const std::string& name, bool watch);

@@ -2,6 +2,7 @@
 #include "src/model/configuration_toml.h"
 
 #include "src/cli/commands.h"
+#include "src/cli/failover_view.h"
 
 namespace baton::cli {
 namespace {
@@ -30,6 +31,11 @@ tl::unexpected<Error> with_file_name(const Error& error, const std::string& file
   return tl::unexpected<Error>(Error{error.code, message});
 }
 
+void print_failovers(const Context& context, const json& plan) {
+  for (const auto& [group, failover] : object_of(plan, "failover").items())
+    print("\n" + format_failover(group, failover, context.painter));
+}
+
 Status show_steps(const Context& context) {
   auto plan = context.api.post("/v1/plan", "");
   if (!plan) return pass(plan);
@@ -48,6 +54,7 @@ Status show_steps(const Context& context) {
     if (why.is_string()) print(group + ": waits\n" + wrap_text(why.get<std::string>(), 2));
   }
   if (list_of(*plan, "steps").empty() && waiting.empty()) print("nothing to do\n");
+  print_failovers(context, *plan);
   return {};
 }
 
@@ -70,6 +77,7 @@ Status show_plan(const Context& context, const std::string& file) {
   } else {
     print_changes(*plan);
   }
+  if (!context.json) print_failovers(context, *plan);
   return {};
 }
 

@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "src/cli/commands.h"
+#include "src/cli/links_view.h"
 #include "src/cli/status_view.h"
 
 namespace baton::cli {
@@ -11,8 +12,12 @@ namespace {
 
 constexpr milliseconds kWatchWait{10000};
 
+std::string shown(const json& status, const Painter& painter, bool links) {
+  return links ? format_links(collect_links(status), painter) : format_status(status, painter);
+}
+
 /// Shows every change until the person ends it. A batond that restarts is waited for.
-Status watch_status(const Context& context) {
+Status watch_status(const Context& context, bool links) {
   bool terminal = isatty(STDOUT_FILENO);
   std::string cursor;
   bool reached = false;
@@ -33,9 +38,9 @@ Status watch_status(const Context& context) {
     cursor = text_of(*status, "cursor");
     if (!changed) continue;
     if (context.json) {
-      print_json_line(*status);
+      print_json_line(links ? collect_links(*status) : *status);
     } else {
-      print((terminal ? "\033[H\033[2J" : "") + format_status(*status, context.painter) +
+      print((terminal ? "\033[H\033[2J" : "") + shown(*status, context.painter, links) +
             (terminal ? "" : "\n"));
     }
   }
@@ -43,14 +48,14 @@ Status watch_status(const Context& context) {
 
 }  // namespace
 
-Status show_status(const Context& context, bool watch) {
-  if (watch) return watch_status(context);
+Status show_status(const Context& context, bool watch, bool links) {
+  if (watch) return watch_status(context, links);
   auto status = context.api.get("/v1/status");
   if (!status) return pass(status);
   if (context.json) {
-    print_json(*status);
+    print_json(links ? collect_links(*status) : *status);
   } else {
-    print(format_status(*status, context.painter));
+    print(shown(*status, context.painter, links));
   }
   return {};
 }

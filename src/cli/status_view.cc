@@ -3,6 +3,9 @@
 
 #include <fmt/ranges.h>
 
+#include "src/cli/failover_view.h"
+#include "src/cli/links_view.h"
+
 namespace baton::cli {
 namespace {
 
@@ -43,14 +46,17 @@ std::string format_cluster(const json& status, const Painter& painter) {
   return text;
 }
 
-/// "server2 0 1; witness 0 !1": the peers with their links, broken ones marked.
+/// "server2 0 1(cut); witness 0 1": the peers with their links, broken ones marked. Of other servers only what is broken.
 Cell links_cell(const json& server) {
+  if (!flag_of(server, "self")) return {broken_links(server), Colour::kYellow};
   std::map<std::string, std::string> peers;
   bool broken = false;
   for (const json& link : list_of(server, "links")) {
     bool connected = flag_of(link, "connected");
-    broken = broken || !connected;
-    peers[text_of(link, "peer")] += fmt::format(" {}{}", number_of(link, "link"), connected ? "" : "(cut)");
+    const bool flapping = flag_of(link, "flapping");
+    broken = broken || !connected || flapping;
+    peers[text_of(link, "peer")] +=
+        fmt::format(" {}{}", number_of(link, "link"), !connected ? "(cut)" : flapping ? "(flapping)" : "");
   }
   std::vector<std::string> parts;
   for (const auto& [peer, links] : peers) parts.push_back(peer + links);
@@ -63,7 +69,7 @@ std::string format_servers(const json& status, const Painter& painter) {
                   {"ID", Colour::kFaint},
                   {"ROLE", Colour::kFaint},
                   {"STATE", Colour::kFaint},
-                  {"LINKS FROM HERE", Colour::kFaint}});
+                  {"LINKS", Colour::kFaint}});
   for (const json& server : list_of(status, "servers")) {
     std::string state = text_of(server, "state");
     std::string name = text_of(server, "name") + (flag_of(server, "self") ? " *" : "");
@@ -93,6 +99,8 @@ std::string format_remarks(const json& group, const Painter& painter) {
   std::string text;
   std::string reason = text_of(group, "reason");
   if (!reason.empty()) text += painter.paint(wrap_text(reason, 2), Colour::kFaint);
+  const std::string failover = failover_line(object_of(group, "failover"));
+  if (!failover.empty()) text += painter.paint(wrap_text(failover, 2), Colour::kFaint);
   std::string target = text_of(group, "target");
   if (!target.empty() && target != text_of(group, "owner")) text += wrap_text("on its way to " + target, 2);
   std::string waiting = text_of(group, "waiting");

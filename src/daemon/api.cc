@@ -100,7 +100,11 @@ bool acceptable(const std::string& text, const HttpRespond& respond) {
 
 void post_plan(Daemon& daemon, const HttpRequest& request, const HttpRespond& respond) {
   const auto& node = daemon.node();
-  if (request.body.empty()) return answer(respond, plan_json(node.plan(EventLoop::now()), node.configuration()));
+  if (request.body.empty()) {
+    json plan = plan_json(node.plan(EventLoop::now()), node.configuration());
+    plan["failover"] = failovers_json(node.configuration(), daemon.usual_starts());
+    return answer(respond, plan);
+  }
   if (!acceptable(request.body, respond)) return;
   daemon.check_stores_everywhere(request.body, [&daemon, respond, text = request.body](const auto& problems) {
     if (!problems.empty()) return refuse(respond, {ErrorCode::kInvalid, fmt::format("{}", fmt::join(problems, "\n"))});
@@ -111,7 +115,8 @@ void post_plan(Daemon& daemon, const HttpRequest& request, const HttpRespond& re
     if (!outcome.applied) return refuse(respond, {ErrorCode::kConflict, outcome.refusal});
     const auto wanted = parse_configuration(text);
     const auto& present = daemon.node().configuration();
-    answer(respond, {{"changes", wanted ? describe_changes(present, *wanted) : std::vector<std::string>{}},
+    answer(respond, {{"failover", wanted ? failovers_json(*wanted, daemon.usual_starts()) : json::object()},
+                     {"changes", wanted ? describe_changes(present, *wanted) : std::vector<std::string>{}},
                      {"version", daemon.node().state().configuration_version}});
   });
 }
@@ -174,6 +179,30 @@ void post_group(Daemon& daemon, const HttpRequest& request, const std::string& n
   });
 }
 
+/// A person wants a server's power off, or says that he has seen it off (`confirm`).
+void post_fence(Daemon& daemon, const HttpRequest& request, const std::string& name, const HttpRespond& respond) {
+  const auto body = read_body(request);
+  if (!body) return refuse(respond, body.error());
+  const auto& node = daemon.node();
+  const auto* server = node.configuration().server(name);
+  if (server == nullptr) return refuse(respond, {ErrorCode::kNotFound, fmt::format("there is no server \"{}\"", name)});
+  const auto found = node.state().fences.find(server->id);
+  const bool confirm = body->value("confirm", false);
+  const auto peer = node.peers().find(server->id);
+  if (confirm && peer != node.peers().end() && peer->second.in_view)
+    return refuse(respond, {ErrorCode::kConflict, fmt::format("{} is a member of the cluster now: it is not off", server->name)});
+  RecordFence command;
+  command.server = server->id;
+  command.expected_version = found == node.state().fences.end() ? 0 : found->second.version;
+  command.outcome = confirm ? FenceOutcome::kOff : FenceOutcome::kWanted;
+  command.author = author_of(*body);
+  command.text = fmt::format("{} by {}", confirm ? "seen to be off" : "asked for", command.author);
+  commit(daemon, command, respond, [&daemon, id = server->id] {
+    const auto record = daemon.node().state().fences.find(id);
+    return record == daemon.node().state().fences.end() ? 0 : record->second.version;
+  });
+}
+
 std::vector<std::string> path_parts(const std::string& path) {
   std::vector<std::string> parts;
   size_t begin = 1;
@@ -202,6 +231,7 @@ void handle_api_request(Daemon& daemon, const HttpRequest& request, HttpRespond 
     if (post && at(1) == "plan") return post_plan(daemon, request, respond);
     if (post && at(1) == "apply") return post_apply(daemon, request, respond);
     if (post && at(1) == "groups" && parts.size() == 4) return post_group(daemon, request, at(2), at(3), respond);
+    if (post && at(1) == "servers" && at(3) == "fence" && parts.size() == 4) return post_fence(daemon, request, at(2), respond);
     if (post && at(1) == "mirrors" && parts.size() == 4) return post_mirror(daemon, request, at(2), at(3), respond);
   }
   refuse(respond, {ErrorCode::kNotFound, fmt::format("there is no {} {}; see docs/api.md", request.method, request.path)});

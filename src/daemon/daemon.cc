@@ -196,7 +196,8 @@ Status Daemon::start_engine() {
     config.nodes.push_back(EngineNode{server.id, server.name, server.interconnects});
     links = std::max(links, server.interconnects.size());
   }
-  for (size_t link = 0; link < links; ++link) config.links.push_back(EngineLink{static_cast<uint32_t>(links - link), 0});
+  for (size_t link = 0; link < links; ++link) config.links.push_back(EngineLink{founding_.link_priorities.at(link), 0});
+  config.passive = founding_.link_mode == LinkMode::kPassive;
   const auto& timing = founding_.timing;
   config.timing.name = timing.name;
   config.timing.token_ms = static_cast<uint32_t>(timing.token.count());
@@ -253,6 +254,7 @@ void Daemon::carry_out(node::Action& action) {
                  },
                  [&](node::PublishLease& wanted) { lease_page_->set_deadline(wanted.until); },
                  [&](node::RunStep& wanted) { run_step(wanted); },
+                 [&](node::FenceServer& wanted) { fence(wanted); },
                  [&](node::EntryApplied& applied) { entry_applied(applied); },
                  [&](node::Decided& decided) {
                    auto found = requests_.find(decided.request);
@@ -283,6 +285,7 @@ void Daemon::on_view(const GroupView& view) {
   }
   feed(changed_view);
   mirror_calls_->servers_left(changed_view.members);
+  std::erase_if(peer_links_, [&](const auto& known) { return !changed_view.members.contains(known.first); });
   runner_->announce_addresses();
   changed();
 }
@@ -299,7 +302,7 @@ void Daemon::on_message(const GroupMember& sender, std::span<const uint8_t> byte
   if (const auto* answer = std::get_if<node::MirrorAnswer>(&*message)) return mirror_calls_->take(*answer);
   if (const auto* beat = std::get_if<node::BeatMessage>(&*message)) {
     remember_macs(sender.server, beat->macs);
-    take_details(sender.server, beat->details);
+    take_details(sender.server, *beat);
     const auto known = node_->reports().find(sender.server);
     if (sender.server != self_ && (known == node_->reports().end() || known->second != beat->mirrors)) changed();
   }
@@ -340,6 +343,7 @@ void Daemon::entry_applied(const node::EntryApplied& applied) {
   events_->append_history(applied.entry, applied.outcome);
   if (applied.outcome.applied && std::holds_alternative<ApplyConfiguration>(applied.entry.command)) sync_mirrors();
   remember_in_sync(applied);
+  remember_starts(applied);
   push_mirror_states();
   settle_mirrors();
   // After a restart of batond the log is applied again from its begin: told once is enough.

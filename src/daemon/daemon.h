@@ -13,11 +13,13 @@
 #include "src/core/node/node.h"
 #include "src/daemon/event_store.h"
 #include "src/daemon/http_server.h"
+#include "src/daemon/link_watch.h"
 #include "src/daemon/mirror_calls.h"
 #include "src/daemon/mirror_client.h"
 #include "src/daemon/resource_runner.h"
 #include "src/daemon/status_json.h"
 #include "src/daemon/voter_store.h"
+#include "src/model/failover_time.h"
 #include "src/os/corosync_engine.h"
 #include "src/os/event_loop.h"
 #include "src/os/group_messaging.h"
@@ -50,6 +52,7 @@ class Daemon {
   EventLoop& loop() { return loop_; }
   EventStore& events() { return *events_; }
   nlohmann::json status() const;
+  const UsualStarts& usual_starts() const { return usual_starts_; }
   const std::string& cursor() const { return cursor_; }
   /// Calls once when the cursor differs from `cursor` or at the deadline.
   void when_changed(const std::string& cursor, Duration limit, std::function<void()> callback);
@@ -75,6 +78,7 @@ class Daemon {
   void send(node::Message& message);
   void remember_macs(ServerId server, const std::vector<std::string>& macs);
   void run_step(const node::RunStep& step);
+  void fence(const node::FenceServer& wanted);
   void entry_applied(const node::EntryApplied& applied);
   void write_note(const node::Note& note);
   void sync_mirrors();
@@ -87,8 +91,10 @@ class Daemon {
   void mirror_note(const std::string& kind, const std::string& key, const std::string& text);
   void mirror_reported(const std::string& key, const mirror_control::Report& report);
   void add_details(node::BeatMessage& beat);
-  void take_details(ServerId server, const std::map<std::string, MirrorDetails>& details);
+  void take_details(ServerId server, const node::BeatMessage& beat);
+  bool take_links(ServerId server, const std::vector<LinkReport>& links);
   void remember_in_sync(const node::EntryApplied& applied);
+  void remember_starts(const node::EntryApplied& applied);
   void alert_loss(const node::EntryApplied& applied);
   void answer_store_check(const node::StoreCheck& check);
   void take_store_answer(ServerId from, const node::StoreChecked& answer);
@@ -110,6 +116,8 @@ class Daemon {
   std::unique_ptr<GroupMessaging> messaging_;
   std::unique_ptr<LinkStatusReader> link_reader_;
   std::vector<LinkStatus> links_;
+  LinkWatch link_watch_;
+  std::map<ServerId, std::vector<LinkReport>> peer_links_;  // as last heard of each other server
   std::unique_ptr<HttpServer> http_;
   std::unique_ptr<ResourceRunner> runner_;
   std::map<std::string, std::unique_ptr<MirrorClient>> mirrors_;
@@ -122,6 +130,7 @@ class Daemon {
   std::map<ServerId, std::map<std::string, MirrorDetails>> details_;  // by mirror_key()
   Instant details_sent_{};
   std::map<std::string, InSyncStanding> in_sync_until_;  // by mirror_key()
+  UsualStarts usual_starts_;
   std::unique_ptr<node::NodeCore> node_;
 
   std::deque<node::Event> queue_;

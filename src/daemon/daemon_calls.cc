@@ -3,6 +3,7 @@
 #include "src/daemon/status_json.h"
 #include "src/daemon/wall_clock.h"
 #include "src/format/store_check.h"
+#include "src/os/fence_agent.h"
 
 namespace baton {
 
@@ -16,13 +17,24 @@ nlohmann::json Daemon::status() const {
   sources.wall_ms = wall_now_ms();
   sources.cursor = cursor_;
   sources.engine_waiting = messaging_->waiting_for();
-  sources.links = links_;
+  sources.links = peer_links_;
+  sources.links[self_] = link_watch_.reports();
   for (const auto& [key, client] : mirrors_) sources.mirror_problems[key] = client->problem();
   sources.details = &details_;
   sources.in_sync_until = &in_sync_until_;
+  sources.usual_starts = &usual_starts_;
   sources.problems = problems_;
   if (const auto problem = events_->problem(); !problem.empty()) sources.problems.push_back(problem);
   return status_json(sources);
+}
+
+/// The committed transitions tell how long the starts took: on every server alike.
+void Daemon::remember_starts(const node::EntryApplied& applied) {
+  const auto* phase = std::get_if<SetGroupPhase>(&applied.entry.command);
+  if (phase == nullptr || !applied.outcome.applied || phase->phase != GroupPhase::kStarted) return;
+  for (const auto& step : phase->steps)
+    if (step.action == "start" && step.outcome == "ok")
+      usual_starts_.add(phase->group, step.resource, std::chrono::ceil<milliseconds>(std::chrono::microseconds(step.took_us)));
 }
 
 void Daemon::when_changed(const std::string& cursor, Duration limit, std::function<void()> callback) {
@@ -94,9 +106,23 @@ void Daemon::take_store_answer(ServerId from, const node::StoreChecked& answer) 
   finished.done(finished.problems);
 }
 
+/// Whether there is more to it than other figures.
+bool Daemon::take_links(ServerId server, const std::vector<LinkReport>& links) {
+  if (links.empty()) return false;
+  auto& present = peer_links_[server];
+  const bool news = !std::equal(present.begin(), present.end(), links.begin(), links.end(),
+                                [](const LinkReport& left, const LinkReport& right) {
+                                  return left.peer == right.peer && left.link == right.link &&
+                                         left.connected == right.connected && left.flapping() == right.flapping();
+                                });
+  present = links;
+  return news;
+}
+
 void Daemon::read_links() {
   link_reader_->read(self_, [this](const Result<std::vector<LinkStatus>>& links) {
     const std::vector<LinkStatus> known = links ? *links : std::vector<LinkStatus>{};
+    link_watch_.take(EventLoop::now(), known);
     if (known != links_) {
       links_ = known;
       runner_->announce_addresses();  // the network may have healed
@@ -104,6 +130,21 @@ void Daemon::read_links() {
     }
     link_timer_ = loop_.after(kLinkInterval, [this] { read_links(); });
   });
+}
+
+void Daemon::fence(const node::FenceServer& wanted) {
+  const auto* server = node_->configuration().server(wanted.server);
+  if (server == nullptr) return;
+  const FenceDevice device{server->fence.agent, server->fence.options, server->fence.timeout};
+  const auto done = [this, wanted, device, name = server->name, restart = server->fence.restart](const Status& off) {
+    const auto detail = off ? std::string("seen to be off") : off.error().message;
+    feed(node::FenceDone{wanted.server, wanted.version, off.has_value(), detail});
+    if (!off || !restart) return;
+    restore_power(loop_, device, name, [this, name](const Status& on) {
+      if (!on) write_note({.kind = "problem", .text = fmt::format("{} stays off: {}", name, on.error().message)});
+    });
+  };
+  cut_power(loop_, device, server->name, done);
 }
 
 }  // namespace baton

@@ -143,14 +143,18 @@ void Daemon::add_details(node::BeatMessage& beat) {
   for (auto& [key, details] : details_[self_])
     if (const auto* client = mirror(key)) details.pending = client->pending_settings();
   beat.details = details_[self_];
+  beat.links = link_watch_.reports();
 }
 
-void Daemon::take_details(ServerId server, const std::map<std::string, MirrorDetails>& details) {
-  if (server == self_ || details.empty()) return;
-  auto& present = details_[server];
-  bool news = present.size() != details.size();
-  for (const auto& [key, one] : details) news = news || is_news(present[key], one);
-  present = details;
+void Daemon::take_details(ServerId server, const node::BeatMessage& beat) {
+  if (server == self_) return;
+  bool news = take_links(server, beat.links);
+  if (!beat.details.empty()) {
+    auto& present = details_[server];
+    news = news || present.size() != beat.details.size();
+    for (const auto& [key, one] : beat.details) news = news || is_news(present[key], one);
+    present = beat.details;
+  }
   if (news) changed();
 }
 

@@ -139,6 +139,11 @@ void describe_kind(const RestrictMirror& command, History& history) {
 
 void describe_kind(const SetVoters&, History& history) { history.kind = "voters"; }
 
+void describe_kind(const RecordFence& command, History& history) {
+  history.kind = "fence";
+  history.reason = command.author.empty() ? command.text : command.author + ": " + command.text;
+}
+
 /// How much a person should care: "alert" soon, "warning" some time.
 const char* severity_of(const std::string& kind) {
   return kind == "alert" ? "alert" : kind == "problem" ? "warning" : "info";

@@ -157,6 +157,18 @@ void put(const node::BeatMessage& message, wire::Message& out) {
   }
   for (const auto& [mirror, report] : message.mirrors) put_mirror_report(mirror, report, *to->add_mirrors());
   for (const auto& mac : message.macs) to->add_macs(mac);
+  for (const auto& link : message.links) {
+    auto* item = to->add_links();
+    item->set_peer(link.peer.value);
+    item->set_link(link.link);
+    item->set_connected(link.connected);
+    item->set_loss_per_mille_plus_one(link.loss_per_mille ? *link.loss_per_mille + 1 : 0);
+    item->set_round_trip_us(link.round_trip_us);
+    item->set_round_trip_worst_us(link.round_trip_worst_us);
+    item->set_downs(link.downs);
+    item->set_downs_recent(link.downs_recent);
+    item->set_send_errors(link.send_errors);
+  }
   for (const auto& [mirror, details] : message.details) {
     auto* item = to->add_details();
     item->set_mirror(mirror);
@@ -247,6 +259,16 @@ Result<node::Message> take(const wire::Beat& from) {
   // A report with a word that only a newer version knows counts as none: the lease must not suffer from it.
   for (const auto& item : from.mirrors()) {
     if (auto report = take_mirror_report(item)) message.mirrors[item.mirror()] = std::move(*report);
+  }
+  for (const auto& item : from.links()) {
+    LinkReport link{ServerId(item.peer()), item.link(), item.connected()};
+    if (item.loss_per_mille_plus_one() > 0) link.loss_per_mille = item.loss_per_mille_plus_one() - 1;
+    link.round_trip_us = item.round_trip_us();
+    link.round_trip_worst_us = item.round_trip_worst_us();
+    link.downs = item.downs();
+    link.downs_recent = item.downs_recent();
+    link.send_errors = item.send_errors();
+    message.links.push_back(link);
   }
   for (const auto& item : from.details()) {
     auto details = mirror_details_from_json(nlohmann::json::parse(item.json(), nullptr, false));

@@ -58,6 +58,7 @@ node::BeatMessage beat() {
   details.device = "/dev/nbd0";
   details.metrics.write_iops = 12.5;
   details.paths = {{"10.0.1.2", true, true, "TLS 1.3", 0.25, ""}};
+  message.links = {{ServerId(2), 1, true, 125u, 210, 3400, 7, 3, 9}, {ServerId(3), 0, false, std::nullopt}};
   message.details = {{"db.data", details}};
   return message;
 }

@@ -17,18 +17,19 @@ constexpr size_t kMirrorConnects = 2;
 /// primary that drops its peer sooner only asks for a decision that the cluster cannot make yet.
 milliseconds link_timeout(const TimingProfile& timing) { return std::max(kShortestLinkTimeout, 2 * timing.token); }
 
+/// Over the links of the highest priorities; the first is preferred.
 void set_addresses(const Configuration& configuration, mirror_control::DaemonSettings& settings) {
   const auto* own = configuration.server(settings.self);
   const auto* peer = configuration.server(settings.peer);
-  for (size_t place = 0; place < own->interconnects.size() && place < kMirrorConnects; ++place) {
-    if (place == 0) {
-      settings.listen_address = own->interconnects[place];
+  for (const size_t link : configuration.links_by_priority()) {
+    if (settings.peer_addresses.size() == kMirrorConnects) break;
+    if (settings.peer_addresses.empty()) {
+      settings.listen_address = own->interconnects[link];
     } else {
-      settings.more_listen_addresses.push_back(own->interconnects[place]);
+      settings.more_listen_addresses.push_back(own->interconnects[link]);
     }
+    settings.peer_addresses.push_back(peer->interconnects[link]);
   }
-  settings.peer_addresses = peer->interconnects;
-  if (settings.peer_addresses.size() > kMirrorConnects) settings.peer_addresses.resize(kMirrorConnects);
 }
 
 }  // namespace

@@ -9,6 +9,35 @@ using nlohmann::json;
 
 namespace {
 
+json fence_json(const StatusSources& sources, const ServerConfiguration& server) {
+  const auto found = sources.node.state().fences.find(server.id);
+  const FenceState record = found == sources.node.state().fences.end() ? FenceState{} : found->second;
+  return {{"agent", server.fence.agent}, {"state", to_string(record.outcome)}, {"attempts", record.attempts},
+          {"text", record.text}, {"version", record.version}};
+}
+
+json link_json(const Configuration& configuration, const LinkReport& link) {
+  json made{{"peer", configuration.server_name(link.peer)},
+            {"link", link.link},
+            {"connected", link.connected},
+            {"loss_percent", nullptr},
+            {"round_trip_us", link.round_trip_us},
+            {"round_trip_worst_us", link.round_trip_worst_us},
+            {"downs", link.downs},
+            {"downs_recent", link.downs_recent},
+            {"flapping", link.flapping()},
+            {"send_errors", link.send_errors}};
+  if (link.loss_per_mille) made["loss_percent"] = *link.loss_per_mille / 10.0;
+  return made;
+}
+
+json interconnects_json(const Configuration& configuration) {
+  json list = json::array();
+  for (size_t link = 0; link < configuration.link_priorities.size(); ++link)
+    list.push_back({{"link", link}, {"priority", configuration.link_priorities[link]}});
+  return {{"mode", to_string(configuration.link_mode)}, {"links", list}};
+}
+
 json servers_json(const StatusSources& sources) {
   json list = json::array();
   const auto& configuration = sources.node.configuration();
@@ -17,14 +46,12 @@ json servers_json(const StatusSources& sources) {
     const bool in_view = peer != sources.node.peers().end() && peer->second.in_view;
     const bool silent = in_view && peer->second.silent;
     json links = json::array();
-    if (server.id == sources.self) {
-      for (const auto& link : sources.links)
-        links.push_back({{"peer", configuration.server_name(link.peer)}, {"link", link.link}, {"connected", link.connected}});
-    }
+    if (const auto said = sources.links.find(server.id); said != sources.links.end())
+      for (const auto& link : said->second) links.push_back(link_json(configuration, link));
     list.push_back({{"name", server.name}, {"id", server.id.value},
                     {"role", server.role == ServerRole::kWitness ? "witness" : "server"},
                     {"state", silent ? "silent" : in_view ? "up" : "down"}, {"self", server.id == sources.self},
-                    {"links", links}});
+                    {"links", links}, {"fence", fence_json(sources, server)}});
   }
   return list;
 }
@@ -50,6 +77,17 @@ json resources_json(const StatusSources& sources, const GroupConfiguration& grou
   return list;
 }
 
+/// An epoch is opened at once by the first candidate when it answers; else the second one tries after a step's time-out, and waits
+/// as long again for voters that say nothing. Two commits follow, each sent again once if a message is lost.
+FailoverAssumptions assumptions_for(const GroupConfiguration& group, const UsualStarts& usual_starts) {
+  const database::Settings settings;
+  FailoverAssumptions assumptions;
+  assumptions.decision_worst =
+      std::chrono::ceil<milliseconds>(2 * settings.step_timeout + 2 * settings.resend_interval);
+  assumptions.usual_starts = usual_starts.of(group.name);
+  return assumptions;
+}
+
 json groups_json(const StatusSources& sources, const planner::Plan& plan) {
   json list = json::array();
   const auto& configuration = sources.node.configuration();
@@ -65,6 +103,8 @@ json groups_json(const StatusSources& sources, const planner::Plan& plan) {
                     {"wanted", state.wanted}, {"target", name_of(state.target)}, {"reason", state.reason},
                     {"version", state.version}, {"waiting", waiting == plan.waiting.end() ? "" : waiting->second},
                     {"refused", refused}, {"resources", resources_json(sources, group, state)}});
+    if (sources.usual_starts != nullptr)
+      list.back()["failover"] = failover_json(configuration, group, *sources.usual_starts);
   }
   return list;
 }
@@ -149,8 +189,26 @@ json status_json(const StatusSources& sources) {
             {"epoch", standing.epoch.value}, {"committed", standing.committed}, {"waiting", waiting},
             {"counting", standing.counting}}},
           {"lease", {{"valid", left > Duration{0}}, {"left_ms", left > Duration{0} ? to_ms(left) : 0}}},
+          {"interconnects", interconnects_json(configuration)},
           {"configuration_version", node.state().configuration_version}, {"problems", sources.problems},
           {"servers", servers_json(sources)}, {"groups", groups_json(sources, plan)}, {"mirrors", mirrors_json(sources)}};
+}
+
+json failover_json(const Configuration& configuration, const GroupConfiguration& group,
+                   const UsualStarts& usual_starts) {
+  const auto time = failover_time(configuration, group, assumptions_for(group, usual_starts));
+  json parts = json::array();
+  for (const auto& part : time.parts)
+    parts.push_back({{"name", part.name}, {"kind", part.kind}, {"expected_ms", part.expected.count()},
+                     {"worst_ms", part.worst.count()}, {"measured", part.measured},
+                     {"in_expected", part.in_expected}, {"in_worst", part.in_worst}, {"text", part.text}});
+  return {{"expected_ms", time.expected.count()}, {"worst_ms", time.worst.count()}, {"parts", parts}};
+}
+
+json failovers_json(const Configuration& configuration, const UsualStarts& usual_starts) {
+  json all = json::object();
+  for (const auto& group : configuration.groups) all[group.name] = failover_json(configuration, group, usual_starts);
+  return all;
 }
 
 json plan_json(const planner::Plan& plan, const Configuration& configuration) {

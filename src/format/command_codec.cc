@@ -152,6 +152,15 @@ void put(const SetVoters& command, wire::Command& out) {
   put_voter_set(command.voters, *out.mutable_set_voters()->mutable_voters());
 }
 
+void put(const RecordFence& command, wire::Command& out) {
+  auto* to = out.mutable_record_fence();
+  to->set_server(command.server.value);
+  to->set_expected_version(command.expected_version);
+  to->set_outcome(static_cast<wire::FenceOutcome>(static_cast<int>(command.outcome) + 1));
+  to->set_text(command.text);
+  to->set_author(command.author);
+}
+
 // ---- From protobuf ----
 
 Result<Command> take(const wire::StartEpoch& from) { return StartEpoch{ServerId(from.leader())}; }
@@ -229,6 +238,17 @@ Result<Command> take(const wire::RestrictMirror& from) {
 
 Result<Command> take(const wire::SetVoters& from) { return SetVoters{take_voter_set(from.voters())}; }
 
+Result<Command> take(const wire::RecordFence& from) {
+  const int outcome = static_cast<int>(from.outcome()) - 1;
+  if (outcome < 0 || outcome > static_cast<int>(FenceOutcome::kFailed)) {
+    return fail_as(ErrorCode::kInvalid,
+                   "command holds outcome of fencing {}, which this version of Baton does not know: upgrade Baton on this "
+                   "server", static_cast<int>(from.outcome()));
+  }
+  return RecordFence{ServerId(from.server()), from.expected_version(), static_cast<FenceOutcome>(outcome), from.text(),
+                     from.author()};
+}
+
 }  // namespace
 
 std::string encode_command(const Command& command) {
@@ -255,6 +275,7 @@ Result<Command> decode_command(std::string_view bytes) {
     case wire::Command::kForceMirror: return take(in.force_mirror());
     case wire::Command::kRestrictMirror: return take(in.restrict_mirror());
     case wire::Command::kSetVoters: return take(in.set_voters());
+    case wire::Command::kRecordFence: return take(in.record_fence());
     case wire::Command::KIND_NOT_SET: break;
   }
   if (bytes.empty()) return fail_as(ErrorCode::kInvalid, "not a command: it is empty");

@@ -27,7 +27,8 @@ std::string status_json(const Lab& lab) {
     ordered_json links = ordered_json::array();
     ordered_json addresses = ordered_json::object();
     for (const auto& link : member.links) {
-      links.push_back({{"n", link.number}, {"name", link.interface}, {"state", fault_name(link.fault)}});
+      links.push_back({{"n", link.number}, {"name", link.interface}, {"address", link.address}, {"mac", link.mac},
+                       {"state", fault_name(link.fault)}});
       addresses[link.interface] = link.address;
     }
     members.push_back({{"name", member.name},

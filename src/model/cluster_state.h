@@ -63,6 +63,24 @@ struct MirrorState {
   bool operator==(const MirrorState&) const = default;
 };
 
+/// What is known of a lost server's power (docs/protocol.md, "Fencing").
+enum class FenceOutcome {
+  kNone,    // nothing was asked for, or it is a member again
+  kWanted,  // the leader is about to switch it off
+  kOff,     // it was seen to be off, by its agent or by a person
+  kFailed,  // the last attempt failed
+};
+const char* to_string(FenceOutcome outcome);
+
+struct FenceState {
+  uint64_t version = 0;
+  FenceOutcome outcome = FenceOutcome::kNone;
+  uint32_t attempts = 0;  // since it was last a member
+  std::string text;       // why, or how it ended, for people
+  std::string author;     // who asked by hand; empty: Baton itself
+  bool operator==(const FenceState&) const = default;
+};
+
 struct ClusterState {
   uint64_t configuration_version = 0;
   std::string configuration_text;  // the TOML as applied
@@ -70,6 +88,7 @@ struct ClusterState {
   VoterSet voters;
   std::map<std::string, GroupState> groups;
   std::map<std::string, MirrorState> mirrors;  // by mirror_key()
+  std::map<ServerId, FenceState> fences;       // of servers that were ever to be fenced
 
   bool operator==(const ClusterState&) const = default;
 };

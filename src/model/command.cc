@@ -54,6 +54,8 @@ Applied apply(ClusterState& state, const AssignGroup& command, uint64_t index) {
   if (policy == nullptr) return refuse("there is no group {}", command.group);
   if (std::find(policy->servers.begin(), policy->servers.end(), command.server) == policy->servers.end())
     return refuse("server {} is not among the servers of the group {}", command.server, command.group);
+  if (const auto unfenced = unfenced_owner(state, *configuration, state.groups.at(command.group)); !unfenced.empty())
+    return Applied{false, unfenced};
   if (!same_mirror_versions(state, *policy, command))
     return refuse("a mirror of the group {} has changed meanwhile", command.group);
   std::map<std::string, Promotion> promotions;

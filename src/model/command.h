@@ -130,8 +130,18 @@ struct SetVoters {
   bool operator==(const SetVoters&) const = default;
 };
 
+/// What becomes of a lost server's power: wanted, then how it ended; none once it is a member again.
+struct RecordFence {
+  ServerId server;
+  uint64_t expected_version = 0;
+  FenceOutcome outcome = FenceOutcome::kNone;
+  std::string text;
+  std::string author;  // of a person's word; empty: Baton's own
+  bool operator==(const RecordFence&) const = default;
+};
+
 using Command = std::variant<StartEpoch, ApplyConfiguration, AssignGroup, SetGroupPhase, WishGroup, SetInSync,
-                             BreakMirror, ForceMirror, RestrictMirror, SetVoters>;
+                             BreakMirror, ForceMirror, RestrictMirror, RecordFence, SetVoters>;
 
 /// What applying a command did. `applied` false: the state had changed since it was decided, `refusal` says how.
 struct Applied {

@@ -39,6 +39,7 @@ std::string changed_foundation(const Configuration& before, const Configuration&
                       profile.lease, profile.beat, profile.restart_grace};
   };
   if (timing(before.timing) != timing(after.timing)) return "the timing";
+  if (before.link_mode != after.link_mode) return "the mode of the links";
   if (before.cluster_name != after.cluster_name) return "the cluster's name";
   return "";
 }

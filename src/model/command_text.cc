@@ -58,6 +58,11 @@ std::string describe_one(const SetVoters& command) {
                      list_servers(command.voters.now));
 }
 
+std::string describe_one(const RecordFence& command) {
+  const std::string who = command.author.empty() ? "" : fmt::format(" by {}", command.author);
+  return with_reason(fmt::format("server {}: fencing: {}{}", command.server, to_string(command.outcome), who), command.text);
+}
+
 }  // namespace
 
 std::string line(const Command& command) {

@@ -4,6 +4,9 @@
 #include <fmt/format.h>
 #include <strings.h>
 
+#include <algorithm>
+#include <numeric>
+
 namespace baton {
 
 std::optional<TimingProfile> timing_profile(const std::string& name) {
@@ -26,6 +29,8 @@ const char* to_string(ResourceKind kind) {
   }
   return "unknown";
 }
+
+const char* to_string(LinkMode mode) { return mode == LinkMode::kActive ? "active" : "passive"; }
 
 const ResourceConfiguration* GroupConfiguration::find(const std::string& resource) const {
   for (const ResourceConfiguration& candidate : resources) {
@@ -64,6 +69,15 @@ std::vector<ServerId> Configuration::voters() const {
   std::vector<ServerId> ids;
   for (const ServerConfiguration& server : servers) ids.push_back(server.id);
   return ids;
+}
+
+std::vector<size_t> Configuration::links_by_priority() const {
+  std::vector<size_t> order(servers.empty() ? 0 : servers.front().interconnects.size());
+  std::iota(order.begin(), order.end(), 0);
+  if (link_priorities.size() != order.size()) return order;
+  std::stable_sort(order.begin(), order.end(),
+                   [this](size_t left, size_t right) { return link_priorities[left] > link_priorities[right]; });
+  return order;
 }
 
 std::string mirror_key(const std::string& group, const std::string& resource) { return group + "." + resource; }

@@ -36,13 +36,27 @@ struct TimingProfile {
 /// The profile of that name (fast, lan, wan); nothing if there is none.
 std::optional<TimingProfile> timing_profile(const std::string& name);
 
+/// How corosync uses the links between two servers: all at once, or the preferred one of those that are up.
+enum class LinkMode { kActive, kPassive };
+const char* to_string(LinkMode mode);
+
 enum class ServerRole { kServer, kWitness };
+
+/// How a server's power is switched off from elsewhere (docs/protocol.md, "Fencing").
+struct FenceConfiguration {
+  std::string agent;  // a program of fence-agents; empty: none
+  std::map<std::string, std::string> options;  // as in its manual
+  milliseconds timeout{30000};                 // of one attempt, with its verification
+  bool restart = true;                         // switch it on again once it was seen to be off
+  bool operator==(const FenceConfiguration&) const = default;
+};
 
 struct ServerConfiguration {
   std::string name;
   ServerId id;
   ServerRole role = ServerRole::kServer;
-  std::vector<std::string> interconnects;  // IPv4 addresses, first is preferred; one per link
+  std::vector<std::string> interconnects;  // IPv4 addresses, one per link
+  FenceConfiguration fence;
   SourcePosition position;
 };
 
@@ -124,6 +138,9 @@ struct Configuration {
   std::string cluster_name;
   std::string public_lan;  // "10.0.0.0/24"
   TimingProfile timing;
+  bool fencing_required = false;  // what a lost server held starts elsewhere only once it is fenced
+  LinkMode link_mode = LinkMode::kActive;
+  std::vector<uint32_t> link_priorities;     // one per link, 0 to 255; the highest is preferred
   std::vector<ServerConfiguration> servers;  // witness included, by id
   std::vector<GroupConfiguration> groups;    // in file order
 
@@ -133,6 +150,8 @@ struct Configuration {
   /// The name of a server, or "server N" for one that is not configured.
   std::string server_name(ServerId id) const;
   std::vector<ServerId> voters() const;
+  /// The numbers of the links, preferred ones first.
+  std::vector<size_t> links_by_priority() const;
 };
 
 /// A mirror's name in the cluster database and in files: "GROUP.RESOURCE".

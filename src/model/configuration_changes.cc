@@ -19,7 +19,10 @@ std::string quote_command(const std::vector<std::string>& command) {
 Properties cluster_properties(const Configuration& configuration) {
   const TimingProfile& timing = configuration.timing;
   return {{"name", configuration.cluster_name},
+          {"link mode", to_string(configuration.link_mode)},
+          {"link priorities", fmt::format("{}", fmt::join(configuration.link_priorities, ", "))},
           {"public LAN", configuration.public_lan.empty() ? "none" : configuration.public_lan},
+          {"fencing", configuration.fencing_required ? "required" : "besides"},
           {"timing",
            fmt::format("{} (token {}, consensus {}, link ping {}/{}, lease {}, beat {}, restart grace {})",
                        timing.name, format_duration(timing.token), format_duration(timing.consensus),
@@ -28,10 +31,20 @@ Properties cluster_properties(const Configuration& configuration) {
                        format_duration(timing.restart_grace))}};
 }
 
+/// Without the options' values: there are passwords among them.
+std::string describe_fence(const FenceConfiguration& fence) {
+  if (fence.agent.empty()) return "none";
+  std::vector<std::string> names;
+  for (const auto& [name, value] : fence.options) names.push_back(name);
+  return fmt::format("{} ({}) within {}{}", fence.agent, fmt::join(names, ", "), format_duration(fence.timeout),
+                     fence.restart ? ", then on again" : "");
+}
+
 Properties server_properties(const ServerConfiguration& server) {
   return {{"id", fmt::format("{}", server.id)},
           {"role", server.role == ServerRole::kWitness ? "witness" : "server"},
-          {"interconnects", fmt::format("{}", fmt::join(server.interconnects, ", "))}};
+          {"interconnects", fmt::format("{}", fmt::join(server.interconnects, ", "))},
+          {"fence", describe_fence(server.fence)}};
 }
 
 Properties group_properties(const Configuration& configuration, const GroupConfiguration& group) {

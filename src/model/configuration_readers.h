@@ -23,7 +23,17 @@ struct ConfigurationDraft {
 };
 
 void read_cluster(SectionReader& file, ConfigurationDraft& draft);
+/// `timing` and the links' settings of [cluster]; the sums that cannot work are reported.
+void read_timing(SectionReader& cluster, ConfigurationDraft& draft);
+/// REQUIRES: the timing has been read.
+void read_links(SectionReader& cluster, ConfigurationDraft& draft);
+/// REQUIRES: the servers have been read. Gives links without a priority one: the first is preferred.
+void check_link_priorities(ConfigurationDraft& draft);
 void read_servers(SectionReader& file, ConfigurationDraft& draft);
+/// `[cluster] fencing`, `[server.NAME.fence]`, and what they mean together.
+void read_fencing(SectionReader& cluster, ConfigurationDraft& draft);
+void read_fence(SectionReader& section, ServerConfiguration& server, ConfigurationDraft& draft);
+void check_fencing(ConfigurationDraft& draft);
 /// REQUIRES: cluster and servers have been read.
 void read_groups(SectionReader& file, ConfigurationDraft& draft);
 

@@ -6,73 +6,6 @@
 namespace baton {
 namespace {
 
-constexpr milliseconds kLongestTiming = 600s;
-
-void check_timing(const TimingProfile& timing, SectionReader& section) {
-  ConfigurationFindings& findings = section.findings();
-  if (timing.consensus * 10 < timing.token * 12) {
-    findings.add(section.position_of("consensus"),
-                 "consensus ({}) must be at least 1.2 times token ({}): set it to {} or more",
-                 format_duration(timing.consensus), format_duration(timing.token),
-                 format_duration((timing.token * 12 + 9ms) / 10));
-  }
-  if (timing.lease < timing.beat * 2) {
-    findings.add(section.position_of("lease"),
-                 "lease ({}) must be at least twice beat ({}): a lost beat would end it",
-                 format_duration(timing.lease), format_duration(timing.beat));
-  }
-  if (timing.link_ping_timeout <= timing.link_ping_interval) {
-    findings.add(section.position_of("link_ping_timeout"),
-                 "link_ping_timeout ({}) must be longer than link_ping_interval ({})",
-                 format_duration(timing.link_ping_timeout), format_duration(timing.link_ping_interval));
-  }
-}
-
-void read_timing_table(const TomlValue& table, ConfigurationDraft& draft) {
-  SectionReader section(table, "cluster.timing", draft.findings);
-  TimingProfile timing;
-  std::string profile = "lan";
-  if (section.read_string("profile", profile)) {
-    if (auto known = timing_profile(profile)) {
-      timing = *known;
-    } else {
-      draft.findings.add(section.position_of("profile"), "unknown timing profile \"{}\": use fast, lan or wan",
-                         profile);
-    }
-  }
-  timing.name = "custom";
-  bool own_token = section.read_duration("token", 50ms, kLongestTiming, timing.token);
-  bool own_consensus = section.read_duration("consensus", 60ms, kLongestTiming, timing.consensus);
-  // What follows from token is derived unless it is given (docs/protocol.md, "Timing").
-  if (own_token && !own_consensus) timing.consensus = (timing.token * 12 + 9ms) / 10;
-  if (own_token || own_consensus) timing.lease = timing.token + timing.consensus;
-  section.read_duration("lease", 100ms, kLongestTiming, timing.lease);
-  section.read_duration("beat", 10ms, kLongestTiming, timing.beat);
-  section.read_duration("link_ping_interval", 10ms, kLongestTiming, timing.link_ping_interval);
-  section.read_duration("link_ping_timeout", 20ms, kLongestTiming, timing.link_ping_timeout);
-  section.read_duration("restart_grace", 0ms, kLongestTiming, timing.restart_grace);
-  section.finish();
-  check_timing(timing, section);
-  draft.configuration.timing = timing;
-}
-
-void read_timing(SectionReader& cluster, ConfigurationDraft& draft) {
-  const TomlValue* value = cluster.find("timing");
-  if (!value) return;
-  if (value->kind == TomlValue::Kind::kTable) {
-    read_timing_table(*value, draft);
-  } else if (value->kind != TomlValue::Kind::kString) {
-    draft.findings.add(value->position,
-                       "\"timing\" must be the name of a profile, not {}: use \"fast\", \"lan\" or \"wan\"",
-                       describe_kind(value->kind));
-  } else if (auto profile = timing_profile(value->text)) {
-    draft.configuration.timing = *profile;
-  } else {
-    draft.findings.add(value->position, "unknown timing profile \"{}\": use \"fast\", \"lan\" or \"wan\"",
-                       value->text);
-  }
-}
-
 void read_public_lan(SectionReader& cluster, ConfigurationDraft& draft) {
   std::string text;
   if (!cluster.read_string("public_lan", text)) return;
@@ -144,6 +77,7 @@ void read_server(const TomlEntry& entry, ConfigurationDraft& draft) {
   }
   if (role == "witness") server.role = ServerRole::kWitness;
   read_interconnects(section, server, draft);
+  read_fence(section, server, draft);
   section.finish();
   draft.configuration.servers.push_back(server);
 }
@@ -164,6 +98,7 @@ void check_servers(ConfigurationDraft& draft) {
                          server.name, server.interconnects.size(), servers.front().name, links);
     }
   }
+  check_link_priorities(draft);
   bool only_witness = !servers.empty() && servers.size() == (witness ? 1u : 0u);
   if (servers.empty() || only_witness) {
     draft.findings.add(servers.empty() ? SourcePosition{1, 1} : servers.front().position,
@@ -187,12 +122,15 @@ void read_cluster(SectionReader& file, ConfigurationDraft& draft) {
   }
   read_public_lan(section, draft);
   read_timing(section, draft);
+  read_fencing(section, draft);
+  read_links(section, draft);
   section.finish();
 }
 
 void read_servers(SectionReader& file, ConfigurationDraft& draft) {
   for (const TomlEntry* entry : file.sections("server")) read_server(*entry, draft);
   check_servers(draft);
+  check_fencing(draft);
   std::stable_sort(
       draft.configuration.servers.begin(), draft.configuration.servers.end(),
       [](const ServerConfiguration& left, const ServerConfiguration& right) { return left.id < right.id; });

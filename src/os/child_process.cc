@@ -7,6 +7,7 @@
 #include <linux/sched.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -61,6 +62,7 @@ struct Launch {
   OwnedFd control_group;        // the directory
   OwnedFd control_group_procs;  // used when clone3 cannot do it
   OwnedFd dev_null;
+  OwnedFd input;  // its standard input
   OwnedFd error_read, error_write;
   OwnedFd output_read, output_write;
   std::vector<OwnedFd> passed;
@@ -91,6 +93,14 @@ Status open_control_group(const std::string& path, Launch& launch) {
   return fail("cannot open control group {}: {}", path, errno_text());
 }
 
+/// In memory, so that a secret is in no list of processes and on no disk.
+Status make_input(const std::string& text, Launch& launch) {
+  launch.input = OwnedFd(text.empty() ? ::open("/dev/null", O_RDONLY | O_CLOEXEC) : ::memfd_create("input", MFD_CLOEXEC));
+  const bool written = launch.input && ::pwrite(launch.input.get(), text.data(), text.size(), 0) == ssize_t(text.size());
+  if (text.empty() ? bool(launch.input) : written) return {};
+  return fail("cannot make a child's standard input: {}", errno_text());
+}
+
 Result<Launch> prepare(ChildOptions& options) {
   if (options.argv.empty() || options.argv[0].empty()) return fail("a command without a program cannot be run");
   Launch launch;
@@ -117,7 +127,8 @@ Result<Launch> prepare(ChildOptions& options) {
   }
   launch.dev_null = OwnedFd(::open("/dev/null", O_RDWR | O_CLOEXEC));
   if (!launch.dev_null) return fail("cannot open /dev/null: {}", errno_text());
-  auto made = make_pipe(launch.error_read, launch.error_write);
+  auto made = make_input(options.input, launch);
+  if (made) made = make_pipe(launch.error_read, launch.error_write);
   if (made && options.output == ChildOptions::Output::kCapture) {
     made = make_pipe(launch.output_read, launch.output_write);
   }
@@ -170,7 +181,7 @@ int output_descriptor(const ChildOptions& options, const Launch& launch) {
   if (options.output == ChildOptions::Output::kLogFile && launch.user) {
     if (::fchown(output, launch.user->user_id, launch.user->group_id) != 0) give_up(launch, Stage::kLogFile);
   }
-  if (::dup2(launch.dev_null.get(), 0) < 0 || ::dup2(output, 1) < 0 || ::dup2(output, 2) < 0) {
+  if (::dup2(launch.input.get(), 0) < 0 || ::dup2(output, 1) < 0 || ::dup2(output, 2) < 0) {
     give_up(launch, Stage::kDescriptors);
   }
   int next = kFirstPassedFd;

@@ -31,6 +31,7 @@ struct ChildOptions {
   Output output = Output::kCapture;
   std::string log_file;                 // for kLogFile: appended to, created if missing
   size_t captured_bytes = 16 * 1024;    // for kCapture: how much of the end of the output is kept
+  std::string input;                    // what it reads from its standard input; nothing else does
   std::vector<int> passed_descriptors;  // become 3, 4, ... in the child; all others are closed
   bool may_lock_memory = false;         // RLIMIT_MEMLOCK unlimited
   std::optional<Duration> deadline;     // then SIGKILL to its group (and control group, if it has one of its own)

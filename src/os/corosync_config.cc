@@ -1,8 +1,7 @@
 // See corosync_config.h. Why these values: timers were measured on busy small machines.
 // - knet's threads tick every 200 ms; a ping time-out of 150 ms drops healthy links every few seconds.
-// - With a token shorter than the ping time-out a dead link must not stop the token, hence link_mode active:
-// every
-//   packet goes over all links.
+// - With a token shorter than the ping time-out a dead link must not stop the token, hence link_mode active: every
+//   packet goes over all links. Passive is for longer tokens only.
 // - token_coefficient would add 650 ms for each node above two.
 #include "src/os/corosync_config.h"
 
@@ -74,6 +73,15 @@ Status check(const EngineConfig& config) {
   for (const auto* text : {&config.cluster_name, &config.key_file, &config.state_directory, &config.log_file}) {
     if (!is_plain(*text)) return fail_as(ErrorCode::kInvalid, "'{}' is empty or has unfit letters", *text);
   }
+  for (const auto& link : config.links) {
+    if (link.priority > 255)
+      return fail_as(ErrorCode::kInvalid, "a link's priority must be from 0 to 255, not {}", link.priority);
+  }
+  if (config.passive && config.timing.token_ms <= config.timing.ping_timeout_ms) {
+    return fail_as(ErrorCode::kInvalid,
+                   "link mode passive needs a token ({} ms) longer than the ping time-out ({} ms): until then a dead "
+                   "link is used", config.timing.token_ms, config.timing.ping_timeout_ms);
+  }
   auto nodes = check_nodes(config);
   return nodes ? check_timing(config.timing) : nodes;
 }
@@ -85,7 +93,7 @@ std::string totem_section(const EngineConfig& config) {
       "    version: 2\n"
       "    cluster_name: {}\n"
       "    transport: knet\n"
-      "    link_mode: active\n"
+      "    link_mode: {}\n"
       "    crypto_model: openssl\n"
       "    crypto_cipher: aes256\n"
       "    crypto_hash: sha256\n"
@@ -93,7 +101,7 @@ std::string totem_section(const EngineConfig& config) {
       "    token: {}\n"
       "    token_coefficient: 0\n"
       "    consensus: {}\n",
-      config.cluster_name, config.key_file, timing.token_ms, timing.consensus_ms);
+      config.cluster_name, config.passive ? "passive" : "active", config.key_file, timing.token_ms, timing.consensus_ms);
   for (size_t number = 0; number < config.links.size(); ++number) {
     const auto& link = config.links[number];
     text += fmt::format(

@@ -33,12 +33,13 @@ struct EngineNode {
 };
 
 struct EngineLink {
-  uint32_t priority = 1;  // of links that are up, the one with the highest carries the traffic in passive mode
+  uint32_t priority = 1;  // 0 to 255; in passive mode the highest of those that are up carries the traffic
   uint16_t port = 0;      // UDP; 0: 5405 + link number
 };
 
 struct EngineConfig {
   std::string cluster_name;
+  bool passive = false;  // over the link of the highest priority that is up, instead of over all
   std::vector<EngineNode> nodes;
   std::vector<EngineLink> links;  // 1 to 8
   EngineTiming timing;

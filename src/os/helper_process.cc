@@ -56,6 +56,7 @@ void run_helper(EventLoop& loop, HelperRequest request, HelperCallback callback)
   options.user = request.user;
   options.environment = request.environment;
   options.deadline = request.deadline;
+  options.input = request.input;
   options.control_group = present_place.empty() ? helpers_group : present_place;
   options.shares_control_group = true;
   auto holder = std::make_shared<ChildProcess>();

@@ -18,6 +18,7 @@ struct HelperRequest {
   std::string user;                          // empty: as Baton runs
   std::vector<std::string> environment;      // NAME=value, added
   std::vector<int> accepted_statuses = {0};  // exit statuses that are no error
+  std::string input;                         // what it reads from its standard input
 };
 
 struct HelperOutput {

@@ -1,10 +1,12 @@
-// See link_status.h: keys stats.knet.nodeN.linkM.connected of cmap's statistics map.
+// See link_status.h: keys stats.knet.nodeN.linkM.* of cmap's statistics map.
 #include "src/os/link_status.h"
 
 #include <corosync/cmap.h>
 
 #include <algorithm>
 #include <cstdio>
+#include <cstring>
+#include <tuple>
 
 #include "src/os/corosync_errors.h"
 #include "src/os/worker_thread.h"
@@ -12,6 +14,30 @@
 namespace baton {
 
 namespace {
+
+/// A figure of whatever width; 0 when this corosync does not have it.
+uint64_t read_figure(cmap_handle_t handle, const std::string& key) {
+  uint64_t bytes = 0;
+  size_t size = sizeof bytes;
+  cmap_value_types_t type;
+  if (cmap_get(handle, key.c_str(), &bytes, &size, &type) != CS_OK || size > sizeof bytes) return 0;
+  uint64_t figure = 0;
+  std::memcpy(&figure, &bytes, size);  // little-endian: the low bytes come first
+  return figure;
+}
+
+LinkCounters read_counters(cmap_handle_t handle, ServerId peer, uint32_t link) {
+  const std::string place = fmt::format("stats.knet.node{}.link{}.", peer, link);
+  const auto figure = [&](const char* name) { return read_figure(handle, place + name); };
+  LinkCounters counters;
+  counters.pings = figure("tx_ping_packets");
+  counters.pongs = figure("rx_pong_packets");
+  counters.send_errors = figure("tx_data_errors") + figure("tx_ping_errors") + figure("tx_pong_errors");
+  counters.downs = static_cast<uint32_t>(figure("down_count"));
+  counters.latency_us = static_cast<uint32_t>(figure("latency_ave"));
+  counters.latency_worst_us = static_cast<uint32_t>(figure("latency_max"));
+  return counters;
+}
 
 Result<std::vector<LinkStatus>> read_links(cmap_handle_t handle, ServerId local) {
   cmap_iter_handle_t iterator;
@@ -27,10 +53,13 @@ Result<std::vector<LinkStatus>> read_links(cmap_handle_t handle, ServerId local)
     uint8_t connected = 0;
     if (std::sscanf(key, "stats.knet.node%u.link%u.connected%n", &peer, &link, &end) != 2 || end == 0) continue;
     if (peer == local.value || cmap_get_uint8(handle, key, &connected) != CS_OK) continue;
-    links.push_back({ServerId(peer), link, connected != 0});
+    links.push_back({ServerId(peer), link, connected != 0, {}});
   }
   cmap_iter_finalize(handle, iterator);
-  std::sort(links.begin(), links.end());
+  for (auto& link : links) link.counters = read_counters(handle, link.peer, link.link);
+  std::sort(links.begin(), links.end(), [](const LinkStatus& left, const LinkStatus& right) {
+    return std::tie(left.peer, left.link) < std::tie(right.peer, right.link);
+  });
   return links;
 }
 

@@ -12,11 +12,25 @@
 
 namespace baton {
 
+/// Counted since corosync's start.
+struct LinkCounters {
+  uint64_t pings = 0;        // sent
+  uint64_t pongs = 0;        // answers received
+  uint64_t send_errors = 0;  // packets, data and pings, that the kernel did not take
+  uint32_t downs = 0;
+  uint32_t latency_us = 0;        // mean of the round trip; 0: none measured
+  uint32_t latency_worst_us = 0;  // since the link came up
+};
+
 struct LinkStatus {
   ServerId peer;
   uint32_t link = 0;
   bool connected = false;
-  auto operator<=>(const LinkStatus&) const = default;
+  LinkCounters counters;
+  /// Figures are no part of a link's state.
+  bool operator==(const LinkStatus& other) const {
+    return peer == other.peer && link == other.link && connected == other.connected;
+  }
 };
 
 class LinkStatusReader {

@@ -40,6 +40,19 @@ def test_plan(world):
     expect(world.baton("plan").out == "nothing to do\n", "not nothing")
 
 
+def test_plan_shows_failover_times(world):
+    failover = world.group["failover"]
+    world.daemon.on("POST", "/v1/plan", lambda query, body: (200, {
+        "changes": ["add group web"], "version": 3, "failover": {"web": failover}} if body else {
+        "steps": [], "waiting": {}, "failover": {"db": failover}}))
+    for shown, group in ((world.baton("plan").out, "db"), (world.baton("plan", EXAMPLE).out, "web")):
+        for part in ("Failover of " + group, "token 500 ms + consensus 600 ms", "address ip", "250 ms", "(60 s)",
+                     "1.35 s", "2 min 32 s"):
+            expect_in(part, shown)
+        expect(max(len(line) for line in shown.splitlines()) <= 80, "wider than 80 columns:\n" + shown)
+    expect(world.baton("plan", "--json").json()["failover"]["db"] == failover, "not the API's answer")
+
+
 def test_apply(world):
     world.daemon.on("POST", "/v1/plan", {"changes": ["add group web"], "version": 3})
     world.daemon.on("POST", "/v1/apply", {"version": 4})

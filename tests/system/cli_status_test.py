@@ -43,6 +43,12 @@ def test_status_table(world):
     expect(world.baton("cluster", "status").out == shown.out, "cluster status differs")
 
 
+def test_failover_time(world):
+    expect_in("if its server is lost: back after about 1.35 s, at worst 2 min 32 s", world.baton("status").out)
+    del world.group["failover"]
+    expect("is lost" not in world.baton("status").out, "a time that nobody computed")
+
+
 def test_status_in_trouble(world):
     world.status["database"].update(serving=False, leader="", waiting="no majority: witness and server2 are away")
     world.status["lease"] = {"valid": False, "left_ms": 0}
@@ -72,6 +78,47 @@ def test_status_watch(world):
     process.wait()
     expect(first["groups"][0]["phase"] == "started" and second["groups"][0]["phase"] == "stopping", "no change seen")
     expect(any(call[2].get("after") == "17.204" for call in world.daemon.calls), "not waited for a change")
+
+
+LINK = {"connected": True, "loss_percent": 0.0, "round_trip_us": 210, "round_trip_worst_us": 3400, "downs": 0,
+        "downs_recent": 0, "flapping": False, "send_errors": 0}
+
+
+def with_links(world):
+    def link(peer, number, **more):
+        return dict(LINK, peer=peer, link=number, **more)
+
+    world.status["interconnects"] = {"mode": "active", "links": [{"link": 0, "priority": 10}, {"link": 1, "priority": 5}]}
+    first, second, _ = world.status["servers"]
+    first["links"] = [link("server2", 0), link("server2", 1), link("witness", 0, connected=False)]
+    second["links"] = [link("server1", 0, loss_percent=12.5, flapping=True, downs=7, downs_recent=3),
+                       link("server1", 1, connected=False, loss_percent=None)]
+
+
+def test_links(world):
+    with_links(world)
+    shown = world.baton("status", "--links").out
+    rows = [line.split() for line in shown.splitlines()]
+    expect(["server1", "server2", "0", "10", "up", "0.0%", "0.21", "ms", "(3.4)", "0x"] in rows, shown)
+    expect(["server2", "server1", "0", "10", "flapping", "12.5%", "0.21", "ms", "(3.4)", "7x"] in rows, shown)
+    expect(["server1", "server2", "1", "5", "one", "way", "0.0%", "0.21", "ms", "(3.4)", "0x"] in rows, shown)
+    expect(["server2", "server1", "1", "5", "one", "way", "-", "-", "0x"] in rows, shown)
+    expect(["server1", "witness", "0", "10", "down", "0.0%", "-", "0x"] in rows, shown)
+    flat = " ".join(shown.split())
+    for part in ("link 1: server1 has it up to server2, but server2 has it down", "server2 lost server1 3 times",
+                 "not known how these servers see their links: witness", "Mode active"):
+        expect_in(part, flat)
+    expect(max(len(line) for line in shown.splitlines()) <= 80, "wider than 80 columns:\n" + shown)
+    listed = world.baton("status", "--links", "--json").json()
+    expect(len(listed["links"]) == 5 and listed["silent"] == ["witness"] and listed["mode"] == "active", str(listed))
+    expect(listed["links"][0]["from"] == "server1" and listed["links"][0]["to"] == "server2", str(listed["links"][0]))
+
+
+def test_links_of_others_in_status(world):
+    with_links(world)
+    shown = world.baton("status").out
+    expect_in("server1 0(flapping) 1(cut)", shown)  # as server2 says
+    expect_in("server2 0 1; witness 0(cut)", shown)
 
 
 def test_strange_answers(world):

@@ -329,6 +329,8 @@ Instant NodeCore::Implementation::next_tick() const {
   for (const auto& [name, run] : runs) next = std::min(next, run->next_tick());
   for (const auto& [subject, at] : propose_again_at)
     if (at > now) next = std::min(next, at);
+  for (const auto& [server, at] : fence_again_at)
+    if (at > now) next = std::min(next, at);
   if (published_until > now) {
     next = std::min(next, published_until);
   } else if (lapsed_since != kNever && lapsed_since + settings.freeze_limit > now) {

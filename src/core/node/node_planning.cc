@@ -12,6 +12,7 @@ void NodeCore::Implementation::lead() {
     return;
   }
   change_voters();
+  lead_fencing();
   const auto plan = planner::make_plan(planner_input(now));
   for (const auto& step : plan.steps) propose("group " + step.group, step.command);
 }

@@ -22,6 +22,7 @@ struct NodeCore::Implementation {
   void handle(const StepDone& event);
   void handle(const ResourceFailed& event);
   void handle(const Requested& event);
+  void handle(const FenceDone& event);
   void handle(const Tick& event);
   void feed_database(const database::Event& event);
   void on_applied(const database::EntryApplied& applied);
@@ -60,6 +61,13 @@ struct NodeCore::Implementation {
   planner::Input planner_input(Instant when) const;
   planner::ServerView view_of(ServerId server, Instant when) const;
 
+  // node_fencing.cc: the power of lost servers
+  void lead_fencing();
+  void record_fence(ServerId server, const FenceState& record, FenceOutcome outcome, const std::string& text);
+  std::string reason_to_fence(const ServerConfiguration& server, const FenceState& record);
+  bool back_from_fencing(ServerId server, const FenceState& record);
+  bool too_many_fenced() const;
+
   /// Proposes once per subject ("group db", "mirror db.data"): while one is under way another is not begun.
   void propose(const std::string& subject, const Command& command, int64_t wall_ms = 0);
   bool is_proposing(const std::string& subject) const;
@@ -95,6 +103,10 @@ struct NodeCore::Implementation {
   std::set<std::string> stale_runs;  // given to this server again before their end from an earlier assignment was reached
   std::map<std::string, ServerId> previous_owner;   // before the present assignment
   std::map<std::string, ServerId> last_owner;
+
+  std::map<ServerId, uint64_t> fencing;      // begun here: the version of the record
+  std::map<ServerId, std::pair<uint64_t, Instant>> fence_known;  // its version, and since when this leader knows it
+  std::map<ServerId, Instant> fence_again_at;  // after a failed attempt
 
   uint64_t next_request = 0;
   struct Proposal {

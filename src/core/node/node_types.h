@@ -15,6 +15,7 @@
 #include "src/core/group/group_run.h"
 #include "src/core/lease/lease.h"
 #include "src/model/command.h"
+#include "src/model/link_report.h"
 #include "src/model/mirror_details.h"
 #include "src/model/mirror_report.h"
 
@@ -28,6 +29,7 @@ struct BeatMessage {
   std::map<std::string, MirrorReport> mirrors;  // by mirror_key()
   std::vector<std::string> macs;                // of the sender's interfaces; filled in by batond, not for the core
   std::map<std::string, MirrorDetails> details; // likewise, at most once a second; empty: as before
+  std::vector<LinkReport> links;                // likewise
 };
 /// batond to batond, not for the core: may this configuration's stores be used on your server?
 struct StoreCheck {
@@ -107,9 +109,16 @@ struct Requested {
   Command command;
   int64_t wall_ms = 0;
 };
+/// The outcome of a FenceServer.
+struct FenceDone {
+  ServerId server;
+  uint64_t version = 0;  // of the record that it was begun from
+  bool off = false;      // seen to be off
+  std::string detail;
+};
 struct Tick {};
 using Event = std::variant<ViewChanged, MessageReceived, Persisted, MirrorReported, MirrorGone, MirrorProposed, StepDone,
-                           ResourceFailed, Requested, Tick>;
+                           ResourceFailed, Requested, FenceDone, Tick>;
 
 // ---- Actions ----
 
@@ -157,6 +166,12 @@ struct PeerGone {
   ServerId server;
   std::string reason;
 };
-using Action = std::variant<Send, Persist, PublishLease, RunStep, EntryApplied, Decided, Note, PeerGone>;
+/// Switch this server's power off by its agent, and look whether it is off. Answered by one FenceDone.
+struct FenceServer {
+  ServerId server;
+  uint64_t version = 0;
+};
+using Action =
+    std::variant<Send, Persist, PublishLease, RunStep, EntryApplied, Decided, Note, PeerGone, FenceServer>;
 
 }  // namespace baton::node

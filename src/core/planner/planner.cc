@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "src/core/planner/candidate.h"
+#include "src/model/command_rules.h"
 
 namespace baton::planner {
 namespace {
@@ -146,7 +147,10 @@ class GroupPlanner {
       if (state_.wanted) plan_.waiting[group_.name] = lost + ": it moves when the lease there has surely ended";
       return;
     }
-    if (state_.wanted) {
+    const std::string unfenced = command_rules::unfenced_owner(input_.state, input_.configuration, state_);
+    if (!unfenced.empty()) {
+      plan_.waiting[group_.name] = lost + "; " + unfenced;
+    } else if (state_.wanted) {
       start(lost);
     } else {
       release(lost);

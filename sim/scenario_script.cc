@@ -1,0 +1,298 @@
+// The lines of a script, word by word: what happens to servers, cables and groups, and what people ask. The language is
+// described in tests/scenarios/README.md.
+#include <algorithm>
+#include <fstream>
+#include <sstream>
+
+#include "sim/scenario_server.h"
+#include "src/model/configuration_toml.h"
+
+namespace baton::sim {
+
+namespace {
+
+constexpr Duration kJoinDelay = 50ms;
+
+Duration milliseconds_of(const std::string& word) { return milliseconds(std::stoll(word)); }
+
+std::vector<std::string> words_of(const std::string& line) {
+  std::istringstream stream(line);
+  std::vector<std::string> words;
+  for (std::string word; stream >> word && word[0] != '#';) words.push_back(word);
+  return words;
+}
+
+}  // namespace
+
+Status Scenario::run_line(const std::string& line) {
+  const auto words = words_of(line);
+  if (words.empty()) return {};
+  try {
+    Status run = run_general(words);
+    observe();
+    if (!run) return fail("{}: {}", line, run.error().message);
+  } catch (const std::out_of_range&) {
+    return fail("{}: words are missing, or too large a number", line);
+  } catch (const std::invalid_argument&) {
+    return fail("{}: a number is expected", line);
+  }
+  return {};
+}
+
+Status Scenario::run_general(const Words& words) {
+  const std::string& verb = words[0];
+  if (verb == "run") {
+    run_for(milliseconds_of(words.at(1)));
+  } else if (verb == "log") {
+    level_ = words.at(1) == "all" ? Level::kAll : words[1] == "groups" ? Level::kGroups : Level::kNone;
+  } else if (verb == "boot-all") {
+    for (auto& [id, server] : servers_) boot(*server);
+  } else if (verb == "begin") {  // a cluster at work, with nothing said about how it came up
+    const Level wanted = std::exchange(level_, Level::kNone);
+    for (auto& [id, server] : servers_) boot(*server);
+    run_for(3s);
+    level_ = wanted;
+    mark();
+    write_state();
+  } else if (verb == "state") {
+    write_state();
+  } else if (verb == "explain") {
+    explain(words.at(1));
+  } else if (verb == "mark") {
+    mark();
+  } else if (verb == "expect") {
+    return expect(words);
+  } else if (verb.starts_with("expect-") && verb != "expect-refused") {
+    return expect_since_mark(words);
+  } else if (verb == "heal" || verb == "cut-way" || verb == "mend-way") {
+    return run_network(words);
+  } else if (words.size() > 1 && find(words[1]) != nullptr) {
+    return run_on_server(*find(words[1]), words);
+  } else {
+    return run_request(words);
+  }
+  return {};
+}
+
+Status Scenario::run_network(const Words& words) {
+  if (words[0] == "heal") {
+    network_.heal();
+    write("network", "healed");
+    network_changed(true);
+    return {};
+  }
+  const Server* from = find(words.at(1));
+  const Server* to = find(words.at(2));
+  if (from == nullptr || to == nullptr) return fail("no such server");
+  const bool open = words[0] == "mend-way";
+  network_.set_way_open(from->id, to->id, open);
+  write("network", fmt::format("{} {} {}", from->name, open ? "gets through again to" : "no longer gets through to", to->name));
+  network_changed(open);
+  return {};
+}
+
+/// VERB SERVER ...
+Status Scenario::run_on_server(Server& server, const Words& words) {
+  for (const auto part : {&Scenario::run_on_machine, &Scenario::run_on_cables, &Scenario::run_on_programs,
+                          &Scenario::run_on_resources}) {
+    bool known = true;
+    if (auto run = (this->*part)(server, words, known); known || !run) return run;
+  }
+  return fail("unknown line");
+}
+
+Status Scenario::run_on_machine(Server& server, const Words& words, bool& known) {
+  const std::string& verb = words[0];
+  if (verb == "power-off") {
+    power_off(server);
+  } else if (verb == "power-on") {
+    boot(server);
+  } else if (verb == "pause-machine" || verb == "resume-machine") {
+    write(server.name, verb == "pause-machine" ? "the machine stands still" : "the machine goes on");
+    pause_machine(server, verb == "pause-machine");
+  } else if (verb == "clock-jump") {
+    server.clock_ahead += milliseconds_of(words.at(2));
+    write(server.name, fmt::format("its clock jumps ahead by {} ms", words[2]));
+    feed(server, node::Tick{});
+  } else if (verb == "disk-full" || verb == "disk-free") {
+    server.disk_full = verb == "disk-full";
+    write(server.name, server.disk_full ? "the disk under its database is full"
+                                        : "the disk under its database has room again");
+  } else if (verb == "lose-database") {
+    server.disk = database::StoredVoter{};
+    write(server.name, "its database is lost");
+  } else if (verb == "replace-disk") {
+    for (auto& [key, incarnation] : server.incarnations) incarnation.value += 1000;  // a new copy begins at a random one
+    write(server.name, "its disk is replaced by a new one");
+  } else {
+    known = false;
+  }
+  return {};
+}
+
+Status Scenario::run_on_cables(Server& server, const Words& words, bool& known) {
+  const std::string& verb = words[0];
+  const bool in = verb == "plug" || verb == "mend";
+  known = in || verb == "unplug" || verb == "cut";
+  if (!known) return {};
+  if (verb == "cut" || verb == "mend") {
+    network_.set_all_plugged(server.id, in);
+    write(server.name, in ? "every cable is back in" : "every link is cut");
+  } else if (words.at(2) == "mirror") {
+    network_.set_mirror_open(server.id, in);
+    write(server.name, in ? "its mirror port is open again" : "its mirror port is closed by a firewall");
+    return {};
+  } else {
+    if (auto plugged = network_.set_plugged(server.id, words.at(2), in); !plugged) return plugged;
+    write(server.name, fmt::format("cable {} is {}", words[2], in ? "back in" : "out"));
+  }
+  network_changed(in);
+  return {};
+}
+
+Status Scenario::run_on_programs(Server& server, const Words& words, bool& known) {
+  const std::string& verb = words[0];
+  if (verb == "pause") {
+    server.frozen = true;
+    write(server.name, "batond is stopped (SIGSTOP)");
+  } else if (verb == "resume") {
+    server.frozen = false;
+    write(server.name, "batond goes on (SIGCONT)");
+    feed(server, node::Tick{});
+  } else if (verb == "kill-batond") {
+    write(server.name, "batond is killed");
+    kill_batond(server);
+  } else if (verb == "start-batond") {
+    write(server.name, "batond is started");
+    start_batond(server, kJoinDelay);
+  } else if (verb == "kill-corosync") {
+    write(server.name, "corosync is killed");
+    kill_corosync(server);
+  } else if (verb == "start-corosync") {
+    write(server.name, "corosync is started");
+    server.engine = true;
+    change_rings(kJoinDelay);
+  } else if (verb == "pause-corosync" || verb == "resume-corosync") {
+    server.engine_paused = verb == "pause-corosync";
+    write(server.name, server.engine_paused ? "corosync is stopped (SIGSTOP)" : "corosync goes on (SIGCONT)");
+    network_changed(!server.engine_paused);
+  } else {
+    known = false;
+  }
+  return {};
+}
+
+/// VERB SERVER GROUP.RESOURCE
+Status Scenario::run_on_resources(Server& server, const Words& words, bool& known) {
+  const std::string& verb = words[0];
+  const std::string place = server.name + " " + words.at(2);
+  if (verb == "fail") return fail_resource(server, words[2]);
+  if (verb == "start-fails") {
+    failing_[place] = "it does not start (scripted)";
+  } else if (verb == "start-works") {
+    failing_.erase(place);
+  } else if (verb == "hangs") {
+    hanging_.insert(place);
+  } else if (verb == "hangs-no-more") {
+    hanging_.erase(place);
+  } else if (verb == "unkillable") {
+    unkillable_.insert(place);
+  } else if (verb == "killable") {
+    unkillable_.erase(place);
+  } else if (verb == "slow") {
+    slow_[place] = milliseconds_of(words.at(3));
+  } else {
+    known = false;
+  }
+  return {};
+}
+
+Status Scenario::fail_resource(Server& server, const std::string& key) {
+  const auto dot = key.find('.');
+  if (dot == std::string::npos) return fail("write GROUP.RESOURCE");
+  if (!server.resources[key]) return fail("{} is not up there", key);
+  server.resources[key] = false;
+  feed(server, node::ResourceFailed{key.substr(0, dot), key.substr(dot + 1), "it ended (scripted)"});
+  return {};
+}
+
+/// What people ask.
+Status Scenario::run_request(const Words& words) {
+  if (words[0] == "expect-refused") return refused_ ? Status{} : fail("the last request was not refused");
+  refused_ = false;
+  if (words[0] == "wish") return wish(words);
+  if (words[0] == "mirror") return mirror_command(words);
+  if (words[0] == "apply") return apply_file(words.at(1));
+  return fail("unknown line");
+}
+
+/// At the first server that knows the present state.
+void Scenario::request(const Command& command) {
+  for (auto& [id, server] : servers_) {
+    if (server.get() != knowing()) continue;
+    feed(*server, node::Requested{++order_, command, 0});
+    return;
+  }
+  refused_ = true;
+  write("operator", "refused: no server serves");
+}
+
+/// wish GROUP start|stop|move [SERVER]
+Status Scenario::wish(const Words& words) {
+  const Server* server = knowing();
+  WishGroup command;
+  command.group = words.at(1);
+  command.wanted = words.at(2) != "stop";
+  command.reason = words[2] + " asked by the operator";
+  command.author = "operator";
+  if (words.size() > 3) {
+    if (find(words[3]) == nullptr) return fail("no server {}", words[3]);
+    command.target = find(words[3])->id;
+  }
+  if (server != nullptr) {
+    const auto group = server->node->state().groups.find(words[1]);
+    if (group == server->node->state().groups.end()) return fail("no group {}", words[1]);
+    command.expected_version = group->second.version;
+    if (const auto possible = server->node->check_wish(local_now(*server), command); !possible) {
+      refused_ = true;
+      write("operator", "refused: " + possible.error().message);
+      return {};
+    }
+  }
+  request(command);
+  return {};
+}
+
+/// mirror GROUP.RESOURCE break|rejoin | force|restrict|lift SERVER
+Status Scenario::mirror_command(const Words& words) {
+  const Server* server = knowing();
+  if (server == nullptr || !server->node->state().mirrors.contains(words.at(1))) return fail("the mirror is not known");
+  const uint64_t version = server->node->state().mirrors.at(words[1]).version;
+  const std::string& verb = words.at(2);
+  if (verb == "break" || verb == "rejoin") {
+    request(BreakMirror{words[1], version, verb == "break", "operator"});
+    return {};
+  }
+  Server* target = find(words.at(3));
+  if (target == nullptr) return fail("no server {}", words[3]);
+  if (verb == "force") {
+    request(ForceMirror{words[1], version, target->id, target->incarnations[words[1]], "what it lacks", "operator"});
+  } else {
+    request(RestrictMirror{words[1], version, target->id, verb == "restrict", "operator"});
+  }
+  return {};
+}
+
+/// apply FILE: a whole new configuration, from the scenario's folder.
+Status Scenario::apply_file(const std::string& name) {
+  std::ifstream file(folder_ + "/" + name);
+  std::stringstream text;
+  text << file.rdbuf();
+  auto changed = parse_configuration(text.str());
+  if (!changed) return changed.error().message.empty() ? fail("{} cannot be read", name) : fail("{}", changed.error().message);
+  const Server* server = knowing();
+  request(ApplyConfiguration{server == nullptr ? 0 : server->node->state().configuration_version, text.str(), "operator"});
+  return {};
+}
+
+}  // namespace baton::sim

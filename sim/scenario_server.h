@@ -1,0 +1,53 @@
+// One server of a scripted cluster: what survives its power, and what does not. Plain values, one thread.
+#pragma once
+
+#include <deque>
+
+#include "sim/scenario.h"
+
+namespace baton::sim {
+
+/// A message that its ring has ordered, and that waits for the server to be there again.
+struct Scenario::Held {
+  ServerId sender;
+  node::Message message;
+};
+
+struct Scenario::Server {
+  ServerId id;
+  std::string name;
+  bool witness = false;
+  // On disk
+  database::StoredVoter disk;
+  bool disk_full = false;
+  std::map<std::string, Incarnation> incarnations;  // of its mirrors' copies
+  // With its power
+  bool powered = false;
+  uint64_t boots = 0;  // what an earlier boot began has no effect
+  Duration clock_ahead{};
+  bool machine_paused = false;
+  std::vector<std::function<void()>> missed;  // while the machine stood still
+  std::map<std::string, bool> resources;      // "group.resource" up
+  std::set<std::string> suspended;            // addresses dropped with the lease
+  std::map<std::string, uint64_t> kills;
+  std::map<std::string, Instant> copying_since;
+  Instant published{};
+  // corosync
+  bool engine = false;
+  bool engine_paused = false;
+  uint64_t ring = 0;
+  std::set<ServerId> ring_members;
+  std::deque<node::Message> outgoing;  // until a ring runs again
+  std::deque<Held> held;
+  // batond
+  std::unique_ptr<node::NodeCore> node;
+  uint64_t starts = 0;
+  bool joined = false;  // the others know of this batond
+  std::set<ServerId> view;
+  Instant tick_at = kNever;
+  bool frozen = false;
+  std::deque<node::Event> inbox;
+  bool feeding = false;
+};
+
+}  // namespace baton::sim
