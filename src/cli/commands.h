@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "src/base/result.h"
 #include "src/base/time.h"
@@ -25,6 +26,17 @@ struct CreateOptions {
   std::string file;  // empty: the one that is in place
   std::string server;
   std::string key_file;
+  std::string configuration_directory = "/etc/baton";
+  std::string state_directory = "/var/lib/baton";
+};
+
+struct JoinOptions {
+  std::string token;
+  std::string name;
+  std::vector<std::string> interconnects;
+  bool witness = false;
+  bool wait = true;
+  milliseconds timeout{120000};
   std::string configuration_directory = "/etc/baton";
   std::string state_directory = "/var/lib/baton";
 };
@@ -52,6 +64,10 @@ struct VerifyOptions {
 
 Status show_status(const Context& context, bool watch, bool links = false);
 Status create_cluster(const Context& context, const CreateOptions& options);
+Status make_join_token_for(const Context& context, milliseconds good_for);
+Status join_cluster(const Context& context, const JoinOptions& options);
+Status leave_cluster(const Context& context);
+Status remove_server_from_cluster(const Context& context, const std::string& name, bool yes);
 Status show_plan(const Context& context, const std::string& file);
 Status apply_configuration(const Context& context, const std::string& file);
 Status show_configuration(const Context& context);

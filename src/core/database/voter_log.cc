@@ -19,8 +19,8 @@ size_t size_of(const Entry& entry) {
 
 VoterLog::VoterLog(StoredVoter stored, const std::set<ServerId>& founders)
     : promised_(stored.promised),
-      voters_{{0, VoterSet{founders, {}}}},
       counting_(stored.counting),
+      voters_{{0, VoterSet{founders, {}}}},
       durable_promised_(stored.promised),
       durable_counting_(stored.counting),
       durable_length_(stored.entries.size()),
