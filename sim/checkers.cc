@@ -18,7 +18,10 @@ void Checkers::applied(const Server& server, const node::EntryApplied& applied) 
     throw Violation("committed", fmt::format("server {} applied entry {} before anybody applied {}",
                                              server.id(), entry.index, committed_.size() + 1));
   if (entry.index == committed_.size() + 1) {
-    if (const auto* change = std::get_if<SetVoters>(&entry.command)) voters_ = change->voters;
+    if (const auto* change = std::get_if<SetVoters>(&entry.command)) {
+      check_change(change->voters, entry);
+      voters_ = change->voters;
+    }
     check_majority(entry);
     if (entry.request != 0 && !requests_.insert({entry.origin, entry.request}).second)
       throw Violation("once", fmt::format("request {} of server {} was recorded twice, again as entry {}",
@@ -36,6 +39,15 @@ void Checkers::applied(const Server& server, const node::EntryApplied& applied) 
   if (known.outcome.applied != applied.outcome.applied || known.outcome.refusal != applied.outcome.refusal)
     throw Violation("state", fmt::format("entry {} was judged differently at servers {} and {}", entry.index,
                                          known.first, server.id()));
+}
+
+/// A joint entry begins from what is settled, a settling one ends the joint one before it.
+void Checkers::check_change(const VoterSet& changed, const database::Entry& entry) const {
+  const bool fits = changed.joint() ? !voters_.joint() && changed.before == voters_.now
+                                    : voters_.joint() && changed.now == voters_.now;
+  if (!fits)
+    throw Violation("voters", fmt::format("entry {} ({}, epoch {}) does not follow from the change before", entry.index,
+                                          describe(entry.command), entry.epoch));
 }
 
 /// By the voters of the newest change up to this entry, itself included; of both sets while it is not settled.

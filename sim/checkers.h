@@ -29,6 +29,7 @@ class Checkers {
 
  private:
   void check_majority(const database::Entry& entry) const;
+  void check_change(const VoterSet& changed, const database::Entry& entry) const;
   void check_majority_of(const std::set<ServerId>& voters, const database::Entry& entry) const;
   void check_one_owner() const;
   void check_leader(const Server& server);
