@@ -23,6 +23,7 @@ bool Bus::reach(ServerId one, ServerId other) const {
 
 /// The token goes round only while every member reaches every other.
 bool Bus::runs(const Ring& ring) const {
+  if (world_.now() < unsettled_until_) return false;
   for (const ServerId one : ring.members) {
     if (engines_.at(one).ring.get() != &ring) return false;
     for (const ServerId other : ring.members)
@@ -62,8 +63,9 @@ void Bus::process_ended(ServerId server, bool engine_lives) {
   sequence_later(server);
 }
 
-void Bus::send(ServerId from, std::shared_ptr<const node::Message> message) {
+void Bus::send(ServerId from, std::shared_ptr<const void> message) {
   Engine& engine = engines_.at(from);
+  if (!engine.up) return;  // a handle that is lost takes nothing
   Item item;
   item.from = from;
   item.process = engine.process;
@@ -88,6 +90,7 @@ void Bus::sequence_later(ServerId server) {
 void Bus::sequence(ServerId server) {
   Engine& engine = engines_.at(server);
   if (!engine.up || engine.ring == nullptr || !runs(*engine.ring)) return;  // goes out with the next ring
+  if (!lossy_.empty() && loses(*engine.ring) && random_.chance(0.002)) unsettle(random_.between(settings_.token / 2, settings_.token));
   const size_t most = 1 + random_.below(8);
   for (size_t count = 0; count < most && !engine.outgoing.empty(); ++count) {
     engine.ring->log.push_back(std::move(engine.outgoing.front()));
@@ -98,12 +101,21 @@ void Bus::sequence(ServerId server) {
   sequence_later(server);
 }
 
+bool Bus::loses(const Ring& ring) const {
+  return std::any_of(lossy_.begin(), lossy_.end(), [&](ServerId each) { return ring.members.contains(each); });
+}
+
+Duration Bus::delivery_delay(const Engine& engine) {
+  Duration delay = random_.chance(0.01) ? random_.between(1ms, 20ms) : random_.between(10us, 300us);
+  if (!lossy_.empty() && loses(*engine.ring) && random_.chance(0.2)) delay = random_.between(1ms, 60ms);
+  return std::max(delay, engine.late_until - world_.now());
+}
+
 void Bus::deliver_later(ServerId server) {
   Engine& engine = engines_.at(server);
   if (engine.delivering || engine.ring == nullptr || engine.delivered >= engine.ring->log.size()) return;
   engine.delivering = true;
-  const Duration delay = random_.chance(0.01) ? random_.between(1ms, 20ms) : random_.between(10us, 300us);
-  world_.after(delay, [this, server, boot = engine.boot, ring = engine.ring] {
+  world_.after(delivery_delay(engine), [this, server, boot = engine.boot, ring = engine.ring] {
     Engine& later = engines_.at(server);
     if (later.boot != boot || later.ring != ring) return;
     later.delivering = false;
@@ -125,7 +137,7 @@ void Bus::give(ServerId server, const Item& item) {
   Engine& engine = engines_.at(server);
   switch (item.kind) {
     case Item::Kind::kMessage:
-      if (engine.joined) deliver_(server, node::MessageReceived{item.from, *item.message});
+      if (engine.joined) deliver_(server, BusEvent{std::nullopt, item.from, item.message});
       return;
     case Item::Kind::kJoin:
       engine.processes[item.from] = item.process;
@@ -154,7 +166,7 @@ void Bus::give_view(ServerId server, std::map<ServerId, node::Departure> departe
   node::ViewChanged view;
   for (const auto& [member, process] : engine.processes) view.members.insert(member);
   view.departed = std::move(departed);
-  deliver_(server, view);
+  deliver_(server, BusEvent{view, ServerId{}, nullptr});
 }
 
 }  // namespace baton::sim

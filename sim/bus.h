@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <vector>
 
@@ -23,10 +24,18 @@ struct BusSettings {
   double quick_chance = 0.25;
   Duration quick_at_most = 1100ms;
   Duration wait_at_most = 400us;  // for the token
+  // Now and then a member hears of a new ring, and of all in it, later than the others.
+  double late_chance = 0.05;
+  Duration late_at_most = 300ms;
 };
 
-/// What a server's engine gives its batond.
-using Deliver = std::function<void(ServerId to, const node::Event& event)>;
+/// What a server's engine gives a member of the process group: a view, or a message of somebody.
+struct BusEvent {
+  std::optional<node::ViewChanged> view;
+  ServerId from;
+  std::shared_ptr<const void> message;  // what was sent: one bus carries one type
+};
+using Deliver = std::function<void(ServerId to, const BusEvent& event)>;
 
 class Bus {
  public:
@@ -36,16 +45,26 @@ class Bus {
   void process_started(ServerId server);
   /// `engine_lives`: the process ended, corosync goes on and tells the others.
   void process_ended(ServerId server, bool engine_lives);
-  void send(ServerId from, std::shared_ptr<const node::Message> message);
+  void send(ServerId from, std::shared_ptr<const void> message);
 
   // ---- Faults ----
+  /// Another process group on the same engines: what happens to this one's happens to that one's, though rings form at
+  /// times of their own there.
+  void also(Bus* other) { other_ = other; }
   void engine_up(ServerId server);
   void engine_down(ServerId server);
   /// The whole machine stands still, or goes on with what it had.
   void engine_paused(ServerId server, bool paused);
   /// From `from` to `to` only: two calls for both directions.
   void set_reachable(ServerId from, ServerId to, bool reachable);
+  /// Messages on the way to and from this server get lost: retransmitted with the next rounds of the token, and now and
+  /// then the token itself goes missing, so that the ring forms anew.
+  void set_lossy(ServerId server, bool lossy);
+  /// No ring comes about for a while: joins are exchanged over and over.
+  void unsettle(Duration lasts);
   void heal();
+  /// Nothing is cut between the two, in neither direction: what does not go through corosync.
+  bool linked(ServerId one, ServerId other) const { return !cut_.contains({one, other}) && !cut_.contains({other, one}); }
   /// In both directions, with both engines at work.
   bool reach(ServerId one, ServerId other) const;
 
@@ -55,7 +74,7 @@ class Bus {
     Kind kind = Kind::kMessage;
     ServerId from;
     uint64_t process = 0;
-    std::shared_ptr<const node::Message> message;
+    std::shared_ptr<const void> message;
     std::map<ServerId, uint64_t> processes;  // of a kSync
   };
   struct Ring {
@@ -66,6 +85,7 @@ class Bus {
   struct Engine {
     bool up = false;
     bool paused = false;
+    Instant late_until{};  // what is delivered here is delivered then
     uint64_t boot = 0;
     std::shared_ptr<Ring> ring;
     size_t delivered = 0;  // items of the ring's log
@@ -78,6 +98,8 @@ class Bus {
   };
 
   bool runs(const Ring& ring) const;
+  bool loses(const Ring& ring) const;
+  Duration delivery_delay(const Engine& engine);
   void sequence_later(ServerId server);
   void sequence(ServerId server);
   void deliver_later(ServerId server);
@@ -96,8 +118,11 @@ class Bus {
   Random random_;
   std::vector<ServerId> servers_;
   Deliver deliver_;
+  Bus* other_ = nullptr;
   std::map<ServerId, Engine> engines_;
   std::set<std::pair<ServerId, ServerId>> cut_;
+  std::set<ServerId> lossy_;
+  Instant unsettled_until_{};
   uint64_t next_ring_ = 1;
   uint64_t next_process_ = 1;
 };

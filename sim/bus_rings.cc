@@ -7,12 +7,14 @@
 namespace baton::sim {
 
 void Bus::engine_up(ServerId server) {
+  if (other_ != nullptr) other_->engine_up(server);
   Engine& engine = engines_.at(server);
   engine.up = true;
   reform_later();
 }
 
 void Bus::engine_down(ServerId server) {
+  if (other_ != nullptr) other_->engine_down(server);
   Engine& engine = engines_.at(server);
   const uint64_t boot = engine.boot + 1;
   engine = Engine{};
@@ -21,6 +23,7 @@ void Bus::engine_down(ServerId server) {
 }
 
 void Bus::set_reachable(ServerId from, ServerId to, bool reachable) {
+  if (other_ != nullptr) other_->set_reachable(from, to, reachable);
   if (reachable) {
     cut_.erase({from, to});
   } else {
@@ -29,12 +32,39 @@ void Bus::set_reachable(ServerId from, ServerId to, bool reachable) {
   reform_later();
 }
 
+void Bus::set_lossy(ServerId server, bool lossy) {
+  if (other_ != nullptr) other_->set_lossy(server, lossy);
+  if (lossy) {
+    lossy_.insert(server);
+  } else {
+    lossy_.erase(server);
+  }
+}
+
+void Bus::unsettle(Duration lasts) {
+  if (other_ != nullptr) other_->unsettle(lasts);
+  unsettled_until_ = std::max(unsettled_until_, world_.now() + lasts);
+  world_.mark('u', ServerId{}, lasts.count());
+  world_.say("bus", "no ring for {} ms", to_ms(lasts));
+  world_.at(unsettled_until_ + Duration{1}, [this] {
+    // Whoever was together is so again, in another ring.
+    for (auto& [server, engine] : engines_) {
+      const auto ring = engine.ring;
+      if (ring != nullptr && engine.up && !engine.paused && runs(*ring)) install(std::set<ServerId>(ring->members));
+    }
+    reform();
+  });
+}
+
 void Bus::heal() {
+  if (other_ != nullptr) other_->heal();
   cut_.clear();
+  lossy_.clear();
   reform_later();
 }
 
 void Bus::engine_paused(ServerId server, bool paused) {
+  if (other_ != nullptr) other_->engine_paused(server, paused);
   Engine& engine = engines_.at(server);
   if (!engine.up || engine.paused == paused) return;
   engine.paused = paused;
@@ -81,6 +111,7 @@ bool Bus::flapping() const {
 }
 
 void Bus::reform() {
+  if (world_.now() < unsettled_until_) return;  // its end forms them
   for (const auto& group : partition()) {
     const auto& ring = engines_.at(*group.begin()).ring;
     const bool same = ring != nullptr && ring->members == group && runs(*ring);
@@ -129,6 +160,8 @@ void Bus::install(const std::set<ServerId>& members) {
     engine.ring = fresh;
     engine.delivered = 0;
     engine.delivering = false;
+    if (random_.chance(settings_.late_chance))
+      engine.late_until = world_.now() + random_.between(1ms, settings_.late_at_most);
     deliver_later(member);
     sequence_later(member);
   }

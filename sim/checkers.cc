@@ -8,6 +8,12 @@ namespace baton::sim {
 Checkers::Checkers(World& world, const ClusterSettings& settings,
                    const std::map<ServerId, std::unique_ptr<Server>>& servers)
     : world_(world), settings_(settings), servers_(servers) {
+  for (const auto& group : settings.configuration.groups)
+    for (const auto& resource : group.resources)
+      // What has no right of its own (processes, mounts) is dead without these.
+      if (resource.kind == ResourceKind::kMirror || resource.kind == ResourceKind::kAddress)
+        exclusive_.emplace_back(group.name, mirror_key(group.name, resource.name));
+  states_[0] = reference_;
   const auto founders = settings.configuration.voters();
   voters_.now = {founders.begin(), founders.end()};
 }
@@ -27,6 +33,7 @@ void Checkers::applied(const Server& server, const node::EntryApplied& applied) 
       throw Violation("once", fmt::format("request {} of server {} was recorded twice, again as entry {}",
                                           entry.request, entry.origin, entry.index));
     committed_.push_back({entry, applied.outcome, server.id()});
+    newly_committed(entry, applied.outcome);
     return;
   }
   const Committed& known = committed_[entry.index - 1];
@@ -48,6 +55,35 @@ void Checkers::check_change(const VoterSet& changed, const database::Entry& entr
   if (!fits)
     throw Violation("voters", fmt::format("entry {} ({}, epoch {}) does not follow from the change before", entry.index,
                                           describe(entry.command), entry.epoch));
+}
+
+void Checkers::newly_committed(const database::Entry& entry, const Applied& outcome) {
+  const ClusterState before = reference_;
+  const Applied judged = apply_command(reference_, entry.command, entry.index);
+  if (judged.applied != outcome.applied || judged.refusal != outcome.refusal)
+    throw Violation("state", fmt::format("entry {} was judged otherwise than by the rules", entry.index));
+  history_.committed(entry, outcome);
+  states_[entry.index] = reference_;
+  while (states_.size() > 256) states_.erase(states_.begin());
+  if (!outcome.applied) return;
+  truth_.committed(entry, before, reference_);
+  check_reason(entry, before);
+}
+
+/// I4: a move says why, and what led to it.
+void Checkers::check_reason(const database::Entry& entry, const ClusterState& before) const {
+  const auto missing = [&](const char* what) {
+    throw Violation("reason", fmt::format("entry {} ({}) has no {}", entry.index, describe(entry.command), what));
+  };
+  if (const auto* assign = std::get_if<AssignGroup>(&entry.command)) {
+    if (assign->reason.empty()) missing("reason");
+    if (before.groups.at(assign->group).owner != ServerId{} && assign->causes.empty()) missing("causes");
+    if (reference_.groups.at(assign->group).reason != assign->reason) missing("reason in the state");
+  } else if (const auto* phase = std::get_if<SetGroupPhase>(&entry.command)) {
+    if (phase->reason.empty()) missing("reason");
+  } else if (const auto* set = std::get_if<SetInSync>(&entry.command)) {
+    if (set->reason.empty()) missing("reason");
+  }
 }
 
 /// By the voters of the newest change up to this entry, itself included; of both sets while it is not settled.
@@ -77,43 +113,55 @@ void Checkers::decided(const Server& server, const node::Decided& decided) {
     throw Violation("once",
                     fmt::format("request {} of server {} was answered twice", decided.request, server.id()));
   world_.mark('q', server.id(), decided.request, decided.decided, decided.outcome.applied);
+  history_.answered(server.id(), decided.request, decided.decided, decided.outcome);
 }
 
-void Checkers::stepped(const Server& server) {
-  check_one_owner();
+void Checkers::stepped(Server& server) {
+  if (server.take_ownership_changed()) check_one_owner();
   if (!server.running()) return;
   check_leader(server);
-  // The state at an index is the same everywhere.
-  const auto& standing = server.node().standing();
-  if (standing.committed == 0 || standing.committed > committed_.size()) return;
-  auto [known, fresh] = states_.try_emplace(standing.committed, server.node().state());
-  if (!fresh && !(known->second == server.node().state()))
-    throw Violation(
-        "state", fmt::format("the states after entry {} differ: server {}", standing.committed, server.id()));
+  check_state(server);
+}
+
+/// The state at an index is the same everywhere, and what a program has read it never reads an older state of.
+void Checkers::check_state(const Server& server) {
+  const uint64_t index = server.node().standing().committed;
+  const std::pair now{server.start(), index};
+  auto& compared = compared_[server.id()];
+  if (index == 0 || index > committed_.size() || compared == now) return;
+  if (compared.first == now.first && index < compared.second)
+    throw Violation("linearizable", fmt::format("server {} goes back from entry {} to {}", server.id(), compared.second, index));
+  compared = now;
+  const auto known = states_.find(index);
+  if (known != states_.end() && !(known->second == server.node().state()))
+    throw Violation("state", fmt::format("the state after entry {} is another one at server {}", index, server.id()));
 }
 
 /// I1: at most one server has, by its own knowledge and clock, the group with something of it up, and the right
 /// to hold it. And, whatever they believe, a resource serves at one server at most.
 void Checkers::check_one_owner() const {
+  std::vector<const Server*> valid;
+  for (const auto& [id, server] : servers_)
+    if (server->lease_page_valid()) valid.push_back(server.get());
+  if (valid.size() < 2) return;
   for (const auto& group : settings_.configuration.groups) {
     const Server* owner = nullptr;
-    for (const auto& [id, server] : servers_) {
-      if (!server->lease_page_valid() || !server->believes_to_own(group.name)) continue;
+    for (const Server* server : valid) {
+      if (!server->believes_to_own(group.name)) continue;
       if (!server->anything_up(group.name)) continue;  // released, and not told yet that this is committed
       if (owner != nullptr)
         throw Violation("one owner", fmt::format("servers {} and {} both own the group {} and have a lease",
-                                                 owner->id(), id, group.name));
-      owner = server.get();
+                                                 owner->id(), server->id(), group.name));
+      owner = server;
     }
-    for (const auto& resource : group.resources) {
-      const std::string key = mirror_key(group.name, resource.name);
-      const Server* serves = nullptr;
-      for (const auto& [id, server] : servers_) {
-        if (!server->is_up(key) || !server->lease_page_valid()) continue;
-        if (serves != nullptr)
-          throw Violation("one server", fmt::format("{} serves on servers {} and {}", key, serves->id(), id));
-        serves = server.get();
-      }
+  }
+  for (const auto& [group, key] : exclusive_) {
+    const Server* serves = nullptr;
+    for (const Server* server : valid) {
+      if (!server->is_up(key)) continue;
+      if (serves != nullptr)
+        throw Violation("one server", fmt::format("{} serves on servers {} and {}", key, serves->id(), server->id()));
+      serves = server;
     }
   }
 }
@@ -125,6 +173,10 @@ void Checkers::check_leader(const Server& server) {
   if (known->second != server.id())
     throw Violation("one leader", fmt::format("servers {} and {} both lead epoch {}", known->second,
                                               server.id(), standing.epoch));
+  // While no voter has promised another epoch, this leader's state is the present one: nothing that was answered lacks.
+  if (leaders_.rbegin()->first == standing.epoch && standing.committed < history_.answered_up_to())
+    throw Violation("linearizable", fmt::format("server {} leads with {} entries, but entry {} was answered", server.id(),
+                                                standing.committed, history_.answered_up_to()));
   if (!fresh) return;
   // All that was committed in earlier epochs is in a serving leader's log. (A later epoch may have begun
   // elsewhere.)
@@ -138,7 +190,48 @@ void Checkers::check_leader(const Server& server) {
                                 server.id(), standing.epoch, standing.committed, earlier));
 }
 
-void Checkers::at_the_end() {
+/// I5. A server that does not serve says why; a wanted group that does not start has a reason; what an owner carries out has
+/// a deadline.
+void Checkers::look_at_waits() {
+  for (const auto& [id, server] : servers_)
+    if (server->running() && !server->paused()) check_waiting(*server);
+}
+
+void Checkers::check_waiting(const Server& server) {
+  const auto& node = server.node();
+  const auto& standing = node.standing();
+  if (!standing.serving) {
+    if (standing.waiting.empty())
+      throw Violation("wait", fmt::format("server {} does not serve and does not say why", server.id()));
+    return;
+  }
+  std::optional<planner::Plan> plan;
+  if (standing.leader == server.id()) plan = node.plan(server.local_now());
+  for (const auto& [name, group] : node.state().groups) {
+    bool explained = true;
+    const bool is_down = group.phase == GroupPhase::kStopped || group.phase == GroupPhase::kFailed;
+    if (is_down && group.wanted && plan) {
+      const auto waits = plan->waiting.find(name);
+      explained = (waits != plan->waiting.end() && !waits->second.empty()) ||
+                  std::any_of(plan->steps.begin(), plan->steps.end(), [&](const auto& step) { return step.group == name; });
+    } else if (group.owner == server.id() && group.phase != GroupPhase::kStarted && server.lease_page_valid()) {
+      const auto* run = node.run(name);
+      explained = run != nullptr && (run->all_up() || run->all_down() || run->next_tick() != kNever);
+    }
+    const Stalled now{server.start(), group.version};
+    const auto seen = stalled_.find({server.id(), name});
+    if (explained) {
+      if (seen != stalled_.end()) stalled_.erase(seen);
+    } else if (seen != stalled_.end() && seen->second == now) {
+      throw Violation("wait", fmt::format("group {} is {} and waits at server {}, without a reason or a deadline", name,
+                                          to_string(group.phase), server.id()));
+    } else {
+      stalled_[{server.id(), name}] = now;
+    }
+  }
+}
+
+void Checkers::at_the_end() const {
   for (const auto& [id, server] : servers_) {
     if (!voters_.contains(id)) continue;
     const auto& log = server->disk().stored().entries;

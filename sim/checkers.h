@@ -4,10 +4,13 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "sim/mirror_truth.h"
+#include "sim/request_history.h"
 #include "sim/server.h"
 
 namespace baton::sim {
@@ -21,18 +24,34 @@ class Checkers {
   void applied(const Server& server, const node::EntryApplied& applied);
   void decided(const Server& server, const node::Decided& decided);
   /// After each step of anything.
-  void stepped(const Server& server);
-  /// Logs of all voters at the end.
-  void at_the_end();
+  void stepped(Server& server);
+  /// Now and then: whoever waits says for what (I5).
+  void look_at_waits();
+  /// Logs of all voters at the end, and nothing up where it does not belong.
+  void at_the_end() const;
+  /// What is not as it should be when nothing has been wrong for a while; empty: all is well.
+  std::string why_not_well() const;
 
   size_t committed() const { return committed_.size(); }
+  const ClusterState& state() const { return reference_; }
+  MirrorTruth& truth() { return truth_; }
+  const MirrorTruth& truth_seen() const { return truth_; }
+  uint64_t answers() const { return history_.answers(); }
+  RequestHistory& history() { return history_; }
 
  private:
   void check_majority(const database::Entry& entry) const;
   void check_change(const VoterSet& changed, const database::Entry& entry) const;
   void check_majority_of(const std::set<ServerId>& voters, const database::Entry& entry) const;
+  void newly_committed(const database::Entry& entry, const Applied& outcome);
+  void check_reason(const database::Entry& entry, const ClusterState& before) const;
   void check_one_owner() const;
   void check_leader(const Server& server);
+  void check_state(const Server& server);
+  void check_waiting(const Server& server);
+  std::string residue() const;
+  std::string incomplete_group(const std::string& name, const GroupState& group) const;
+  std::string incomplete_mirrors() const;
 
   struct Committed {
     database::Entry entry;
@@ -44,7 +63,18 @@ class Checkers {
   const ClusterSettings& settings_;
   const std::map<ServerId, std::unique_ptr<Server>>& servers_;
   std::vector<Committed> committed_;         // by index - 1
-  std::map<uint64_t, ClusterState> states_;  // by index
+  ClusterState reference_;                   // after all of them, reckoned once more
+  std::map<uint64_t, ClusterState> states_;  // by index: the newest ones
+  std::map<ServerId, std::pair<uint64_t, uint64_t>> compared_;  // batond's start and its index
+  struct Stalled {
+    uint64_t start = 0;
+    uint64_t version = 0;
+    bool operator==(const Stalled&) const = default;
+  };
+  std::map<std::pair<ServerId, std::string>, Stalled> stalled_;  // groups seen to wait for nothing
+  MirrorTruth truth_;
+  RequestHistory history_;
+  std::vector<std::pair<std::string, std::string>> exclusive_;  // group, resource: what serves at one place only
   std::set<std::pair<ServerId, uint64_t>> requests_;
   std::set<std::pair<ServerId, uint64_t>> answered_;
   std::map<Epoch, ServerId> leaders_;

@@ -10,7 +10,10 @@
 
 #include "sim/bus.h"
 #include "sim/checkers.h"
+#include "sim/operator.h"
+#include "sim/real_mirror.h"
 #include "sim/server.h"
+#include "sim/shape.h"
 #include "sim/world.h"
 
 namespace baton::sim {
@@ -26,7 +29,11 @@ struct Weather {
   bool figure_eight = false;
   bool eager_rings = false;        // they form anew sooner than by time-outs
   double joins = 0.04;             // of the faults: servers join and leave
-  uint32_t voters = 3;
+  bool sick_groups = false;        // one group at a time is ill, and nothing else
+  double two_at_once = 0.15;       // of all faults
+  bool extreme_clocks = false;
+  bool real_mirrors = false;       // with the real mirror cores and their data
+  Shape shape;
 };
 /// `name` empty: any.
 Weather make_weather(Random& random, const std::string& name);
@@ -37,20 +44,22 @@ struct Outcome {
   uint64_t hash = 0;
   uint64_t events = 0;
   uint64_t committed = 0;
+  Duration simulated{};
+  std::string weather;
+  std::map<std::string, uint64_t> counts;  // faults and commands by kind, and what the checkers saw
 };
 
 /// Runs a seed to its end.
 Outcome run_seed(uint64_t seed, bool verbose, const std::string& weather = "");
 
-/// The cluster's TOML with these servers; of the `voters` founders the last is the witness.
-std::string make_text(const std::set<ServerId>& servers, uint32_t voters);
-
-class Cluster : public Server::Observer {
+class Cluster : public Server::Observer, public RealMirror::Surroundings {
  public:
   Cluster(World& world, const Weather& weather);
 
   void run();
-  size_t committed() const { return checkers_->committed(); }
+  const Checkers& checkers() const { return *checkers_; }
+  /// For the report.
+  std::map<std::string, uint64_t> counts() const;
 
   // Server::Observer
   void applied(Server& server, const node::EntryApplied& applied) override {
@@ -58,30 +67,47 @@ class Cluster : public Server::Observer {
     follow_membership(applied);
   }
   void stepped(Server& server) override { checkers_->stepped(server); }
+  MirrorTruth& truth() override { return checkers_->truth(); }
+  RealMirror* real_mirror(const std::string& mirror) override;
+  // RealMirror::Surroundings
+  bool linked(ServerId one, ServerId other) const override { return bus_->linked(one, other); }
+  const ClusterState& committed_state() const override { return checkers_->state(); }
   void decided(Server& server, const node::Decided& decided) override { checkers_->decided(server, decided); }
-  const Server* mirror_peer(const Server& server, const std::string& mirror) override;
+  void fence(Server& by, const node::FenceServer& wanted) override;
+  Server* mirror_peer(const Server& server, const std::string& mirror) override;
 
  private:
   // sim/faults.cc
   void fault();
   void power_fault(Server& server);
   void pause_fault(Server& server);
+  void guard_fault(Server& server);
   void network_fault();
   void flutter();
   void figure_eight();
   void isolate(ServerId server);
   void disk_fault(Server& server);
-  void wish();
+  void corosync_fault(Server& server);
+  void clock_fault(Server& server);
+  void group_fault(Server& server);
+  void lose_database(Server& server, bool rotten, Duration lasts);
   void heal_everything();
 
   // sim/membership.cc
   void join_or_leave();
+  ServerConfiguration some_machine(ServerId id) const;
   void follow_membership(const node::EntryApplied& applied);
   void enlist_and_dismiss(const std::string& text);
   bool is_member(ServerId server) const { return configured_.contains(server); }
 
+  // sim/sick_groups.cc
+  void sick_round();
+  std::string some_group(const std::string& other_than);
+
+  void make_real_mirrors();
   void run_until(Instant end);
-  std::string why_not_well() const;
+  void watch_waits();
+  void recover(const char* after_what);
   Server& some_server();
 
   World& world_;
@@ -89,6 +115,7 @@ class Cluster : public Server::Observer {
   Weather weather_;
   ClusterSettings settings_;
   std::unique_ptr<Bus> bus_;
+  std::unique_ptr<Bus> guard_bus_;
   std::map<ServerId, std::unique_ptr<Server>> servers_;
   std::vector<ServerId> ids_;  // the founders
   std::vector<ServerId> all_;  // and those that may join
@@ -96,6 +123,8 @@ class Cluster : public Server::Observer {
   VoterSet voters_;         // by the newest committed change
   uint64_t followed_ = 0;  // entries
   std::unique_ptr<Checkers> checkers_;
+  std::map<std::string, std::unique_ptr<RealMirror>> real_mirrors_;
+  std::unique_ptr<Operator> operator_;
   bool faults_over_ = false;
 };
 

@@ -42,9 +42,13 @@ Weather joins_in_flutter() {
           .joins = 0.4};
 }
 
+/// One group at a time is ill: the others must not notice (I6).
+Weather sick_groups() { return {.name = "sick-groups", .lasts = 40s, .sick_groups = true}; }
+
 using MakeWeather = Weather (*)();
-constexpr MakeWeather kWeathers[] = {single_faults, changing,     crashes, storm,           crash_storm,
-                                     flutter,       figure_eight, joins,   joins_in_flutter};
+constexpr MakeWeather kWeathers[] = {single_faults, changing, crashes,      storm,
+                                     crash_storm,   flutter,  figure_eight, sick_groups,
+                                     joins,         joins_in_flutter};
 
 }  // namespace
 
@@ -52,8 +56,12 @@ Weather make_weather(Random& random, const std::string& name) {
   Weather weather = kWeathers[random.below(std::size(kWeathers))]();
   for (const MakeWeather make : kWeathers)
     if (make().name == name) weather = make();
-  weather.voters = random.chance(0.2) ? 5 : 3;
   weather.eager_rings = random.chance(0.35);
+  weather.extreme_clocks = random.chance(0.3);
+  weather.shape = make_shape(random);
+  weather.real_mirrors = random.chance(0.3) && !weather.flutter;
+  if (weather.figure_eight) weather.shape = Shape{.servers = 2, .witness = true};  // the play has three parts
+  if (weather.flutter) weather.shape.rich = false;
   return weather;
 }
 
@@ -62,7 +70,7 @@ void Cluster::fault() {
   if (!server.powered() && random_.chance(0.6)) return server.power_on();
   if (random_.chance(weather_.joins)) return join_or_leave();
   if (weather_.flutter && random_.chance(0.8)) return flutter();
-  switch (random_.below(12)) {
+  switch (random_.below(20)) {
     case 0:
     case 1:
     case 2:
@@ -75,23 +83,36 @@ void Cluster::fault() {
     case 7:
       return network_fault();
     case 8:
-      return disk_fault(server);
     case 9:
+      return disk_fault(server);
+    case 10:
+    case 11:
+      return corosync_fault(server);
+    case 12:
+      return clock_fault(server);
+    case 13:
+    case 14:
+      return group_fault(server);
+    case 15:
       world_.say("sim", "the network is healed");
       return bus_->heal();
+    case 16:
+    case 17:
+      return guard_fault(server);
     default:
-      return wish();
+      return operator_->act(server);
   }
 }
 
 void Cluster::power_fault(Server& server) {
-  const Duration away = random_.chance(0.5) ? random_.between(1ms, 300ms) : random_.between(300ms, 5s);
+  const Duration away = random_.chance(0.5) ? random_.between(1ms, 300ms) : random_.between(300ms, 9s);
   const auto back = [this, id = server.id()] {
     if (faults_over_) return;
     servers_.at(id)->power_on();
     servers_.at(id)->start_batond();
   };
   const uint64_t kind = random_.below(10);
+  world_.count(kind == 0 ? "power lost everywhere" : kind < 6 ? "batond killed" : "power lost");
   if (kind == 0) {
     world_.say("sim", "power is lost everywhere");
     for (auto& [id, each] : servers_) each->power_off();
@@ -106,20 +127,44 @@ void Cluster::power_fault(Server& server) {
 }
 
 void Cluster::pause_fault(Server& server) {
-  const Duration pause = random_.chance(0.5) ? random_.between(1ms, 400ms) : random_.between(400ms, 4s);
+  Duration pause = random_.chance(0.5) ? random_.between(1ms, 400ms) : random_.between(400ms, 6s);
   if (random_.chance(0.5)) {
+    world_.count("batond paused");
+    if (random_.chance(0.2)) pause *= 2;  // beyond the grace
     server.pause_batond();
     world_.after(pause, [&server] { server.resume_batond(); });
   } else {
+    world_.count("machine paused");
     server.pause_machine();
     world_.after(pause, [&server] { server.resume_machine(); });
   }
+}
+
+/// The guard, sometimes together with its batond: which then cannot start another.
+void Cluster::guard_fault(Server& server) {
+  const Duration lasts = random_.chance(0.5) ? random_.between(1ms, 400ms) : random_.between(400ms, 8s);
+  const bool both = random_.chance(0.4);
+  world_.count("guard killed or paused");
+  if (random_.chance(0.5)) {
+    server.kill_guard();
+    if (both) server.kill_batond();
+  } else {
+    server.pause_guard();
+    if (both) server.pause_batond();
+  }
+  world_.after(lasts, [&server] {
+    server.resume_guard();
+    server.resume_batond();
+    server.start_batond();
+  });
 }
 
 void Cluster::network_fault() {
   const ServerId one = some_server().id();
   const ServerId other = some_server().id();
   const uint64_t kind = random_.below(4);
+  static constexpr const char* kNames[] = {"one hears nobody", "one isolated", "two cut off from each other", "one way cut"};
+  world_.count(kNames[kind]);
   std::vector<std::pair<ServerId, ServerId>> cuts;
   if (kind == 0) {  // one cannot hear anybody
     for (const ServerId each : all_)
@@ -145,6 +190,7 @@ void Cluster::network_fault() {
 
 /// Another one is left out, or somebody ends and is back at once.
 void Cluster::flutter() {
+  world_.count("flutter");
   Server& server = some_server();
   if (random_.chance(0.2)) {
     if (random_.chance(0.5)) {
@@ -205,48 +251,106 @@ void Cluster::isolate(ServerId server) {
 
 void Cluster::disk_fault(Server& server) {
   const Duration lasts = random_.between(100ms, 3s);
-  const uint64_t kind = random_.below(4);
-  if (kind == 0) {
-    // A database may be lost while all the others count and hold theirs.
-    // Of two voters the other one could not teach it what it held, nor while they change to two.
-    const bool others_count = std::all_of(servers_.begin(), servers_.end(), [&](const auto& each) {
-      if (!each.second->enlisted()) return true;
-      return each.second->disk().stored().counting && each.second->running() && each.second->node().voters() == voters_;
-    });
-    if (!others_count || voters_.joint() || voters_.now.size() < 3 || checkers_->committed() == 0) return;
-    world_.say("sim", "the database of server {} is lost", server.id());
-    server.power_off();
-    server.disk().lose_everything();
-    world_.after(lasts, [this, &server] {
-      if (!faults_over_) server.power_on();
-    });
-  } else if (kind == 1) {
+  const uint64_t kind = random_.below(6);
+  if (kind < 2) return lose_database(server, kind == 0, lasts);
+  if (kind < 4) {
+    world_.count("disk full");
     world_.say("sim", "the disk of server {} is full", server.id());
     server.disk().full = true;
     world_.after(lasts, [&server] { server.disk().full = false; });
   } else {
+    world_.count("disk slow");
     server.disk().slow = true;
     world_.after(lasts, [&server] { server.disk().slow = false; });
   }
 }
 
-/// An operator moves, stops and starts groups at some server.
-void Cluster::wish() {
-  Server& server = some_server();
-  if (!server.running() || server.node().state().groups.empty()) return;
-  const auto& groups = server.node().state().groups;
-  auto group = groups.begin();
-  std::advance(group, static_cast<ptrdiff_t>(random_.below(groups.size())));
-  WishGroup wish;
-  wish.group = group->first;
-  wish.expected_version = group->second.version;
-  wish.wanted = random_.chance(0.8);
-  const auto& policy = settings_.configuration.group(group->first)->servers;
-  if (wish.wanted && random_.chance(0.7)) wish.target = policy[random_.below(policy.size())];
-  wish.reason = "by hand";
-  wish.author = "operator";
-  world_.say("sim", "operator at server {}: {}", server.id(), describe(wish));
-  server.request(wish);
+/// A database may be lost, or found damaged and moved away by a person, while all the others count and hold theirs, and are
+/// a majority.
+void Cluster::lose_database(Server& server, bool rotten, Duration lasts) {
+  // Of two voters the other one could not teach it what it held, nor while they change to two.
+  const bool others_count = std::all_of(servers_.begin(), servers_.end(), [&](const auto& each) {
+    const Server& one = *each.second;
+    if (!one.enlisted()) return true;
+    return one.disk().stored().counting && !one.disk().rotten && one.running() && one.node().voters() == voters_;
+  });
+  if (!others_count || voters_.joint() || voters_.now.size() < 3 || checkers_->committed() == 0) return;
+  world_.count(rotten ? "database damaged" : "database lost");
+  world_.say("sim", "the database of server {} is {}", server.id(), rotten ? "damaged" : "lost");
+  if (rotten) {
+    server.kill_batond();
+    server.disk().rotten = true;
+    server.start_batond();  // in vain
+  } else {
+    server.power_off();
+    server.disk().lose_everything();
+  }
+  world_.after(lasts, [this, &server] {
+    if (server.disk().rotten) server.disk().lose_everything();
+    if (faults_over_) return;
+    server.power_on();
+    server.start_batond();
+  });
+}
+
+/// What corosync makes of bad links, and of its own end.
+void Cluster::corosync_fault(Server& server) {
+  const Duration lasts = random_.between(100ms, 4s);
+  switch (random_.below(3)) {
+    case 0:
+      world_.count("messages lost");
+      world_.say("sim", "messages to and from server {} get lost", server.id());
+      bus_->set_lossy(server.id(), true);
+      world_.after(lasts, [this, id = server.id()] { bus_->set_lossy(id, false); });
+      return;
+    case 1:
+      world_.count("ring re-forming");
+      return bus_->unsettle(random_.between(5ms, 2500ms));
+    default:
+      world_.count("corosync ended");
+      server.lose_engine();
+      world_.after(lasts, [&server] { server.regain_engine(); });
+  }
+}
+
+void Cluster::clock_fault(Server& server) {
+  world_.count("wall clock jumped");
+  server.jump_wall_clock(random_.between(-86400s, 86400s));
+}
+
+/// Something of a group ends, does not start, or hangs.
+void Cluster::group_fault(Server& server) {
+  const auto& groups = settings_.configuration.groups;
+  const auto& group = groups[random_.below(groups.size())];
+  const uint64_t kind = random_.below(6);
+  if (kind < 2) {
+    world_.count("resource failed");
+    server.fail_resource(group.name, group.resources[random_.below(group.resources.size())].name);
+    return;
+  }
+  static constexpr Sickness kKinds[] = {Sickness::kStartFails, Sickness::kStartHangs, Sickness::kStopHangs,
+                                        Sickness::kEverythingHangs};
+  static constexpr const char* kNames[] = {"start fails", "start hangs", "stop hangs", "every step hangs"};
+  world_.count(kNames[kind - 2]);
+  world_.say("sim", "group {} on server {}: {}", group.name, server.id(), kNames[kind - 2]);
+  server.set_sick(group.name, kKinds[kind - 2]);
+  world_.after(random_.between(500ms, 8s), [&server, name = group.name] { server.set_sick(name, Sickness::kNone); });
+}
+
+/// The agent cuts the power and looks whether it is off, or does not reach it. Somebody switches it on again.
+void Cluster::fence(Server& by, const node::FenceServer& wanted) {
+  const bool works = faults_over_ || random_.chance(0.8);
+  world_.count(works ? "fenced" : "fencing failed");
+  world_.after(random_.between(50ms, 900ms), [this, &by, wanted, works, start = by.start()] {
+    Server& target = *servers_.at(wanted.server);
+    world_.mark('F', target.id(), works);
+    if (works) {
+      world_.say("sim", "server {} is fenced", target.id());
+      target.power_off();
+      world_.after(random_.between(300ms, 5s), [&target] { target.power_on(); });
+    }
+    if (by.start() == start) by.feed(node::FenceDone{wanted.server, wanted.version, works, works ? "it is off" : "no answer"});
+  });
 }
 
 void Cluster::heal_everything() {
@@ -257,7 +361,11 @@ void Cluster::heal_everything() {
     server->stop_crashing();
     server->disk().full = false;
     server->disk().slow = false;
+    server->cure();
+    if (server->disk().rotten) server->disk().lose_everything();
     server->resume_machine();
+    server->regain_engine();
+    server->resume_guard();
     server->resume_batond();
     server->power_on();
     server->start_batond();

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "sim/cluster.h"
+#include "src/model/configuration_edit.h"
 #include "src/model/configuration_toml.h"
 
 namespace baton::sim {
@@ -23,12 +24,23 @@ bool is_needed(const Configuration& configuration, ServerId server) {
 
 }  // namespace
 
+/// What a machine is called in the cluster: the founding witness keeps its role.
+ServerConfiguration Cluster::some_machine(ServerId id) const {
+  ServerConfiguration machine;
+  machine.id = id;
+  const auto* founder = settings_.founding.server(id);
+  machine.role = founder == nullptr ? ServerRole::kServer : founder->role;
+  machine.name = founder == nullptr ? fmt::format("server{}", id) : founder->name;
+  machine.interconnects = {fmt::format("10.0.1.{}", id)};
+  return machine;
+}
+
 void Cluster::join_or_leave() {
   Server& server = some_server();
   if (!server.running() || server.node().state().configuration_version == 0) return;
   const auto& state = server.node().state();
   const auto present = parse_configuration(state.configuration_text);
-  std::set<ServerId> servers = servers_in(*present);
+  const std::set<ServerId> servers = servers_in(*present);
   std::vector<ServerId> candidates;
   for (const ServerId id : all_) {
     // A machine joins with nothing on it; one that has left is emptied first.
@@ -38,10 +50,13 @@ void Cluster::join_or_leave() {
   }
   if (candidates.empty()) return;
   const ServerId one = candidates[random_.below(candidates.size())];
-  if (servers.erase(one) == 0) servers.insert(one);
-  world_.say("sim", "operator at server {}: server {} {}", server.id(), one,
-             servers.contains(one) ? "is to join" : "is to leave");
-  server.request(ApplyConfiguration{state.configuration_version, make_text(servers, weather_.voters), "operator"});
+  const bool joins = !servers.contains(one);
+  const auto text = joins ? add_server(state.configuration_text, some_machine(one))
+                          : remove_server(state.configuration_text, present->server_name(one));
+  if (!text) return;  // it would have to be one that can be fenced
+  world_.count(joins ? "servers asked to join" : "servers asked to leave");
+  world_.say("sim", "operator at server {}: server {} {}", server.id(), one, joins ? "is to join" : "is to leave");
+  server.request(ApplyConfiguration{state.configuration_version, *text, "operator"});
 }
 
 /// Once per committed entry.

@@ -13,7 +13,7 @@ std::vector<uint64_t> MirrorHistory::issue(BlockRange range) {
   std::vector<uint64_t> values;
   for (uint64_t block = range.first; block < range.end(); ++block) {
     values.push_back(next_value_++);
-    positions_[values.back()] = blocks_[block].values.size();
+    positions_.push_back(blocks_[block].values.size());
     blocks_[block].values.push_back({values.back(), 0, {}, flushes_.size()});
   }
   return values;
@@ -21,11 +21,11 @@ std::vector<uint64_t> MirrorHistory::issue(BlockRange range) {
 
 std::optional<size_t> MirrorHistory::position(uint64_t block, uint64_t value) const {
   if (value == 0) return 0;
-  const auto found = positions_.find(value);
-  if (found == positions_.end()) return std::nullopt;
+  if (value >= positions_.size()) return std::nullopt;
+  const size_t at = positions_[value];
   const auto& values = blocks_[block].values;
-  if (found->second >= values.size() || values[found->second].value != value) return std::nullopt;
-  return found->second;
+  if (at >= values.size() || values[at].value != value) return std::nullopt;
+  return at;
 }
 
 void MirrorHistory::acknowledged(BlockRange range, const std::vector<uint64_t>& values, bool flushed,

@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -63,7 +62,7 @@ class MirrorHistory {
   std::optional<size_t> position(uint64_t block, uint64_t value) const;
 
   std::vector<Block> blocks_;
-  std::unordered_map<uint64_t, size_t> positions_;  // of a value within its block
+  std::vector<size_t> positions_{0};  // of each value within its block: values are counted from 1
   uint64_t next_value_ = 1;
   uint64_t acknowledgements_ = 0;
   Instant last_acknowledged_{};

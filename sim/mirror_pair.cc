@@ -393,6 +393,7 @@ PairOutcome MirrorPair::run() {
                                      static_cast<double>(to_ns(now_)) / 1e9, violation.text);
     note(outcome_.violation);
   }
+  outcome_.simulated = now_.time_since_epoch();
   return outcome_;
 }
 

@@ -33,6 +33,7 @@ struct PairOutcome {
   uint64_t forced = 0;     // copies that an operator let go on
   uint64_t takeovers_behind = 0;  // A5
   uint64_t hash = 0;  // of everything that happened
+  Duration simulated{};
 };
 
 /// Runs one seed. `trace`: prints everything that happens.

@@ -138,7 +138,10 @@ void MirrorPair::repair_round() {
     const bool diverged = may_diverge_ && refuses(1 - index);
     if (!broken && !node.disk_dead && !diverged) continue;
     if (node.exported) {
-      if (report.detached) begin_move();
+      if (report.detached && !node.moving) {
+        ++outcome_.detached;
+        begin_move();
+      }
       continue;
     }
     // The set relies on this disk, as far as anybody knows.

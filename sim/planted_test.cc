@@ -24,10 +24,24 @@ uint64_t find_violation(const std::string& name, uint64_t most_seeds, const std:
 }
 
 TEST(Planted, LeaseForgottenAtRestart) { EXPECT_NE(find_violation("lease-forgotten-at-restart", 500), 0u); }
+TEST(Planted, FenceIgnored) { EXPECT_NE(find_violation("fence-ignored", 200), 0u); }
+TEST(Planted, KnownBeforeDown) { EXPECT_NE(find_violation("known-before-down", 500), 0u); }
+TEST(Planted, AcknowledgedBeforeFence) {
+  EXPECT_NE(find_violation("acknowledged-before-fence", 1500, "single-faults"), 0u);
+}
 TEST(Planted, PromiseNotPersisted) { EXPECT_NE(find_violation("promise-not-persisted", 200, "figure-eight"), 0u); }
 TEST(Planted, OldEpochServedBeforeStart) {
   EXPECT_NE(find_violation("old-epoch-served-before-start", 1000, "figure-eight"), 0u);
 }
+
+TEST(Planted, PermitNotRaised) { EXPECT_NE(find_violation("permit-not-raised", 50), 0u); }
+TEST(Planted, UncleanCopyPromoted) { EXPECT_NE(find_violation("unclean-copy-promoted", 200), 0u); }
+TEST(Planted, AnsweredBeforeCommitted) { EXPECT_NE(find_violation("answered-before-committed", 50), 0u); }
+TEST(Planted, TargetKept) { EXPECT_NE(find_violation("target-kept", 100), 0u); }
+TEST(Planted, CausesForgotten) { EXPECT_NE(find_violation("causes-forgotten", 50), 0u); }
+TEST(Planted, WaitsSilently) { EXPECT_NE(find_violation("waits-silently", 100), 0u); }
+TEST(Planted, GroupsInTurn) { EXPECT_NE(find_violation("groups-in-turn", 50, "sick-groups"), 0u); }
+TEST(Planted, FormerOwnerNotKilled) { EXPECT_NE(find_violation("former-owner-not-killed", 100), 0u); }
 
 TEST(Planted, NewMajorityOnly) { EXPECT_NE(find_violation("new-majority-only", 500, "joins"), 0u); }
 TEST(Planted, OldMajorityOnly) { EXPECT_NE(find_violation("old-majority-only", 500, "joins"), 0u); }

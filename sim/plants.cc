@@ -39,7 +39,17 @@ bool plant([[maybe_unused]] const std::string& name) {
       {"new-majority-only", Plant::kNewMajorityOnly},
       {"old-majority-only", Plant::kOldMajorityOnly},
       {"voters-not-cut-back", Plant::kVotersNotCutBack},
+      {"fence-ignored", Plant::kFenceIgnored},
+      {"acknowledged-before-fence", Plant::kAcknowledgedBeforeFence},
+      {"known-before-down", Plant::kKnownBeforeDown},
       {"repair-without-log", Plant::kRepairWithoutLog},
+      {"permit-not-raised", Plant::kPermitNotRaised},
+      {"answered-before-committed", Plant::kAnsweredBeforeCommitted},
+      {"target-kept", Plant::kTargetKept},
+      {"causes-forgotten", Plant::kCausesForgotten},
+      {"waits-silently", Plant::kWaitsSilently},
+      {"groups-in-turn", Plant::kGroupsInTurn},
+      {"former-owner-not-killed", Plant::kFormerOwnerNotKilled},
   };
   const auto found = kPlants.find(name);
   if (found == kPlants.end()) return false;

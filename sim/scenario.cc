@@ -15,6 +15,7 @@ namespace {
 constexpr Duration kPersistDelay = 1ms;
 constexpr Duration kStepDelay = 20ms;
 constexpr Duration kJoinDelay = 50ms;
+constexpr Duration kSocketDelay = 20us;
 constexpr Duration kProcessEndDelay = 2ms;
 
 Configuration parsed(const std::string& text) {
@@ -64,6 +65,7 @@ void Scenario::boot(Server& server) {
       if (resource.kind == ResourceKind::kMirror) ++server.incarnations[mirror_key(group.name, resource.name)].value;
   }
   write(server.name, "powered on");
+  start_guard(server);
   start_batond(server, Duration{0});
   mirror_tick(server);
   change_rings(kJoinDelay);
@@ -73,6 +75,7 @@ void Scenario::power_off(Server& server) {
   if (!server.powered) return;
   write(server.name, "power is cut");
   server.node.reset();
+  server.guard.reset();
   server.powered = server.engine = server.engine_paused = server.machine_paused = server.joined = server.frozen = false;
   server.ring = 0;
   server.ring_members.clear();
@@ -99,6 +102,7 @@ void Scenario::start_batond(Server& server, Duration joins_after) {
   settings.published_lease = server.published;
   server.node = std::make_unique<node::NodeCore>(settings, server.disk, local_now(server));
   server.tick_at = kNever;
+  feed(server, node::GuardReported{server.guard->report(local_now(server))});
   report_mirrors(server);
   if (joins_after == Duration{0}) {
     server.joined = true;  // with the next ring
@@ -117,8 +121,8 @@ void Scenario::kill_batond(Server& server) {
   server.joined = server.frozen = false;
   server.view.clear();
   server.inbox.clear();
-  server.outgoing.clear();
-  server.held.clear();
+  std::erase_if(server.outgoing, [](const Packet& each) { return std::holds_alternative<node::Message>(each); });
+  std::erase_if(server.held, [](const Held& each) { return std::holds_alternative<node::Message>(each.message); });
   at(now_ + kProcessEndDelay, [this, &server] {
     if (server.ring != 0 && !server.joined) give_views_of_ring(server);
   });
@@ -129,6 +133,7 @@ void Scenario::pause_machine(Server& server, bool paused) {
   network_changed(!paused);
   if (paused) return;
   for (const auto& what : std::exchange(server.missed, {})) what();
+  feed_guard(server, guard::Tick{});
   feed(server, node::Tick{});
 }
 
@@ -141,6 +146,7 @@ void Scenario::feed(Server& server, const node::Event& event) {
     const node::Event next = std::move(server.inbox.front());
     server.inbox.pop_front();
     std::vector<node::Action> actions;
+    server.node->lease_page(server.published);
     server.node->step(local_now(server), next, actions);
     for (auto& action : actions) carry_out(server, action);
   }
@@ -165,11 +171,14 @@ void Scenario::carry_out(Server& server, node::Action& action) {
     send(server, message->message);
   } else if (auto* wanted = std::get_if<node::Persist>(&action)) {
     persist(server, *wanted);
-  } else if (auto* lease = std::get_if<node::PublishLease>(&action)) {
-    server.published = lease->until;
-    at(lease->until - server.clock_ahead, [] {});  // its end is to be seen
+  } else if (auto* told = std::get_if<node::TellGuard>(&action)) {
+    at(now_ + kSocketDelay, [this, &server, boots = server.boots, event = told->tell] {
+      if (server.boots == boots && server.guard != nullptr) feed_guard(server, event);
+    });
   } else if (auto* step = std::get_if<node::RunStep>(&action)) {
     begin_step(server, *step);
+  } else if (auto* fenced = std::get_if<node::FenceServer>(&action)) {
+    fence(server, *fenced);
   } else if (auto* entry = std::get_if<node::EntryApplied>(&action)) {
     applied(*entry);
   } else if (auto* decided = std::get_if<node::Decided>(&action)) {

@@ -1,6 +1,6 @@
 # The scripted cluster (tests/scenarios).
 set(scenario_sources scenario.cc scenario_network.cc scenario_rings.cc scenario_mirrors.cc scenario_watch.cc
-                     scenario_script.cc scenario_folder.cc)
+                     scenario_script.cc scenario_fencing.cc scenario_folder.cc scenario_guard.cc)
 add_library(baton_scenario STATIC ${scenario_sources})
 target_link_libraries(baton_scenario PUBLIC baton_core_node)
 baton_program(baton-scenarios scenario_main.cc baton_scenario)

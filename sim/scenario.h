@@ -33,6 +33,7 @@ class Scenario {
  private:
   struct Server;
   struct Held;
+  using Packet = std::variant<node::Message, guard::Beat>;  // of the batonds' process group, or of the guards'
   using Words = std::vector<std::string>;
   enum class Level { kNone, kGroups, kAll };
   struct Step {
@@ -66,18 +67,29 @@ class Scenario {
   void begin_step(Server& server, const node::RunStep& step);
   void finish_step(Server& server, const Step& step);
 
+  // ---- Fence agents (scenario_fencing.cc) ----
+  void fence(Server& by, const node::FenceServer& wanted);
+  Status fence_command(const Words& words);
+
   // ---- Rings (scenario_rings.cc) ----
   void change_rings(Duration after);
   void reform();
   bool ring_runs(const Server& server) const;
   void give_view(Server& server);
   void give_views_of_ring(const Server& of);
-  void send(Server& from, const node::Message& message);
-  void receive(Server& server, ServerId sender, const node::Message& message);
+  void send(Server& from, const Packet& message);
+  void receive(Server& server, ServerId sender, const Packet& message);
   void flush();
   void network_changed(bool better);
   bool engine_works(const Server& server) const;
   void kill_corosync(Server& server);
+
+  // ---- Guards (scenario_guard.cc) ----
+  void start_guard(Server& server);
+  void feed_guard(Server& server, const guard::Event& event);
+  void arm_guard_tick(Server& server);
+  void carry_out_guard(Server& server, const guard::Action& action);
+  void drop_addresses(Server& server);
 
   // ---- Mirrors (scenario_mirrors.cc) ----
   void mirror_tick(Server& server);
@@ -134,6 +146,7 @@ class Scenario {
   std::set<std::string> hanging_;               // its starts and stops never end
   std::set<std::string> unkillable_;            // nor do its kills
   std::map<std::string, Duration> slow_;        // its starts take that long
+  std::map<ServerId, std::string> fence_faults_;  // what its agent does instead of working
   std::map<std::string, Service> services_;     // by group
   Level level_ = Level::kGroups;
   std::vector<std::string> log_;

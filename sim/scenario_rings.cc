@@ -73,6 +73,8 @@ bool Scenario::ring_runs(const Server& server) const {
 }
 
 void Scenario::give_view(Server& server) {
+  if (server.guard != nullptr && server.guard->members() != server.ring_members)
+    feed_guard(server, guard::ViewChanged{server.ring_members});
   if (server.node == nullptr || !server.joined) return;
   node::ViewChanged change;
   for (const ServerId member : server.ring_members)
@@ -91,7 +93,7 @@ void Scenario::give_views_of_ring(const Server& of) {
     if (servers_.at(member)->ring == of.ring) give_view(*servers_.at(member));
 }
 
-void Scenario::send(Server& from, const node::Message& message) {
+void Scenario::send(Server& from, const Packet& message) {
   if (!ring_runs(from)) {
     from.outgoing.push_back(message);
     return;
@@ -108,8 +110,14 @@ void Scenario::send(Server& from, const node::Message& message) {
   });
 }
 
-void Scenario::receive(Server& server, ServerId sender, const node::Message& message) {
-  if (server.node != nullptr && server.view.contains(sender)) feed(server, node::MessageReceived{sender, message});
+void Scenario::receive(Server& server, ServerId sender, const Packet& packet) {
+  if (const auto* beat = std::get_if<guard::Beat>(&packet)) {
+    if (server.guard != nullptr && server.guard->members().contains(sender))
+      feed_guard(server, guard::BeatReceived{sender, *beat});
+    return;
+  }
+  if (server.node != nullptr && server.view.contains(sender))
+    feed(server, node::MessageReceived{sender, std::get<node::Message>(packet)});
 }
 
 /// What waited for a ring to run (again).

@@ -66,7 +66,7 @@ Status Scenario::run_general(const Words& words) {
     return expect_since_mark(words);
   } else if (verb == "heal" || verb == "cut-way" || verb == "mend-way") {
     return run_network(words);
-  } else if (words.size() > 1 && find(words[1]) != nullptr) {
+  } else if (words.size() > 1 && verb != "fence" && find(words[1]) != nullptr) {
     return run_on_server(*find(words[1]), words);
   } else {
     return run_request(words);
@@ -124,6 +124,10 @@ Status Scenario::run_on_machine(Server& server, const Words& words, bool& known)
   } else if (verb == "replace-disk") {
     for (auto& [key, incarnation] : server.incarnations) incarnation.value += 1000;  // a new copy begins at a random one
     write(server.name, "its disk is replaced by a new one");
+  } else if (verb == "fence-fails" || verb == "fence-lies") {
+    fence_faults_[server.id] = verb;
+  } else if (verb == "fence-works") {
+    fence_faults_.erase(server.id);
   } else {
     known = false;
   }
@@ -222,6 +226,7 @@ Status Scenario::run_request(const Words& words) {
   refused_ = false;
   if (words[0] == "wish") return wish(words);
   if (words[0] == "mirror") return mirror_command(words);
+  if (words[0] == "fence") return fence_command(words);
   if (words[0] == "apply") return apply_file(words.at(1));
   return fail("unknown line");
 }

@@ -10,7 +10,7 @@ namespace baton::sim {
 /// A message that its ring has ordered, and that waits for the server to be there again.
 struct Scenario::Held {
   ServerId sender;
-  node::Message message;
+  Packet message;
 };
 
 struct Scenario::Server {
@@ -37,8 +37,11 @@ struct Scenario::Server {
   bool engine_paused = false;
   uint64_t ring = 0;
   std::set<ServerId> ring_members;
-  std::deque<node::Message> outgoing;  // until a ring runs again
+  std::deque<Packet> outgoing;  // until a ring runs again
   std::deque<Held> held;
+  // The guard: it is there as long as the power
+  std::unique_ptr<guard::GuardCore> guard;
+  Instant guard_tick_at = kNever;
   // batond
   std::unique_ptr<node::NodeCore> node;
   uint64_t starts = 0;

@@ -3,26 +3,34 @@
 
 #include <algorithm>
 
+#include "sim/real_mirror.h"
 #include "src/model/configuration_toml.h"
 
 namespace baton::sim {
 
 namespace {
 
-/// Within what the leases allow for (1% between any two clocks).
-constexpr int64_t kMostDriftPpm = 4500;
+/// Just within what the leases allow for: 1% between any two clocks.
+constexpr int64_t kMostDriftPpm = 4970;
+
+int64_t some_drift(Random& random, bool extreme) {
+  if (extreme) return random.chance(0.5) ? kMostDriftPpm : -kMostDriftPpm;
+  return random.between(-kMostDriftPpm, kMostDriftPpm);
+}
 
 }  // namespace
 
-Server::Server(World& world, Bus& bus, const ClusterSettings& settings, ServerId id, Observer& observer)
+Server::Server(World& world, Bus& bus, Bus& guard_bus, const ClusterSettings& settings, ServerId id,
+               Observer& observer)
     : world_(world),
       bus_(bus),
+      guard_bus_(guard_bus),
       settings_(settings),
       id_(id),
       observer_(observer),
       random_(world.random().fork()),
       clock_offset_(random_.between(1000s, 100000s)),
-      clock_drift_ppm_(random_.between(-kMostDriftPpm, kMostDriftPpm)) {
+      clock_drift_ppm_(some_drift(random_, settings.extreme_clocks)) {
   const auto* founder = settings.configuration.server(id);
   enlisted_ = founder != nullptr;
   if (!enlisted_) disk_.lose_everything();
@@ -36,9 +44,13 @@ Server::Server(World& world, Bus& bus, const ClusterSettings& settings, ServerId
 }
 
 Instant Server::local_now() const {
-  const Duration world = world_.now().time_since_epoch();
-  return Instant{clock_offset_ + world + Duration{world.count() / 1'000'000 * clock_drift_ppm_}};
+  const Instant when = std::min(world_.now(), clock_stands_since_);
+  const Duration world = when.time_since_epoch() - clock_stood_;
+  return Instant{clock_offset_ + world + Duration{world.count() / 1000 * clock_drift_ppm_ / 1000}};
 }
+
+/// For people only: it jumps, also back.
+int64_t Server::wall_ms() const { return to_ms(world_.now().time_since_epoch() + wall_offset_); }
 
 std::function<void()> Server::while_batond(std::function<void()> what) {
   return [this, start = start_, what = std::move(what)] {
@@ -68,6 +80,10 @@ void Server::power_on() {
   powered_ = true;
   ++boot_;
   for (auto& [key, mirror] : mirrors_) {
+    if (RealMirror* real = observer_.real_mirror(key)) {
+      real->power_on(id_);
+      continue;
+    }
     ++mirror.incarnation.value;  // power is always lost uncleanly here
     mirror.newest = mirror.permit;
   }
@@ -82,6 +98,8 @@ void Server::power_off() {
   world_.say(fmt::format("server {}", id_), "power off");
   bus_.engine_down(id_);
   kill_batond();
+  kill_guard();
+  guard_page_ = guard::Knowledge{};
   powered_ = false;
   machine_paused_ = false;
   ++boot_;
@@ -90,20 +108,24 @@ void Server::power_off() {
   known_groups_.clear();
   known_index_ = 0;
   for (auto& [key, mirror] : mirrors_) {
-    mirror.up = false;
-    mirror.peer_back_since = kNever;
+    if (RealMirror* real = observer_.real_mirror(key)) real->power_off(id_);
+    mirror_loses_power(mirror);
   }
+  clock_goes_on();
+  engine_lost_ = false;
+  ownership_changed_ = true;
 }
 
 void Server::start_batond() {
-  if (!powered_ || node_ != nullptr || machine_paused_) return;
+  // A batond whose database is damaged says so and ends.
+  if (!powered_ || node_ != nullptr || machine_paused_ || disk_.rotten) return;
   ++start_;
   world_.mark('b', id_, start_);
   world_.say(fmt::format("server {}", id_), "batond starts");
   node::Settings settings;
   settings.self = id_;
-  settings.founding_text = settings_.text;
-  settings.founding = settings_.configuration;
+  settings.founding_text = settings_.texts.front();
+  settings.founding = settings_.founding;
   if (!joined_text_.empty()) {
     settings.founding_text = joined_text_;
     settings.founding = *parse_configuration(joined_text_);
@@ -117,9 +139,19 @@ void Server::start_batond() {
   pumping_ = false;
   batond_paused_ = false;
   tick_at_ = kNever;
-  bus_.process_started(id_);
-  for (const auto& [key, mirror] : mirrors_) report_mirror(key);
+  if (!engine_lost_) bus_.process_started(id_);
+  for (auto& [key, mirror] : mirrors_) {
+    mirror.told = 0;
+    report_mirror(key);
+  }
+  if (guard_runs()) feed(node::GuardReported{guard_->report(local_now())});
+  watch_guard();
   arm_tick();
+}
+
+void Server::delivered(const BusEvent& event) {
+  if (event.view) return feed(*event.view);
+  feed(node::MessageReceived{event.from, *std::static_pointer_cast<const node::Message>(event.message)});
 }
 
 void Server::kill_batond() {
@@ -131,51 +163,7 @@ void Server::kill_batond() {
   ++start_;
   inbox_.clear();
   batond_paused_ = false;
-  bus_.process_ended(id_, powered_);
-}
-
-void Server::pause_batond() {
-  if (node_ == nullptr || batond_paused_) return;
-  world_.mark('p', id_);
-  world_.say(fmt::format("server {}", id_), "batond is stopped (SIGSTOP)");
-  batond_paused_ = true;
-}
-
-void Server::resume_batond() {
-  if (!batond_paused_) return;
-  world_.mark('c', id_);
-  world_.say(fmt::format("server {}", id_), "batond goes on");
-  batond_paused_ = false;
-  if (machine_paused_) return;
-  tick_at_ = kNever;
-  if (random_.chance(0.5)) inbox_.push_front(node::Tick{});  // time is noticed before the messages
-  pump();
-  arm_tick();
-}
-
-void Server::pause_machine() {
-  if (!powered_ || machine_paused_) return;
-  world_.mark('P', id_);
-  world_.say(fmt::format("server {}", id_), "the machine is paused");
-  machine_paused_ = true;
-  bus_.engine_paused(id_, true);
-}
-
-void Server::resume_machine() {
-  if (!machine_paused_) return;
-  world_.mark('C', id_);
-  world_.say(fmt::format("server {}", id_), "the machine goes on");
-  machine_paused_ = false;
-  bus_.engine_paused(id_, false);
-  if (node_ == nullptr) {
-    start_batond();
-    return;
-  }
-  if (batond_paused_) return;
-  tick_at_ = kNever;
-  if (random_.chance(0.5)) inbox_.push_front(node::Tick{});
-  pump();
-  arm_tick();
+  if (!engine_lost_) bus_.process_ended(id_, powered_);
 }
 
 void Server::feed(const node::Event& event) {
@@ -184,7 +172,10 @@ void Server::feed(const node::Event& event) {
   pump();
 }
 
-void Server::request(const Command& command) { feed(node::Requested{++next_request_, command, 0}); }
+uint64_t Server::request(const Command& command) {
+  feed(node::Requested{++next_request_, command, wall_ms()});
+  return next_request_;
+}
 
 /// In the middle of something, and back after a while.
 void Server::crash() {
@@ -216,6 +207,7 @@ void Server::pump() {
 
 void Server::handle(const node::Event& event) {
   std::vector<node::Action> actions;
+  node_->lease_page(page_);
   node_->step(local_now(), event, actions);
   world_.mark('s', id_, event.index(), actions.size(), node_->standing().committed,
               node_->standing().epoch.value);
@@ -265,8 +257,11 @@ bool Server::believes_to_own(const std::string& group) const {
 void Server::learn_state() {
   if (node_->state().configuration_version == 0) return;
   if (!node_->standing().serving && node_->standing().committed < known_index_) return;
+  if (known_index_ == node_->standing().committed && known_start_ == start_) return;
   known_index_ = node_->standing().committed;
+  known_start_ = start_;
   known_groups_ = node_->state().groups;
+  ownership_changed_ = true;
 }
 
 void Server::carry_out(const node::Action& action) {
@@ -274,8 +269,8 @@ void Server::carry_out(const node::Action& action) {
     bus_.send(id_, std::make_shared<const node::Message>(send->message));
   } else if (const auto* wanted = std::get_if<node::Persist>(&action)) {
     persist(*wanted);
-  } else if (const auto* lease = std::get_if<node::PublishLease>(&action)) {
-    page_ = lease->until;
+  } else if (const auto* tell = std::get_if<node::TellGuard>(&action)) {
+    tell_guard(tell->tell);
   } else if (const auto* step = std::get_if<node::RunStep>(&action)) {
     run_step(*step);
   } else if (const auto* applied = std::get_if<node::EntryApplied>(&action)) {
@@ -286,6 +281,11 @@ void Server::carry_out(const node::Action& action) {
     tell_mirrors();
   } else if (const auto* decided = std::get_if<node::Decided>(&action)) {
     observer_.decided(*this, *decided);
+  } else if (const auto* gone = std::get_if<node::PeerGone>(&action)) {
+    for (const auto& [key, mirror] : mirrors_)
+      if (RealMirror* real = observer_.real_mirror(key)) real->peer_gone(id_, gone->server);
+  } else if (const auto* wanted_off = std::get_if<node::FenceServer>(&action)) {
+    observer_.fence(*this, *wanted_off);
   } else if (const auto* note = std::get_if<node::Note>(&action)) {
     world_.say(fmt::format("server {}", id_), "{}", note->text);
   }

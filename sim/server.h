@@ -6,6 +6,8 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "sim/bus.h"
 #include "sim/voter_disk.h"
@@ -16,8 +18,10 @@ namespace baton::sim {
 
 /// What a run is about; the same for all servers.
 struct ClusterSettings {
-  std::string text;  // the cluster's TOML
-  Configuration configuration;
+  std::vector<std::string> texts;  // the cluster's TOML as founded, then what an operator may apply
+  Configuration founding;
+  Configuration configuration;  // everything in any of the texts
+  bool extreme_clocks = false;  // as far apart as leases allow for
   double crash_chance = 0;  // after an action, per action
   Duration persist_at_most = 4ms;
   Duration freeze_limit = 10s;
@@ -30,7 +34,18 @@ struct MirrorStandIn {
   Permit permit;    // under which it is up
   Permit newest;    // that it knows of (P3)
   Instant peer_back_since = kNever;
+  uint64_t told = 0;  // the newest record's version that is on its way from batond
+  MirrorState known;  // the committed record as it knows it
+  Incarnation candidate;           // of the peer whose readmission it has proposed (S3)
+  uint64_t candidate_version = 0;  // of the record that the proposal named
+  uint64_t written = 0;            // the newest write that it has (sim/mirror_truth.h)
+  uint64_t flushed = 0;            // ... for sure
 };
+
+/// What is wrong with a group on a server.
+enum class Sickness { kNone, kStartFails, kStartHangs, kStopHangs, kEverythingHangs };
+class MirrorTruth;
+class RealMirror;
 
 class Server {
  public:
@@ -41,10 +56,15 @@ class Server {
     virtual void stepped(Server& server) = 0;
     virtual void decided(Server& server, const node::Decided& decided) = 0;
     /// The server with the other copy, if the mirror connect reaches it.
-    virtual const Server* mirror_peer(const Server& server, const std::string& mirror) = 0;
+    virtual Server* mirror_peer(const Server& server, const std::string& mirror) = 0;
+    virtual MirrorTruth& truth() = 0;
+    /// The mirror's real cores; none: it is of stand-ins.
+    virtual RealMirror* real_mirror(const std::string& mirror) = 0;
+    /// An agent is asked to cut a server's power; `by` hears what came of it.
+    virtual void fence(Server& by, const node::FenceServer& wanted) = 0;
   };
 
-  Server(World& world, Bus& bus, const ClusterSettings& settings, ServerId id, Observer& observer);
+  Server(World& world, Bus& bus, Bus& guard_bus, const ClusterSettings& settings, ServerId id, Observer& observer);
 
   // ---- In the cluster or not ----
   /// Given its identity and the cluster's present configuration, with an empty database, as one that joins.
@@ -60,20 +80,36 @@ class Server {
   void kill_batond();
   void pause_batond();
   void resume_batond();
-  void pause_machine();
+  /// `clock_stops`: its monotonic clock, too, as a virtual machine's does.
+  void pause_machine(bool clock_stops = false);
   void resume_machine();
+  void kill_guard();
+  void pause_guard();
+  void resume_guard();
+  /// corosync ends under a batond that goes on; and is back.
+  void lose_engine();
+  void regain_engine();
+  void jump_wall_clock(Duration by) { wall_offset_ += by; }
+  void set_sick(const std::string& group, Sickness sickness) { sick_[group] = sickness; }
+  void cure() { sick_.clear(); }
+  /// A resource that is up is not any more.
+  void fail_resource(const std::string& group, const std::string& resource);
   /// No more crashes between actions.
   void stop_crashing() { crashing_ = false; }
 
   // ---- Events ----
   void feed(const node::Event& event);
-  void request(const Command& command);
+  void delivered(const BusEvent& event);
+  void delivered_to_guard(const BusEvent& event);
+  /// Answered, if at all, by a Decided of that number.
+  uint64_t request(const Command& command);
 
   ServerId id() const { return id_; }
   bool powered() const { return powered_; }
   bool running() const { return node_ != nullptr; }
   bool paused() const { return batond_paused_ || machine_paused_; }
   bool machine_paused() const { return machine_paused_; }
+  bool guard_runs() const { return guard_ != nullptr && !guard_paused_ && !machine_paused_; }
   const node::NodeCore& node() const { return *node_; }
   VoterDisk& disk() { return disk_; }
   const VoterDisk& disk() const { return disk_; }
@@ -87,6 +123,18 @@ class Server {
   bool is_up(const std::string& resource) const;
   bool anything_up(const std::string& group) const;
   Instant local_now() const;
+  int64_t wall_ms() const;
+  /// Since it was asked last: has anything changed that says who owns or serves what?
+  bool take_ownership_changed() { return std::exchange(ownership_changed_, false); }
+  uint64_t start() const { return start_; }
+
+  // ---- For the real copies of a mirror (sim/real_mirror.h) ----
+  MirrorStandIn& mirror(const std::string& key) { return mirrors_.at(key); }
+  Instant lease_page() const { return page_; }
+  void ownership_changed() { ownership_changed_ = true; }
+  void mirror_proposes(const SetInSync& change) { propose(change); }
+  void mirror_reports(const std::string& key, const MirrorReport& report) { feed(node::MirrorReported{key, report}); }
+  void mirror_aborted(const std::string& key, const std::string& reason);
 
  private:
   void crash();
@@ -96,25 +144,51 @@ class Server {
   void run_step(const node::RunStep& step);
   void finish_step(const node::RunStep& step, uint64_t start, uint64_t kills);
   bool given_up(const node::RunStep& step, uint64_t start) const;
+  void step_real_mirror(const node::RunStep& step, RealMirror& real, uint64_t start);
+  void step_ended(const node::RunStep& step, uint64_t start, bool ok);
   bool step_mirror(const node::RunStep& step, MirrorStandIn& mirror);
   void arm_tick();
+  // sim/server_guard.cc
+  void start_guard();
+  void watch_guard();
+  void feed_guard(const guard::Event& event);
+  void tell_guard(const guard::Tell& tell);
+  void pump_guard();
+  void handle_guard(const guard::Event& event);
+  void carry_out(const guard::Action& action);
+  void arm_guard_tick();
   void persist(const database::Persist& persist);
   void learn_state();
+  bool hangs(const node::RunStep& step) const;
+  void goes_on();
+  void clock_goes_on();
+
+  // sim/server_mirrors.cc
   void tell_mirrors();
+  void tell_later(const std::string& key, const MirrorState& told, Duration delay);
+  void mirror_told(const std::string& key, const MirrorState& told);
+  void fence(const std::string& key, Permit permit);
   void report_mirror(const std::string& key);
   void mirror_tick(uint64_t boot);
+  MirrorStandIn* mirror_partner(const std::string& key, MirrorStandIn& mirror);
+  void write_mirror(const std::string& key, MirrorStandIn& mirror);
   void watch_mirror(const std::string& key, MirrorStandIn& mirror);
+  void propose(const SetInSync& change);
+  void mirror_loses_power(MirrorStandIn& mirror);
   /// For events that end with the program.
   std::function<void()> while_batond(std::function<void()> what);
 
   World& world_;
   Bus& bus_;
+  Bus& guard_bus_;
   const ClusterSettings& settings_;
   const ServerId id_;
   Observer& observer_;
   Random random_;
   const Duration clock_offset_;
   const int64_t clock_drift_ppm_;
+  Duration clock_stood_{};  // in pauses of the machine
+  Duration wall_offset_{};
   bool witness_ = false;
   bool enlisted_ = false;
   std::string joined_text_;  // empty: a founder
@@ -126,6 +200,10 @@ class Server {
   // Survives a killed batond.
   bool powered_ = false;
   bool machine_paused_ = false;
+  Instant clock_stands_since_ = kNever;  // the world's
+  bool engine_lost_ = false;
+  bool ownership_changed_ = true;
+  std::map<std::string, Sickness> sick_;  // by group
   uint64_t boot_ = 0;
   Instant page_{};
   std::map<std::string, bool> resources_;  // "group.resource": up; mirrors are in mirrors_
@@ -133,6 +211,17 @@ class Server {
   std::map<std::string, uint64_t> newest_step_;  // its token
   std::map<std::string, GroupState> known_groups_;
   uint64_t known_index_ = 0;
+  uint64_t known_start_ = 0;  // of batond, when it was learnt
+
+  // The guard; its page survives it.
+  guard::Knowledge guard_page_;
+  std::unique_ptr<guard::GuardCore> guard_;
+  uint64_t guard_start_ = 0;
+  bool guard_paused_ = false;
+  std::deque<guard::Event> guard_inbox_;
+  bool guard_pumping_ = false;
+  Instant guard_tick_at_ = kNever;
+  Instant guard_told_at_{};  // when the newest of batond's messages arrives, by the world's clock
 
   // batond.
   std::unique_ptr<node::NodeCore> node_;

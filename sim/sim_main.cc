@@ -1,8 +1,10 @@
 // baton-sim: runs seeds of the simulated world. `--seed N [-v]` replays one; `--count N [--start S]` many, on all
-// processors; exit status 1 if anything was violated. `--weather NAME` (sim/faults.cc) narrows a search.
+// processors; exit status 1 if anything was violated. `--weather NAME` (sim/faults.cc) narrows a search; `--report` says what
+// was run, `--json` says it for programs; `--twice` runs each seed again and compares the traces. docs/simulation.md.
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <ctime>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -12,7 +14,12 @@
 
 #include "sim/cluster.h"
 #include "sim/plants.h"
+#include "sim/report.h"
 #include "sim/whole_seed.h"
+
+#ifdef BATON_COVERAGE
+extern "C" void __gcov_dump(void);
+#endif
 
 namespace baton::sim {
 namespace {
@@ -22,6 +29,9 @@ struct Options {
   uint64_t count = 0;  // 0: one seed
   uint64_t start = 1;
   bool verbose = false;
+  bool report = false;
+  bool json = false;
+  bool twice = false;
   std::string weather;  // empty: by the seed
 };
 
@@ -43,8 +53,14 @@ int run_one(const Options& options) {
 void work(const Options& options, uint64_t worker, uint64_t workers, FILE* out) {
   for (uint64_t offset = worker; offset < options.count; offset += workers) {
     const uint64_t seed = options.start + offset;
-    const Outcome outcome = run_whole_seed(seed, false, options.weather);
-    std::fprintf(out, "%c %s\n", outcome.ok ? 'o' : 'v', last_line(seed, outcome).c_str());
+    const std::clock_t begun = std::clock();
+    SeedResult result{seed, run_whole_seed(seed, false, options.weather), 0};
+    result.cpu_us = static_cast<int64_t>(std::clock() - begun) * 1'000'000 / CLOCKS_PER_SEC;
+    if (options.twice && run_whole_seed(seed, false, options.weather).hash != result.outcome.hash && result.outcome.ok) {
+      result.outcome.ok = false;
+      result.outcome.violation = "trace: a second run of the seed went otherwise";
+    }
+    std::fprintf(out, "%s\n", encode(result).c_str());
     std::fflush(out);
   }
 }
@@ -61,22 +77,25 @@ int run_many(const Options& options) {
     FILE* out = fdopen(ends[1], "w");
     work(options, worker, workers, out);
     std::fclose(out);
+#ifdef BATON_COVERAGE
+    __gcov_dump();
+#endif
     std::_Exit(0);
   }
   close(ends[1]);
   FILE* in = fdopen(ends[0], "r");
-  uint64_t done = 0, violations = 0;
+  Report report;
   const bool terminal = isatty(STDERR_FILENO);
   char* line = nullptr;
   size_t room = 0;
-  while (getline(&line, &room, in) > 0) {
-    ++done;
-    if (line[0] == 'v') {
-      ++violations;
-      std::fputs(line + 2, stdout);
+  for (ssize_t length; (length = getline(&line, &room, in)) > 0;) {
+    const SeedResult result = decode(std::string(line, static_cast<size_t>(length - 1)));
+    report.add(result);
+    if (!result.outcome.ok && !options.json) {
+      std::puts(last_line(result.seed, result.outcome).c_str());
       std::fflush(stdout);
     }
-    if (terminal) std::fprintf(stderr, "\r%lu of %lu", static_cast<unsigned long>(done),
+    if (terminal) std::fprintf(stderr, "\r%lu of %lu", static_cast<unsigned long>(report.seeds()),
                                static_cast<unsigned long>(options.count));
   }
   if (terminal) std::fputs("\r                        \r", stderr);
@@ -84,18 +103,25 @@ int run_many(const Options& options) {
   std::fclose(in);
   bool died = false;
   for (int status = 0; wait(&status) > 0;) died = died || status != 0;
-  if (died || done != options.count) {
-    std::printf("a worker died: %lu of %lu seeds were run\n", static_cast<unsigned long>(done),
-                static_cast<unsigned long>(options.count));
-    violations += options.count - done;
+  uint64_t violations = report.violations();
+  if (died || report.seeds() != options.count) {
+    std::fprintf(options.json ? stderr : stdout, "a worker died: %lu of %lu seeds were run\n",
+                 static_cast<unsigned long>(report.seeds()), static_cast<unsigned long>(options.count));
+    violations += options.count - report.seeds();
   }
-  std::printf("%lu seeds, %lu violations\n", static_cast<unsigned long>(options.count),
-              static_cast<unsigned long>(violations));
+  if (options.json) {
+    std::fputs(report.json().c_str(), stdout);
+  } else {
+    if (options.report) std::fputs(report.text().c_str(), stdout);
+    std::printf("%lu seeds, %lu violations\n", static_cast<unsigned long>(options.count),
+                static_cast<unsigned long>(violations));
+  }
   return violations == 0 ? 0 : 1;
 }
 
 int usage() {
-  std::fputs("usage: baton-sim --seed N [-v] | --count N [--start S]   [--weather NAME]   (planted build: [--plant NAME])\n",
+  std::fputs("usage: baton-sim --seed N [-v] | --count N [--start S] [--report] [--json] [--twice]   [--weather NAME]\n"
+             "       (planted build: [--plant NAME])\n",
              stderr);
   return 2;
 }
@@ -120,6 +146,12 @@ int main(int count, char** words) {
       options.start = number();
     } else if (word == "--weather" && place + 1 < count) {
       options.weather = words[++place];
+    } else if (word == "--report") {
+      options.report = true;
+    } else if (word == "--json") {
+      options.json = true;
+    } else if (word == "--twice") {
+      options.twice = true;
     } else if (word == "-v") {
       options.verbose = true;
     } else if (word == "--plant" && place + 1 < count) {

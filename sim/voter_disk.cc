@@ -28,6 +28,7 @@ void VoterDisk::lose_everything() {
   lost_ = stored_.entries;
   stored_ = database::StoredVoter{};
   under_way_.reset();
+  rotten = false;
 }
 
 void VoterDisk::apply(const database::Persist& persist) {

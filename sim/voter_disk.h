@@ -27,6 +27,7 @@ class VoterDisk {
 
   bool full = false;
   bool slow = false;
+  bool rotten = false;  // a row's checksum is wrong: seen when it is read at the next start
 
  private:
   void apply(const database::Persist& persist);

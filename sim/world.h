@@ -46,6 +46,10 @@ class World {
   void say(const std::string& who, fmt::format_string<Args...> format, Args&&... args) {
     if (verbose_) print(who, fmt::format(format, std::forward<Args>(args)...));
   }
+  /// A fault, or what else a report counts, by its name.
+  void count(const char* kind) { ++counts_[kind]; }
+  void count_more(const char* kind, uint64_t more) { counts_[kind] += more; }
+  const std::map<std::string, uint64_t>& counts() const { return counts_; }
   uint64_t hash() const { return hash_; }
   uint64_t events() const { return order_; }
 
@@ -58,6 +62,7 @@ class World {
   bool verbose_;
   uint64_t order_ = 0;
   uint64_t hash_ = 0xcbf29ce484222325;
+  std::map<std::string, uint64_t> counts_;
   std::map<std::pair<Instant, uint64_t>, std::function<void()>> queue_;
 };
 

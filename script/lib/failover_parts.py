@@ -45,6 +45,6 @@ def divide(events, kinds, begin_us, end_us, notice=None):
         elif middle < noticed:
             name = "detection"
         else:
-            name = "first answer" if middle >= last_end else "database commit"
+            name = "first answer" if middle >= last_end else "lease and commits"
         parts[name] = parts.get(name, 0) + (right - left) / 1000
     return parts

@@ -51,7 +51,7 @@ def test_jobs(fast):
     scenarios = os.path.join(BIN, "baton-scenarios")
     jobs.append(Job("scenarios", [scenarios, os.path.join(ROOT, "tests", "scenarios")], 5))
     simulation = os.path.join(ROOT, "script", "sim")
-    jobs.append(Job("simulation", [simulation, "--count", "30" if fast else "300"], 15))
+    jobs.append(Job("simulation", [simulation, "--count", "30" if fast else "2000"], 15))
     if not fast:
         jobs += [Job("planted " + os.path.basename(program)[:-len("_planted_test")], [program, "--gtest_brief=1"], 15)
                  for program in planted]

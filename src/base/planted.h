@@ -28,7 +28,17 @@ enum class Plant {
   kNewMajorityOnly,                // while a change of voters is not settled, the new voters decide alone
   kOldMajorityOnly,                // ... the old ones do
   kVotersNotCutBack,               // voters of a change that was cut off the log stay in effect
+  kFenceIgnored,                   // a guard grants whatever a server knows
+  kAcknowledgedBeforeFence,        // a voter acknowledges a takeaway before its guard has the fence
+  kKnownBeforeDown,                // a server says that it knows of a takeaway while the group is still up there
   kRepairWithoutLog,               // a read's repair writes before its extents are in the on-disk activity log
+  kPermitNotRaised,                // a group is given away under the permit that its last owner had
+  kAnsweredBeforeCommitted,        // a request is answered when the leader has been asked, not when it is committed
+  kTargetKept,                     // an operator's target stays after the move
+  kCausesForgotten,                // a takeover is recorded without what led to it
+  kWaitsSilently,                  // a group that nobody can run waits without a reason
+  kGroupsInTurn,                   // a group's steps wait until another group's have ended
+  kFormerOwnerNotKilled,           // what belongs to another server by now stays up here
 };
 
 #ifdef BATON_PLANTED

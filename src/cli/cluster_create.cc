@@ -150,6 +150,9 @@ Status create_cluster(const Context& context, const CreateOptions& options) {
   if (auto made = make_directory(options.state_directory, 0755); !made) return made;
   auto configuration = read_for_server(*text, file, options);
   if (!configuration) return pass(configuration);
+  const PreflightOptions preflight{file, options.server, etc, options.state_directory};
+  if (options.preflight)
+    if (auto passed = demand_preflight(context, preflight); !passed) return passed;
   bool key_is_new = false;
   auto key = choose_key(options, key_is_new);
   if (!key) return pass(key);

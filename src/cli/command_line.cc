@@ -31,6 +31,9 @@ class CommandLine {
     add_group();
     add_mirror();
     add_events();
+    add_preflight();
+    add_tune();
+    add_support();
   }
 
   int run(std::vector<std::string> arguments) {
@@ -80,6 +83,7 @@ class CommandLine {
     create->add_option("--etc", create_.configuration_directory,
                        "where cluster.toml, cluster.key and server are kept");
     create->add_option("--state", create_.state_directory, "where batond keeps its databases");
+    create->add_flag_callback("--no-preflight", [this] { create_.preflight = false; }, "do not look at the machine before");
     add_membership(family);
     CLI::App* status = add(family, "status", "the same as `baton status`",
                            [this](const Context& context) { return show_status(context, watch_, links_); });
@@ -249,6 +253,36 @@ class CommandLine {
         ->check(CLI::Range(1, 10000));
   }
 
+  void add_preflight() {
+    CLI::App* sub = add(&app_, "preflight", "find what would keep this server from working in a cluster",
+                        [this](const Context& context) { return show_preflight(context, preflight_); });
+    sub->add_option("--config", preflight_.file, "the cluster's TOML file (default: /etc/baton/cluster.toml)");
+    sub->add_option("--as", preflight_.server, "this server's name in it (default: by its addresses)");
+    sub->add_option("--etc", preflight_.configuration_directory, "where cluster.toml and server are");
+    sub->add_option("--state", preflight_.state_directory, "where batond keeps its databases");
+    sub->add_option("--run", preflight_.run_directory, "where batond keeps its sockets");
+  }
+
+  void add_tune() {
+    CLI::App* sub = add(&app_, "tune", "watch timers, network and disk here, and recommend a timing profile",
+                        [this](const Context& context) { return tune_timing(context, preflight_, seconds_); });
+    sub->add_option("--seconds", seconds_, "how long (default: 30)")->check(CLI::Range(1, 86400));
+    sub->add_option("--config", preflight_.file, "the cluster's TOML file (default: /etc/baton/cluster.toml)");
+    sub->add_option("--as", preflight_.server, "this server's name in it (default: by its addresses)");
+    sub->add_option("--etc", preflight_.configuration_directory, "where cluster.toml and server are");
+    sub->add_option("--state", preflight_.state_directory, "where batond keeps its databases: its disk is watched");
+  }
+
+  void add_support() {
+    CLI::App* sub = add(&app_, "support", "one archive of everything that helps with a problem, without secrets",
+                        [this](const Context& context) { return make_support_archive(context, support_); });
+    sub->add_option("-o,--output", support_.output, "the file to write: NAME.tar.gz or NAME.tar.zst");
+    sub->add_option("--etc", support_.configuration_directory, "where cluster.toml, cluster.key and server are");
+    sub->add_option("--state", support_.state_directory, "where batond keeps its databases");
+    sub->add_option("--run", support_.run_directory, "where batond keeps its sockets");
+    sub->add_option("--log", support_.log_directory, "where the logs are");
+  }
+
   /// A duration with its unit; a bare number counts seconds.
   static milliseconds read_timeout(const std::string& text) {
     auto duration = parse_duration(text);
@@ -265,6 +299,7 @@ class CommandLine {
   bool links_ = false;
   bool follow_ = false;
   int limit_ = 50;
+  int seconds_ = 30;
   std::string file_;
   std::string mirror_;
   std::string server_;
@@ -274,6 +309,8 @@ class CommandLine {
   VerifyOptions verify_;
   CreateOptions create_;
   FenceOptions fence_;
+  PreflightOptions preflight_;
+  SupportOptions support_;
   JoinOptions join_;
   milliseconds good_for_{600000};
   GroupOptions group_;

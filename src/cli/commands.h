@@ -28,6 +28,7 @@ struct CreateOptions {
   std::string key_file;
   std::string configuration_directory = "/etc/baton";
   std::string state_directory = "/var/lib/baton";
+  bool preflight = true;
 };
 
 struct JoinOptions {
@@ -56,6 +57,22 @@ struct FenceOptions {
   milliseconds timeout{180000};
 };
 
+struct PreflightOptions {
+  std::string file;    // empty: the one that is in place
+  std::string server;  // empty: as the identity says, or as this server's addresses do
+  std::string configuration_directory = "/etc/baton";
+  std::string state_directory = "/var/lib/baton";
+  std::string run_directory = "/run/baton";
+};
+
+struct SupportOptions {
+  std::string output;  // ends with .tar.gz or .tar.zst; empty: a name with server and time, here
+  std::string configuration_directory = "/etc/baton";
+  std::string state_directory = "/var/lib/baton";
+  std::string run_directory = "/run/baton";
+  std::string log_directory = "/var/log/baton";
+};
+
 struct VerifyOptions {
   bool repair = false;
   bool wait = true;
@@ -68,6 +85,10 @@ Status make_join_token_for(const Context& context, milliseconds good_for);
 Status join_cluster(const Context& context, const JoinOptions& options);
 Status leave_cluster(const Context& context);
 Status remove_server_from_cluster(const Context& context, const std::string& name, bool yes);
+Status show_preflight(const Context& context, const PreflightOptions& options);
+/// The same before a server is made one of a cluster: silent about what is well, an error when something is a problem.
+Status demand_preflight(const Context& context, const PreflightOptions& options);
+Status tune_timing(const Context& context, const PreflightOptions& place, int duration_s);
 Status show_plan(const Context& context, const std::string& file);
 Status apply_configuration(const Context& context, const std::string& file);
 Status show_configuration(const Context& context);
@@ -90,6 +111,7 @@ Status grow_mirror(const Context& context, const std::string& name, const std::s
 Status export_backup(const Context& context, const std::string& name, const std::string& server, bool wanted);
 Status replace_mirror(const Context& context, const std::string& name, const std::string& server);
 Status explain_group(const Context& context, const std::string& group);
+Status make_support_archive(const Context& context, const SupportOptions& options);
 Status show_events(const Context& context, bool follow, int limit);
 
 /// Prints to standard output and flushes.

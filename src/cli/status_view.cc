@@ -40,6 +40,15 @@ std::string format_cluster(const json& status, const Painter& painter) {
                                         fmt::format(", {} ms left", number_of(lease, "left_ms"))
                                   : painter.paint("none: this server may hold no group", Colour::kRed);
   text += "\n";
+  if (!flag_of(lease, "valid") && lease.contains("freeze_left_ms")) {
+    const auto left = number_of(lease, "freeze_left_ms");
+    text += wrap_text(left > 0 ? fmt::format("what runs here is frozen, and ended in {} s unless the lease is back",
+                                             (left + 999) / 1000)
+                               : std::string("what ran here has been ended"),
+                      10);
+  }
+  if (const std::string why = text_of(lease, "waiting"); !why.empty())
+    text += painter.paint(wrap_text(why, 10), Colour::kYellow);
   for (const std::string& problem : texts_of(status, "problems")) {
     text += painter.paint(wrap_text("Problem: " + problem, 0), Colour::kRed);
   }

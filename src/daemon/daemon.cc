@@ -90,6 +90,7 @@ Status Daemon::start() {
   }
   make_mirror_calls();
   if (auto engine = start_engine(); !engine) return pass(engine);
+  start_guard();
   messaging_ = std::make_unique<GroupMessaging>(
       loop_, kProcessGroup,
       GroupMessaging::Callbacks{
@@ -155,8 +156,12 @@ Status Daemon::open_stores() {
     // A crash between the two steps leaves both: the database is founded already then.
     if (!std::filesystem::exists(database))
       if (auto founded = VoterStore::found(database, self_); !founded) return pass(founded);
+    GuardClient::forget_earlier_cluster(paths_.run_directory);
     std::filesystem::remove(founding_mark, ignored);
   }
+  // The first start of one that joined: positions in an earlier cluster's log mean nothing here.
+  if (joined_ && !std::filesystem::exists(database) && !std::filesystem::exists(paths_.state_directory + "/cluster.toml"))
+    GuardClient::forget_earlier_cluster(paths_.run_directory);
   auto voter = VoterStore::open(database, post, self_);
   if (!voter) return pass(voter);
   voter_store_ = std::move(*voter);
@@ -208,6 +213,7 @@ void Daemon::feed(const node::Event& event) {
     const node::Event next = std::move(queue_.front());
     queue_.pop_front();
     std::vector<node::Action> actions;
+    node_->lease_page(lease_page_->deadline());
     node_->step(EventLoop::now(), next, actions);
     for (auto& action : actions) carry_out(action);
   }
@@ -240,7 +246,7 @@ void Daemon::carry_out(node::Action& action) {
                      feed(node::Persisted{token, ok});
                    });
                  },
-                 [&](node::PublishLease& wanted) { lease_page_->set_deadline(wanted.until); },
+                 [&](node::TellGuard& wanted) { guard_->tell(wanted.tell); },
                  [&](node::RunStep& wanted) { run_step(wanted); },
                  [&](node::FenceServer& wanted) { fence(wanted); },
                  [&](node::EntryApplied& applied) { entry_applied(applied); },
@@ -329,10 +335,14 @@ void Daemon::run_step(const node::RunStep& step) {
 
 void Daemon::entry_applied(const node::EntryApplied& applied) {
   events_->append_history(applied.entry, applied.outcome);
-  if (applied.outcome.applied && std::holds_alternative<ApplyConfiguration>(applied.entry.command)) sync_mirrors();
+  if (applied.outcome.applied && std::holds_alternative<ApplyConfiguration>(applied.entry.command)) {
+    sync_mirrors();
+    tell_duties();
+  }
   remember_in_sync(applied);
   remember_starts(applied);
   push_mirror_states();
+  prepare_mirrors(applied);
   settle_mirrors();
   // After a restart of batond the log is applied again from its begin: told once is enough.
   const bool told = applied.entry.index <= events_->history_before_start();

@@ -12,6 +12,7 @@
 #include "src/base/bytes.h"
 #include "src/core/node/node.h"
 #include "src/daemon/event_store.h"
+#include "src/daemon/guard_client.h"
 #include "src/daemon/http_server.h"
 #include "src/daemon/join_door.h"
 #include "src/daemon/link_watch.h"
@@ -88,11 +89,15 @@ class Daemon {
   void entry_applied(const node::EntryApplied& applied);
   void write_note(const node::Note& note);
   void sync_mirrors();
+  // daemon_guard.cc
+  void start_guard();
+  void tell_duties();
   // daemon_mirrors.cc
   std::unique_ptr<MirrorClient> make_mirror(const mirror_control::DaemonSettings& settings);
   void make_mirror_calls();
   void retire(const std::string& key);
   void push_mirror_states();
+  void prepare_mirrors(const node::EntryApplied& applied);
   void settle_mirrors();
   void mirror_note(const std::string& kind, const std::string& key, const std::string& text);
   void mirror_reported(const std::string& key, const mirror_control::Report& report);
@@ -132,6 +137,8 @@ class Daemon {
   std::unique_ptr<GroupMessaging> messaging_;
   std::unique_ptr<LinkStatusReader> link_reader_;
   std::vector<LinkStatus> links_;
+  std::unique_ptr<GuardClient> guard_;
+  std::string guard_problem_;
   LinkWatch link_watch_;
   std::map<ServerId, std::vector<LinkReport>> peer_links_;  // as last heard of each other server
   std::unique_ptr<HttpServer> http_;

@@ -24,6 +24,8 @@ nlohmann::json Daemon::status() const {
   sources.in_sync_until = &in_sync_until_;
   sources.usual_starts = &usual_starts_;
   sources.problems = problems_;
+  if (const std::string missing = guard_->waiting_for(); !missing.empty()) sources.problems.push_back(missing);
+  if (!guard_problem_.empty()) sources.problems.push_back("baton-guard: " + guard_problem_);
   if (const auto problem = events_->problem(); !problem.empty()) sources.problems.push_back(problem);
   return status_json(sources);
 }

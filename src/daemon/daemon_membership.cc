@@ -122,6 +122,8 @@ void Daemon::leave_for_good() {
   const std::string aside = fmt::format("{}/left-{}", paths_.state_directory, wall_now_ms());
   write_note({.kind = "membership", .text = "this server was removed from the cluster: batond ends; what it held is in " + aside});
   engine_->stop(5s, [this, aside](const Status&) {
+    guard_.reset();
+    GuardClient::forget_earlier_cluster(paths_.run_directory);
     std::error_code failed;
     std::filesystem::create_directories(aside, failed);
     // The name goes first: without it nothing here starts as a server of the cluster again.

@@ -146,15 +146,8 @@ void put(const database::Message& message, wire::Message& out) {
 
 void put(const node::BeatMessage& message, wire::Message& out) {
   auto* to = out.mutable_beat();
-  to->set_sequence(message.beat.sequence);
-  to->set_start(message.beat.start);
-  to->set_voters_index(message.beat.voters_index);
-  for (const auto& [server, heard] : message.beat.heard) {
-    auto* item = to->add_heard();
-    item->set_server(server.value);
-    item->set_start(heard.start);
-    item->set_sequence(heard.sequence);
-  }
+  to->set_sequence(message.sequence);
+  to->set_start(message.start);
   for (const auto& [mirror, report] : message.mirrors) put_mirror_report(mirror, report, *to->add_mirrors());
   for (const auto& mac : message.macs) to->add_macs(mac);
   for (const auto& link : message.links) {
@@ -251,10 +244,8 @@ Result<node::Message> take(const wire::Propose& from) {
 
 Result<node::Message> take(const wire::Beat& from) {
   node::BeatMessage message;
-  message.beat.sequence = from.sequence();
-  message.beat.start = from.start();
-  message.beat.voters_index = from.voters_index();
-  for (const auto& item : from.heard()) message.beat.heard[ServerId(item.server())] = {item.start(), item.sequence()};
+  message.sequence = from.sequence();
+  message.start = from.start();
   message.macs.assign(from.macs().begin(), from.macs().end());
   // A report with a word that only a newer version knows counts as none: the lease must not suffer from it.
   for (const auto& item : from.mirrors()) {

@@ -132,6 +132,8 @@ void MirrorClient::set_state(const MirrorState& state) {
 
 void MirrorClient::peer_lost(const std::string& reason) { send(mirror_control::PeerLost{reason}); }
 
+void MirrorClient::prepare() { send(mirror_control::Prepare{}); }
+
 void MirrorClient::promote(Permit permit, Done done) {
   promoting_ = std::move(done);
   promoting_permit_ = permit;

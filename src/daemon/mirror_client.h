@@ -50,6 +50,8 @@ class MirrorClient {
 
   void set_state(const MirrorState& state);
   void peer_lost(const std::string& reason);
+  /// A promotion is likely to come soon.
+  void prepare();
   void promote(Permit permit, Done done);
   void demote(Done done);
   void abort(const std::string& reason, Done done);

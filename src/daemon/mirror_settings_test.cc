@@ -51,7 +51,7 @@ TEST(MirrorSettings, AreTakenFromTheConfiguration) {
   EXPECT_EQ(made.nbd_socket, "/nowhere/run/nbd/db.data.sock");
   EXPECT_EQ(made.fault_file, "");
   EXPECT_EQ(made.link_timeout, 1000ms);
-  EXPECT_EQ(settings(configuration("", "wan")).link_timeout, 6000ms);
+  EXPECT_EQ(settings(configuration("", "wan")).link_timeout, 4800ms);
   EXPECT_EQ(settings(configuration("")).metadata, "/var/lib/baton/mirror/db.data.meta");
 }
 

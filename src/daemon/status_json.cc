@@ -183,12 +183,26 @@ json voters_json(const node::NodeCore& node) {
 
 }  // namespace
 
+namespace {
+
+/// What is frozen says why, and until when.
+json lease_json(const StatusSources& sources) {
+  const auto left = sources.node.lease_until() - sources.now;
+  const Instant ends = sources.node.freeze_ends();
+  json lease{{"valid", left > Duration{0}}, {"left_ms", left > Duration{0} ? to_ms(left) : 0},
+             {"waiting", sources.node.waiting_for_guard()}};
+  if (left <= Duration{0} && ends != kNever)
+    lease["freeze_left_ms"] = std::max<int64_t>(0, to_ms(ends - sources.now));
+  return lease;
+}
+
+}  // namespace
+
 json status_json(const StatusSources& sources) {
   const auto& node = sources.node;
   const auto& configuration = node.configuration();
   const auto& standing = node.standing();
   const auto plan = node.plan(sources.now);
-  const auto left = node.lease_until() - sources.now;
   std::string waiting = standing.waiting;
   if (!sources.engine_waiting.empty()) waiting = sources.engine_waiting;
   return {{"cursor", sources.cursor}, {"server", configuration.server_name(sources.self)},
@@ -199,7 +213,7 @@ json status_json(const StatusSources& sources) {
             {"epoch", standing.epoch.value}, {"committed", standing.committed}, {"waiting", waiting},
             {"counting", standing.counting}}},
           {"voters", voters_json(node)},
-          {"lease", {{"valid", left > Duration{0}}, {"left_ms", left > Duration{0} ? to_ms(left) : 0}}},
+          {"lease", lease_json(sources)},
           {"interconnects", interconnects_json(configuration)},
           {"configuration_version", node.state().configuration_version}, {"problems", sources.problems},
           {"servers", servers_json(sources)}, {"groups", groups_json(sources, plan)}, {"mirrors", mirrors_json(sources)}};

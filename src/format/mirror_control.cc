@@ -94,6 +94,7 @@ struct RequestEncoder {
   json operator()(const Grow& grow) const { return {{"request", "grow"}, {"size_bytes", grow.size_bytes}}; }
   json operator()(const Backup& backup) const { return {{"request", "backup"}, {"wanted", backup.wanted}}; }
   json operator()(const Replace&) const { return {{"request", "replace"}}; }
+  json operator()(const Prepare&) const { return {{"request", "prepare"}}; }
 };
 
 struct NoticeEncoder {
@@ -143,6 +144,7 @@ Request request_from_json(const json& object) {
   if (name == "grow") return Grow{object.at("size_bytes").get<uint64_t>()};
   if (name == "backup") return Backup{object.at("wanted").get<bool>()};
   if (name == "replace") return Replace{};
+  if (name == "prepare") return Prepare{};
   throw std::invalid_argument("unknown request \"" + name + "\"");
 }
 

@@ -23,6 +23,8 @@ struct Demote {};
 struct Abort { std::string reason; };
 /// The peer's server has left the view.
 struct PeerLost { std::string reason; };
+/// A Promote is likely to come: make the device ahead. It fails everything until then, and goes if none comes.
+struct Prepare {};
 /// Compare both copies; with `repair` what differs is sent from the primary. Answered by Verified or Failed.
 struct Verify { bool repair = false; };
 /// Bytes per second for copies; 0: adaptive.
@@ -39,7 +41,8 @@ struct Replace {};
 /// End in order; the daemon closes the socket and exits 0.
 struct Stop {};
 using Request =
-    std::variant<State, Promote, Demote, Abort, PeerLost, Verify, Stop, SetRate, Discard, Grow, Backup, Replace>;
+    std::variant<State, Promote, Demote, Abort, PeerLost, Verify, Stop, SetRate, Discard, Grow, Backup, Replace,
+                 Prepare>;
 
 // ---- mirror daemon -> batond ----
 /// On connection and on change.

@@ -24,7 +24,8 @@ MirrorState sample_state() {
 TEST(MirrorControl, RequestsSurviveTheWire) {
   const std::vector<Request> requests = {State{sample_state()}, Promote{Permit(5)},   Demote{}, Abort{"moved"},
                                          PeerLost{"server 2 left"}, Verify{true}, Stop{},
-                                         SetRate{50000000}, Discard{}, Grow{UINT64_MAX}, Backup{true}, Replace{}};
+                                         SetRate{50000000}, Discard{}, Grow{UINT64_MAX}, Backup{true}, Replace{},
+                                         Prepare{}};
   for (const Request& request : requests) {
     const std::string line = encode(request);
     EXPECT_EQ(line.find('\n'), std::string::npos);

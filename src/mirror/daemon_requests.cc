@@ -5,19 +5,24 @@
 
 namespace baton::mirror {
 
+namespace {
+constexpr Duration kAheadLimit = 15s;  // a lease that runs out, or a group that is stopped elsewhere
+}  // namespace
+
 struct MirrorDaemon::RequestHandler {
   MirrorDaemon& daemon;
   void operator()(const mirror_control::State& state) const { daemon.emit(StateCommitted{state.state}); }
   void operator()(const mirror_control::Promote& promote) const { daemon.on_promote(promote.permit); }
   void operator()(const mirror_control::Demote&) const { daemon.on_demote(); }
   void operator()(const mirror_control::Abort& abort) const { daemon.on_abort(abort.reason); }
-  void operator()(const mirror_control::PeerLost& lost) const { daemon.emit(PeerLost{lost.reason}); }
+  void operator()(const mirror_control::PeerLost& lost) const { daemon.peer_lost(lost.reason); }
   void operator()(const mirror_control::Verify& verify) const { daemon.emit(StartVerify{verify.repair}); }
   void operator()(const mirror_control::SetRate& rate) const { daemon.emit(SetRate{rate.bytes_per_second}); }
   void operator()(const mirror_control::Discard&) const { daemon.emit(Discard{}); }
   void operator()(const mirror_control::Grow& grow) const { daemon.on_grow(grow.size_bytes); }
   void operator()(const mirror_control::Backup& backup) const { daemon.on_backup(backup.wanted); }
   void operator()(const mirror_control::Replace&) const { daemon.on_replace(); }
+  void operator()(const mirror_control::Prepare&) const { daemon.prepare(); }
   void operator()(const mirror_control::Stop&) const { daemon.on_stop(); }
 };
 
@@ -39,13 +44,15 @@ void MirrorDaemon::on_promote(Permit permit) {
 void MirrorDaemon::promoted(Permit permit) {
   promoted_permit_ = permit;
   if (!export_wanted_) return;  // aborted meanwhile
+  const bool ahead = std::exchange(export_ahead_, false);
   switch (export_->state()) {
     case Export::State::kOpen:
-        return notify(mirror_control::Promoted{permit, export_->device()});
+      if (ahead) return export_opened(export_->device());
+      return notify(mirror_control::Promoted{permit, export_->device()});
     case Export::State::kClosed:
       return export_->open([this](Result<std::string> device) { export_opened(std::move(device)); });
     case Export::State::kOpening:
-      return;
+      return;  // its end tells
     case Export::State::kClosing:
       return fail_request("promote", "the export is being closed: try again");
   }
@@ -58,7 +65,54 @@ void MirrorDaemon::export_opened(Result<std::string> device) {
   notify(mirror_control::Promoted{promoted_permit_, *device});
 }
 
+// ---- The device made ahead ----
+
+/// A group has lost its owner, or is to come here: while its lease runs out, or it is stopped there, the device can be
+/// made. Making it takes longer than all the rest of a promotion.
+void MirrorDaemon::prepare() {
+  const MirrorReport report = copy_->report();
+  if (report.role != MirrorRole::kSecondary || !report.consistent || report.detached) return;
+  if (export_->state() != Export::State::kClosed || backup_export_ || stopping_ || replacing_) return;
+  export_ahead_ = true;
+  export_->open([this](Result<std::string> device) { ahead_opened(std::move(device)); });
+  ring_->after(kAheadLimit, [this, number = ++ahead_number_] {
+    if (number == ahead_number_) drop_ahead();
+  });
+}
+
+void MirrorDaemon::peer_lost(const std::string& reason) {
+  emit(PeerLost{reason});
+  prepare();
+}
+
+void MirrorDaemon::ahead_opened(Result<std::string> device) {
+  if (!export_ahead_) {
+    if (export_wanted_) export_opened(std::move(device));  // promoted meanwhile
+    return;
+  }
+  if (device) return;
+  export_ahead_ = false;  // a promotion tries again, and says what is wrong
+  spdlog::warn("the device could not be made ahead: {}", device.error().message);
+}
+
+/// No promotion has come.
+void MirrorDaemon::drop_ahead() {
+  if (!export_ahead_ || export_wanted_) return;
+  export_ahead_ = false;
+  export_->abort([this] { report_export(); });
+}
+
+void MirrorDaemon::asked(const ClientRequest& request) {
+  if (!export_ahead_) return emit(request);
+  // SAFETY: P1. No I/O before the permit is on disk: whoever finds a device that nobody has been told of gets errors.
+  ring_->after(Duration::zero(), [this, request] {
+    if (request.buffer != 0) pool_.release(request.buffer);
+    export_->complete(request.id, false);
+  });
+}
+
 void MirrorDaemon::without_export(const std::string& request, std::function<void()> go_on) {
+  export_ahead_ = false;
   switch (export_->state()) {
     case Export::State::kClosed:
       return go_on();
@@ -83,7 +137,10 @@ void MirrorDaemon::role_refused(const RoleRefused& refused) {
   }
   const std::string request = stopping_ ? "stop" : demotion_asked_ ? "demote" : "promote";
   demotion_asked_ = stopping_ = false;
-  if (request == "promote" && !exported()) export_wanted_ = false;
+  if (request == "promote" && !exported()) {
+    export_wanted_ = false;
+    drop_ahead();
+  }
   fail_request(request, refused.reason);
 }
 
@@ -103,7 +160,7 @@ void MirrorDaemon::demoted() {
 
 void MirrorDaemon::on_abort(const std::string& reason) {
   spdlog::warn("the export is aborted as asked: {}", reason);
-  export_wanted_ = false;
+  export_wanted_ = export_ahead_ = false;
   // First the kernel fails everything, then the core gives the role up and answers.
   export_->abort([this, reason] {
     report_export();
@@ -112,7 +169,7 @@ void MirrorDaemon::on_abort(const std::string& reason) {
 }
 
 void MirrorDaemon::abort_export(const std::string& reason) {
-  export_wanted_ = false;
+  export_wanted_ = export_ahead_ = false;
   spdlog::warn("the export is aborted: {}", reason);
   export_->abort([this, reason] {
     report_export();
@@ -122,6 +179,7 @@ void MirrorDaemon::abort_export(const std::string& reason) {
 
 /// The kernel has ended the export under us: nothing can be acknowledged any more.
 void MirrorDaemon::export_lost(const std::string& reason) {
+  if (export_ahead_ && !export_wanted_) return drop_ahead();
   abort_export(reason);
   emit(Abort{reason});
 }

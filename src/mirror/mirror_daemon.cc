@@ -24,6 +24,7 @@ constexpr Duration kReportInterval = 100ms;
 constexpr uint64_t kWorthSaying = 1 << 20;  // bytes of a store that are not used
 constexpr Duration kDiskProblemInterval = 1s;
 constexpr Duration kMemoryRetry = 10ms;
+constexpr Duration kAbortMargin = 3s;  // batond and the guard go first, and end it more gently
 
 uint64_t random_seed() {
   uint64_t seed = 0;
@@ -66,7 +67,7 @@ Result<std::unique_ptr<MirrorDaemon>> MirrorDaemon::start(const mirror_control::
       *daemon->ring_, daemon->pool_,
       MirrorExport::Settings{settings.key, settings.size_bytes, settings.export_directory, settings.export_kind,
                              settings.nbd_socket, nullptr},
-      [self](const ClientRequest& request) { self->emit(request); },
+      [self](const ClientRequest& request) { self->asked(request); },
       [self](const std::string& reason) { self->export_lost(reason); }, [self](const std::string& text) { self->note(text); });
   daemon->control_ = std::make_unique<ControlServer>(
       *daemon->ring_, [self](const mirror_control::Request& request) { self->on_request(request); },
@@ -173,7 +174,7 @@ void MirrorDaemon::watch_signal_descriptor() {
   ring_->poll(signals_.get(), POLLIN, [this](int) {
     signalfd_siginfo information{};
     while (read(signals_.get(), &information, sizeof information) == sizeof information) {
-      if (export_->state() == Export::State::kClosed) {
+      if (export_->state() == Export::State::kClosed || export_ahead_) {
         spdlog::info("signal {}: ending in order", information.ssi_signo);
         on_stop();
       } else {
@@ -195,8 +196,23 @@ void MirrorDaemon::watch_lease() {
       spdlog::warn("{}; without it there is no lease", lease_problem_);
     }
   }
+  abort_when_frozen_too_long();
   // The core asks for a Tick of its own while requests wait for a lease.
   ring_->at(next_beat(Ring::now(), LeaseReader::kRefresh), [this] { watch_lease(); });
+}
+
+/// The end of the bounded freeze, also when batond is dead: processes that wait for the disk cannot be killed before.
+void MirrorDaemon::abort_when_frozen_too_long() {
+  const Instant now = Ring::now();
+  if (export_->state() != Export::State::kOpen || now < lease_->until()) {
+    frozen_since_ = kNever;
+    return;
+  }
+  if (frozen_since_ == kNever) frozen_since_ = now;
+  if (now < frozen_since_ + settings_.freeze_limit + kAbortMargin) return;
+  frozen_since_ = kNever;
+  export_lost(fmt::format("the lease has been over for {} s: what still uses the disk must end",
+                          to_ms(settings_.freeze_limit + kAbortMargin) / 1000));
 }
 
 void MirrorDaemon::watch_second() {
@@ -295,12 +311,12 @@ Instant MirrorDaemon::before_wait() {
 mirror_control::Report MirrorDaemon::current_report() const {
   mirror_control::Report report;
   report.report = copy_->report();
-  report.device = export_->device();
+  report.device = exported() ? export_->device() : "";
   report.metrics = metrics_.metrics();
   report.paths = link_->paths();
   report.export_kind = export_->kind();
   report.export_reason = export_->reason();
-  report.nbd_socket = export_->nbd_socket();
+  report.nbd_socket = exported() ? export_->nbd_socket() : "";
   if (const std::string slow = slow_disk(); !slow.empty()) report.report.slow = slow;
   report.report.exported = exported();
   report.report.size_bytes = settings_.size_bytes;

@@ -39,6 +39,7 @@ class MirrorDaemon {
   Status watch_signals();
   void watch_signal_descriptor();
   void watch_lease();
+  void abort_when_frozen_too_long();
   void watch_second();
   void make_present(uint8_t* memory, size_t bytes);
   void begin();
@@ -74,6 +75,11 @@ class MirrorDaemon {
   void abort_export(const std::string& reason);
   void export_lost(const std::string& reason);
   void export_opened(Result<std::string> device);
+  void asked(const ClientRequest& request);
+  void prepare();
+  void peer_lost(const std::string& reason);
+  void ahead_opened(Result<std::string> device);
+  void drop_ahead();
   void role_refused(const RoleRefused& refused);
 
   // What a person asks: daemon_maintenance.cc
@@ -101,7 +107,7 @@ class MirrorDaemon {
     report_changed_ = true;
     report_if_due();
   }
-  bool exported() const { return export_->state() == Export::State::kOpen; }
+  bool exported() const { return export_->state() == Export::State::kOpen && !export_ahead_; }
 
   mirror_control::DaemonSettings settings_;
   std::unique_ptr<Ring> ring_;
@@ -126,6 +132,8 @@ class MirrorDaemon {
   std::vector<OperationId> flushes_;  // of this round
   Permit promoted_permit_;          // of the last Promoted action
   bool export_wanted_ = false;      // from a Promote request until Demote, Abort or an abort of our own
+  bool export_ahead_ = false;       // made before its promotion: it fails everything until then
+  uint64_t ahead_number_ = 0;
   bool demotion_asked_ = false;
   bool stopping_ = false;
   bool replacing_ = false;
@@ -137,6 +145,7 @@ class MirrorDaemon {
   Instant last_report_time_;
   Instant last_disk_problem_;
   std::string lease_problem_;
+  Instant frozen_since_ = kNever;
   std::string size_remark_;  // told to batond once
 };
 

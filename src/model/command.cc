@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "src/base/planted.h"
 #include "src/model/command_rules.h"
 #include "src/model/configuration_toml.h"
 #include "src/model/mirror_place.h"
@@ -67,7 +68,7 @@ Applied apply(ClusterState& state, const AssignGroup& command, uint64_t index) {
   for (auto& [key, promotion] : promotions) {
     MirrorState& mirror = state.mirrors.at(key);
     ++mirror.version;
-    ++mirror.permit.value;
+    if (!planted(Plant::kPermitNotRaised)) ++mirror.permit.value;
     mirror.holder = command.server;
     mirror.in_sync = std::move(promotion.in_sync);
     mirror.trailing.clear();  // the new primary names it anew
@@ -75,7 +76,7 @@ Applied apply(ClusterState& state, const AssignGroup& command, uint64_t index) {
   GroupState& group = state.groups.at(command.group);
   group.phase = GroupPhase::kStarting;
   group.owner = command.server;
-  group.target = ServerId{};
+  if (!planted(Plant::kTargetKept)) group.target = ServerId{};
   record(group, command.reason, index);
   return Applied{true, {}};
 }
@@ -155,7 +156,9 @@ Applied apply(ClusterState& state, const WishGroup& command, uint64_t index) {
       return refuse("server {} is not among the servers of the group {}", command.target, command.group);
   }
   group.wanted = command.wanted;
-  group.target = command.target;
+  // A move to where it is has ended already: nothing of it is left for a later day.
+  const bool there = group.owner == command.target && (group.phase == GroupPhase::kStarting || group.phase == GroupPhase::kStarted);
+  group.target = there ? ServerId{} : command.target;
   group.refused.clear();
   if (group.phase == GroupPhase::kFailed) group.phase = GroupPhase::kStopped;
   record(group, command.reason, index);

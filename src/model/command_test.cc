@@ -207,6 +207,17 @@ TEST(Command, AWishClearsWhatStoodInTheWay) {
   EXPECT_EQ(cluster.db().version, version + 1);
 }
 
+TEST(Command, AMoveToWhereTheGroupIsLeavesNoTarget) {
+  Cluster cluster;
+  ASSERT_TRUE(cluster.assign(kOne, {{kOne, Incarnation{1}}}));
+  EXPECT_TRUE(cluster.run(WishGroup{"db", cluster.db().version, true, kOne, "by hand", "root"}));
+  EXPECT_EQ(cluster.db().target, ServerId{});
+  // Already on its way elsewhere: then it comes back.
+  ASSERT_TRUE(cluster.phase(kOne, GroupPhase::kStopping));
+  EXPECT_TRUE(cluster.run(WishGroup{"db", cluster.db().version, true, kOne, "by hand", "root"}));
+  EXPECT_EQ(cluster.db().target, kOne);
+}
+
 TEST(Command, OnlyTheHolderOfThePermitChangesTheInSyncSet) {
   Cluster cluster;
   EXPECT_FALSE(cluster.set_in_sync({{kOne, Incarnation{1}}})) << "never promoted";

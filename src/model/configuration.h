@@ -24,13 +24,13 @@ struct SourcePosition {
 /// Timing of failure detection and lease (docs/protocol.md, "Timing"). All of one cluster use the same.
 struct TimingProfile {
   std::string name = "lan";
-  milliseconds token{500};       // corosync: silence after which the ring is suspected
-  milliseconds consensus{600};   // corosync: time to agree on a new ring, at least 1.2 x token
+  milliseconds token{380};       // corosync: silence after which the ring is suspected
+  milliseconds consensus{456};   // corosync: time to agree on a new ring, at least 1.2 x token
   milliseconds link_ping_interval{200};
   milliseconds link_ping_timeout{600};
   milliseconds lease{1100};      // a server's right to hold groups, from the sending of its renewal
   milliseconds beat{100};        // interval of renewals
-  milliseconds restart_grace{4000};  // how long a batond that ended on a running server may take to come back
+  milliseconds restart_grace{90000};  // how long batond may be away while its server's guard goes on
 };
 
 /// The profile of that name (fast, lan, wan); nothing if there is none.
@@ -56,6 +56,7 @@ struct ServerConfiguration {
   ServerId id;
   ServerRole role = ServerRole::kServer;
   std::vector<std::string> interconnects;  // IPv4 addresses, one per link
+  std::string watchdog;                    // its device; empty: none
   FenceConfiguration fence;
   SourcePosition position;
 };

@@ -44,6 +44,7 @@ Properties server_properties(const ServerConfiguration& server) {
   return {{"id", fmt::format("{}", server.id)},
           {"role", server.role == ServerRole::kWitness ? "witness" : "server"},
           {"interconnects", fmt::format("{}", fmt::join(server.interconnects, ", "))},
+          {"watchdog", server.watchdog.empty() ? "none" : server.watchdog},
           {"fence", describe_fence(server.fence)}};
 }
 

@@ -77,6 +77,11 @@ void read_server(const TomlEntry& entry, ConfigurationDraft& draft) {
   }
   if (role == "witness") server.role = ServerRole::kWitness;
   read_interconnects(section, server, draft);
+  if (section.read_string("watchdog", server.watchdog) && !server.watchdog.empty() && server.watchdog[0] != '/') {
+    draft.findings.add(section.position_of("watchdog"),
+                       "watchdog \"{}\" is not absolute: write the device's whole path, as in \"/dev/watchdog\"",
+                       server.watchdog);
+  }
   read_fence(section, server, draft);
   section.finish();
   draft.configuration.servers.push_back(server);

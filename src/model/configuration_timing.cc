@@ -80,7 +80,7 @@ void read_timing_table(const TomlValue& table, ConfigurationDraft& draft) {
   bool own_consensus = section.read_duration("consensus", 60ms, kLongestTiming, timing.consensus);
   // What follows from token is derived unless it is given (docs/protocol.md, "Timing").
   if (own_token && !own_consensus) timing.consensus = (timing.token * 12 + 9ms) / 10;
-  if (own_token || own_consensus) timing.lease = timing.token + timing.consensus;
+  if (own_token || own_consensus) timing.lease = (timing.token + timing.consensus) * 5 / 4;
   section.read_duration("lease", 100ms, kLongestTiming, timing.lease);
   timing.beat = std::min(timing.beat, std::max(timing.lease / 11, milliseconds(10)));
   section.read_duration("beat", 10ms, kLongestTiming, timing.beat);

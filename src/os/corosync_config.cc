@@ -130,9 +130,9 @@ std::string node_section(const EngineNode& node) {
 }  // namespace
 
 Result<EngineTiming> engine_timing(const std::string& name) {
-  if (name == "fast") return EngineTiming{name, 300, 360, 100, 300, 2};
-  if (name == "lan") return EngineTiming{name, 500, 600, 200, 600, 2};
-  if (name == "wan") return EngineTiming{name, 3000, 3600, 500, 2000, 2};
+  if (name == "fast") return EngineTiming{name, 130, 156, 100, 300, 2};
+  if (name == "lan") return EngineTiming{name, 380, 456, 200, 600, 2};
+  if (name == "wan") return EngineTiming{name, 2400, 2880, 500, 2000, 2};
   return fail_as(ErrorCode::kInvalid, "no timing profile '{}': choose fast, lan or wan", name);
 }
 

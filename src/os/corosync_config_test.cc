@@ -29,9 +29,9 @@ totem {
     crypto_cipher: aes256
     crypto_hash: sha256
     keyfile: /run/baton/corosync/authkey
-    token: 500
+    token: 380
     token_coefficient: 0
-    consensus: 600
+    consensus: 456
     interface {
         linknumber: 0
         knet_link_priority: 2
@@ -89,7 +89,7 @@ TEST(CorosyncConfig, EveryProfileIsSafe) {
     config.timing = *engine_timing(name);
     EXPECT_TRUE(corosync_configuration(config).has_value()) << name;
   }
-  EXPECT_EQ(engine_timing("lan")->detection_ms(), 1100u);
+  EXPECT_EQ(engine_timing("lan")->detection_ms(), 836u);
   EXPECT_FALSE(engine_timing("quick").has_value());
 }
 
@@ -109,7 +109,7 @@ TEST(CorosyncConfig, Refusals) {
   EXPECT_NE(refused([](auto& config) { config.cluster_name = "a\n}"; }).find("unfit"), std::string::npos);
   EXPECT_NE(refused([](auto& config) { config.timing.ping_timeout_ms = 150; }).find("ping time-out"),
             std::string::npos);
-  EXPECT_NE(refused([](auto& config) { config.timing.consensus_ms = 500; }).find("1.2 times"),
+  EXPECT_NE(refused([](auto& config) { config.timing.consensus_ms = 400; }).find("1.2 times"),
             std::string::npos);
   EXPECT_NE(refused([](auto& config) { config.links.clear(); }).find("1 to 8"), std::string::npos);
 }

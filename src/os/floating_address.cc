@@ -12,7 +12,7 @@ namespace baton {
 namespace {
 
 constexpr int kProbes = 2;
-constexpr Duration kProbeInterval = 40ms;
+constexpr Duration kProbeInterval = 15ms;  // a switch and a busy neighbour answer within a few
 constexpr std::array<Duration, 6> kAnnouncements = {0ms, 0ms, 100ms, 500ms, 1s, 2s};
 
 }  // namespace

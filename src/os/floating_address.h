@@ -23,8 +23,8 @@ class FloatingAddress {
 
   using Callback = std::function<void(Status)>;
 
-  /// Probes twice, 40 ms apart, adds the address and announces it (now twice, then after 100 ms, 500 ms, 1 s, 2
-  /// s). `callback` comes once, from the loop, after about 80 ms; at once if the address is there already (a
+  /// Probes twice, 15 ms apart, adds the address and announces it (now twice, then after 100 ms, 500 ms, 1 s, 2
+  /// s). `callback` comes once, from the loop, after about 30 ms; at once if the address is there already (a
   /// restarted batond): then it is only announced. Errors: kConflict when a foreign MAC answers (unless it is
   /// in `former_owners`, whose lease has ended) or when another interface of this server has the address;
   /// kNotFound without the interface; kUnavailable when that is switched off.

@@ -56,7 +56,7 @@ TEST(FloatingAddress, TakenAnnouncedAdoptedReleased) {
     const Instant begin = EventLoop::now();
     auto taken = acquire(loop, floating);
     ASSERT_TRUE(taken.has_value()) << taken.error().message;
-    EXPECT_GE(EventLoop::now() - begin, 80ms);
+    EXPECT_GE(EventLoop::now() - begin, 30ms);
     EXPECT_LT(EventLoop::now() - begin, 400ms);
     EXPECT_TRUE(floating.presence()->address);
     EXPECT_TRUE(floating.presence()->carrier);

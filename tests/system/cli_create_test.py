@@ -11,7 +11,7 @@ from cli_world import EXAMPLE, expect, expect_in, expect_refused, expect_status,
 
 
 def create(world, *arguments, name="server1"):
-    return world.baton("cluster", "create", *arguments, "--as", name, "--etc", world.directory + "/etc", "--state",
+    return world.baton("cluster", "create", "--no-preflight", *arguments, "--as", name, "--etc", world.directory + "/etc", "--state",
                        world.directory + "/state")
 
 

@@ -156,8 +156,8 @@ uint32_t Database::Implementation::rank(bool without_leader) const {
   return before;
 }
 
-std::map<ServerId, Duration> Database::Implementation::lease_account() const {
-  return account == nullptr ? std::map<ServerId, Duration>{} : account(lease, now);
+std::map<ServerId, Duration> Database::Implementation::lease_account(Grants grants) const {
+  return account == nullptr ? std::map<ServerId, Duration>{} : account(lease, now, grants);
 }
 
 bool Database::Implementation::serves() const {
@@ -246,25 +246,30 @@ void Database::step(Instant now, const Event& event, std::vector<Action>& action
   implementation_->step(now, event, actions);
 }
 Instant Database::next_tick() const { return implementation_->next_tick(); }
-std::span<const Entry> Database::uncommitted() const {
-  return implementation_->log.entries().subspan(implementation_->committed);
+std::map<ServerId, LogPosition> Database::fences_above(const LogPosition& exact) const {
+  std::map<ServerId, LogPosition> fences;
+  for (const auto& [index, losers] : implementation_->takeovers())
+    for (const ServerId loser : losers)
+      if (index > exact.index) fences[loser] = implementation_->fence_at(index);
+  return fences;
 }
-std::set<ServerId> Database::losing() const {
-  std::set<ServerId> owners;
-  for (const auto& [index, losers] : implementation_->takeovers()) owners.insert(losers.begin(), losers.end());
-  return owners;
-}
-std::set<ServerId> Database::withheld() const {
-  // SAFETY: L2. Without the present state a voter cannot tell whose group an entry of its log takes away.
-  if (implementation_->serves()) return losing();
-  std::set<ServerId> all = implementation_->members;
-  const std::set<ServerId> voters = implementation_->log.voters().all();
-  all.insert(voters.begin(), voters.end());
-  return all;
+LogPosition Database::known_by(ServerId owner) const {
+  uint64_t last = implementation_->log.durable_index();
+  for (const auto& [index, losers] : implementation_->takeovers())
+    if (losers.contains(owner)) last = std::min(last, index - 1);
+  return implementation_->log.position(last);
 }
 const VoterSet& Database::voters() const { return implementation_->log.voters(); }
 uint64_t Database::voters_index() const { return implementation_->log.voters_index(); }
+LogPosition Database::voters_fence_above(const LogPosition& exact) const {
+  const uint64_t index = implementation_->log.voters_index();
+  return index > exact.index ? implementation_->fence_at(index) : LogPosition{};
+}
 std::string Database::why_not_change(const VoterSet& voters) const { return implementation_->why_not_change(voters); }
+LogPosition Database::applied_on_disk() const {
+  return implementation_->log.position(std::min(implementation_->applied, implementation_->log.durable_index()));
+}
+bool Database::holds(const LogPosition& position) const { return implementation_->log.holds(position); }
 const ClusterState& Database::state() const { return implementation_->state; }
 const Standing& Database::standing() const { return implementation_->standing; }
 

@@ -5,7 +5,6 @@
 #include <memory>
 #include <optional>
 #include <set>
-#include <span>
 
 #include "src/core/database/database_types.h"
 #include "src/model/cluster_state.h"
@@ -71,6 +70,8 @@ struct Persist {
 struct EntryApplied {
   Entry entry;
   Applied outcome;
+  ServerId taken_from;  // the owner that had not released the group; 0: nobody
+  LogPosition fence;    // F2, of taken_from
 };
 /// The end of a ProposeCommand: applied or refused by compare-and-set (`decided`), or not known (no leader, no
 /// majority, leader lost): the caller looks at the state and decides anew.
@@ -105,26 +106,29 @@ class Database {
   Database(const Settings& settings, StoredVoter stored);
   ~Database();
 
-  /// `lease_left` supplies this voter's account for promises (core/lease), at `now`.
-  using LeaseAccount = std::map<ServerId, Duration> (*)(void* lease, Instant now);
+  /// What may remain of the servers' leases by this voter's account at `now`: by all grants (for promises), or by those
+  /// below the fences (L2). Empty: not known.
+  enum class Grants { kAll, kBelowFences };
+  using LeaseAccount = std::map<ServerId, Duration> (*)(void* lease, Instant now, Grants grants);
   void set_lease_account(LeaseAccount account, void* lease);
 
   void step(Instant now, const Event& event, std::vector<Action>& actions);
   Instant next_tick() const;
 
-  /// Entries on this voter's disk or on their way there that are not known to be committed (docs/protocol.md,
-  /// L1, L2).
-  std::span<const Entry> uncommitted() const;
-  /// Servers from which an uncommitted entry of this log takes, or may take, a group (L1: self; L3).
-  std::set<ServerId> losing() const;
-  /// To whom this voter must grant no lease now (L2): everybody while it does not serve (it does not know whose
-  /// groups its log takes away), else losing().
-  std::set<ServerId> withheld() const;
   /// The voters by this log, committed or not, and the place of their newest change in it.
   const VoterSet& voters() const;
   uint64_t voters_index() const;
+  /// V5: the fence that the newest change of them is, if it is above `exact`.
+  LogPosition voters_fence_above(const LogPosition& exact) const;
   /// Why the leader cannot propose these voters now, for people; empty: it can.
   std::string why_not_change(const VoterSet& voters) const;
+  /// F2, of uncommitted entries: servers from which one above `exact` takes, or may take, a group, and where.
+  std::map<ServerId, LogPosition> fences_above(const LogPosition& exact) const;
+  /// The last entry on disk that is below every uncommitted entry which takes, or may take, a group from `owner`.
+  LogPosition known_by(ServerId owner) const;
+  /// The last entry that is both applied and on disk.
+  LogPosition applied_on_disk() const;
+  bool holds(const LogPosition& position) const;
   /// State after all committed entries known here.
   const ClusterState& state() const;
   const Standing& standing() const;

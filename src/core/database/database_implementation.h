@@ -62,7 +62,7 @@ struct Database::Implementation {
   /// It votes, and a majority that counts is in the view: what a candidate needs to begin.
   bool may_lead() const;
   uint32_t rank(bool without_leader) const;
-  std::map<ServerId, Duration> lease_account() const;
+  std::map<ServerId, Duration> lease_account(Grants grants) const;
 
   // epoch_opening.cc
   void receive(ServerId from, const Prepare& message);
@@ -95,7 +95,9 @@ struct Database::Implementation {
   void advance_commit();
   bool owners_lease_over(uint64_t index, const std::set<ServerId>& owners);
   std::map<uint64_t, std::set<ServerId>> takeovers() const;
+  LogPosition fence_at(uint64_t index) const { return {std::max(log.last().epoch, epoch), index}; }
   void apply_committed();
+  ServerId owner_that_loses(const Entry& entry) const;
 
   // voter_changes.cc
   std::string why_not_change(const VoterSet& wanted) const;

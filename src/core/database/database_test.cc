@@ -200,9 +200,8 @@ TEST(Database, AnEntryThatTakesAGroupWaitsForTheOwnersLease) {
   static std::map<ServerId, Duration> left;
   left = {{kOne, 0ms}, {kTwo, 0ms}, {kThree, 0ms}};
   for (auto& [id, voter] : cluster.voters)
-    voter.database->set_lease_account([](void*, Instant) { return left; }, nullptr);
+    voter.database->set_lease_account([](void*, Instant, Database::Grants) { return left; }, nullptr);
   cluster.view({kOne, kTwo, kThree});
-  EXPECT_EQ(cluster.database(3).withheld().size(), 3u) << "nobody grants before the epoch serves";
   cluster.step(kOne, ProposeCommand{1, ApplyConfiguration{0, kConfiguration, "test"}, 0});
   cluster.pass(100ms);
   left[kTwo] = 700ms;
@@ -210,19 +209,22 @@ TEST(Database, AnEntryThatTakesAGroupWaitsForTheOwnersLease) {
   cluster.step(kOne, ProposeCommand{2, AssignGroup{"web", version, kTwo, {}, {}, false, "first", {}}, 0});
   cluster.pass(100ms);
   EXPECT_EQ(cluster.database(3).state().groups.at("web").owner, kTwo) << "it was nobody's: no wait";
-  EXPECT_TRUE(cluster.database(3).withheld().empty());
+  EXPECT_TRUE(cluster.database(3).fences_above({}).empty());
 
   cluster.step(kOne, ProposeCommand{3, AssignGroup{"web", version + 1, kOne, {}, {}, true, "lost", {}}, 0});
   cluster.settle();
-  EXPECT_EQ(cluster.database(2).losing(), std::set<ServerId>{kTwo});
-  EXPECT_EQ(cluster.database(3).withheld(), std::set<ServerId>{kTwo});
+  const LogPosition taken = cluster.database(3).fences_above({}).at(kTwo);
+  EXPECT_EQ(cluster.database(2).fences_above({}), (std::map<ServerId, LogPosition>{{kTwo, taken}}));
+  EXPECT_LT(cluster.database(2).known_by(kTwo), taken);
+  EXPECT_EQ(cluster.database(2).known_by(kOne), taken);
+  EXPECT_TRUE(cluster.database(3).fences_above(taken).empty());
   cluster.pass(690ms);
   EXPECT_EQ(cluster.database(1).state().groups.at("web").owner, kTwo);
   left[kTwo] = 0ms;
   cluster.pass(20ms);
   EXPECT_EQ(cluster.database(1).state().groups.at("web").owner, kOne);
-  EXPECT_TRUE(cluster.database(1).losing().empty());
-  EXPECT_TRUE(cluster.database(3).withheld().empty());
+  EXPECT_TRUE(cluster.database(3).fences_above({}).empty());
+  EXPECT_EQ(cluster.database(2).known_by(kTwo), taken);
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "src/base/ids.h"
 #include "src/base/time.h"
 #include "src/model/command.h"
+#include "src/model/log_position.h"
 
 namespace baton::database {
 
@@ -38,12 +39,7 @@ constexpr ServerId leader_of(Epoch epoch) {
   return epoch.value == 0 ? ServerId{} : ServerId{static_cast<uint32_t>((epoch.value - 1) % 64 + 1)};
 }
 
-/// Where a log ends: the greater one is the more advanced.
-struct LogPosition {
-  Epoch epoch;         // of the last entry
-  uint64_t index = 0;  // of the last entry
-  auto operator<=>(const LogPosition&) const = default;
-};
+using baton::LogPosition;
 
 struct Prepare {
   Epoch epoch;

@@ -69,7 +69,7 @@ void Database::Implementation::receive(ServerId from, const Prepare& message) {
   if (from == settings.self) {
     // Its own Prepare has come back: everything before it has been received.
     if (role != Role::kCollecting || message.epoch != epoch) return;
-    promises[from] = Promise{epoch, log.last(), committed, lease_account(), log.voters()};
+    promises[from] = Promise{epoch, log.last(), committed, lease_account(Grants::kAll), log.voters()};
     promised_at[from] = now;
     choose_log();
     return;
@@ -96,7 +96,7 @@ void Database::Implementation::after_durable_promise() {
   }
   if (role == Role::kFollowing && promise_owed && (durable || planted(Plant::kPromiseNotPersisted))) {
     promise_owed = false;
-    send(Promise{epoch, log.last(), committed, lease_account(), log.voters()});
+    send(Promise{epoch, log.last(), committed, lease_account(Grants::kAll), log.voters()});
   }
 }
 

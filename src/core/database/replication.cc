@@ -13,6 +13,13 @@ namespace baton::database {
 namespace {
 constexpr Duration kMostPatience = 5s;
 constexpr uint64_t kAppendsInFlight = 4;
+
+/// The server of whom somebody else says that it has stopped a group; 0: the entry says no such thing.
+ServerId released_by_another(const Entry& entry) {
+  const auto* phase = std::get_if<SetGroupPhase>(&entry.command);
+  const bool ends = phase != nullptr && (phase->phase == GroupPhase::kStopped || phase->phase == GroupPhase::kFailed);
+  return ends && entry.origin != phase->server ? phase->server : ServerId{};
+}
 }  // namespace
 
 // ---- A follower ----
@@ -63,7 +70,7 @@ void Database::Implementation::acknowledge() {
   if (!(acknowledgement_owed && complete) && matched <= acknowledged) return;
   acknowledged = matched;
   if (complete) acknowledgement_owed = false;
-  send(AppendDone{epoch, true, log.position(matched), committed, log.durable_counting(), lease_account()});
+  send(AppendDone{epoch, true, log.position(matched), committed, log.durable_counting(), lease_account(Grants::kBelowFences)});
 }
 
 /// A voter whose database was lost: does it hold all that a majority without it has committed?
@@ -224,6 +231,8 @@ std::map<uint64_t, std::set<ServerId>> Database::Implementation::takeovers() con
   std::map<std::string, std::set<ServerId>> owners;  // who may own each group when the entry is applied
   for (uint64_t index = committed + 1; index <= log.last_index(); ++index) {
     const auto* assign = std::get_if<AssignGroup>(&log.entry(index).command);
+    if (const ServerId released = released_by_another(log.entry(index)); released != ServerId{})
+      found[index].insert(released);
     if (assign == nullptr) continue;
     auto [group_owners, first] = owners.try_emplace(assign->group);
     if (first) {
@@ -252,7 +261,7 @@ bool Database::Implementation::owners_lease_over(uint64_t index, const std::set<
   std::map<ServerId, Instant> votes;
   if (log.durable_counting() && log.durable_index() >= index) {
     std::map<ServerId, Instant> own;
-    for (const auto& [server, left] : lease_account()) own[server] = now + left;
+    for (const auto& [server, left] : lease_account(Grants::kBelowFences)) own[server] = now + left;
     votes[settings.self] = over_at(own);
   }
   for (const auto& [voter, follower] : followers)
@@ -266,15 +275,25 @@ bool Database::Implementation::owners_lease_over(uint64_t index, const std::set<
 
 // ---- Everybody ----
 
+/// Who owns the group that an entry takes away, before it is applied; 0: nobody.
+ServerId Database::Implementation::owner_that_loses(const Entry& entry) const {
+  const auto* assign = std::get_if<AssignGroup>(&entry.command);
+  if (assign == nullptr) return released_by_another(entry);
+  const auto group = state.groups.find(assign->group);
+  if (group == state.groups.end() || group->second.owner == assign->server) return {};
+  return group->second.owner;
+}
+
 void Database::Implementation::apply_committed() {
   while (applied < committed) {
     ++applied;
     const Entry& entry = log.entry(applied);
     BATON_ASSERT(entry.index == applied);
+    const ServerId taken_from = owner_that_loses(entry);
     const bool twice = entry.request != 0 && log.find(entry.origin, entry.request) != applied;
     const Applied outcome =
         twice ? Applied{false, "recorded already"} : apply_command(state, entry.command, entry.index);
-    actions->push_back(EntryApplied{entry, outcome});
+    actions->push_back(EntryApplied{entry, outcome, outcome.applied ? taken_from : ServerId{}, fence_at(entry.index)});
     if (entry.origin != settings.self || pending.erase(entry.request) == 0) continue;
     actions->push_back(ProposalDecided{entry.request, true, outcome});
   }

@@ -20,7 +20,7 @@ size_t size_of(const Entry& entry) {
 VoterLog::VoterLog(StoredVoter stored, const std::set<ServerId>& founders)
     : promised_(stored.promised),
       counting_(stored.counting),
-      voters_{{0, VoterSet{founders, {}}}},
+      voters_{{0, VoterSet{founders, {}}, false}},
       durable_promised_(stored.promised),
       durable_counting_(stored.counting),
       durable_length_(stored.entries.size()),
@@ -79,20 +79,20 @@ void VoterLog::append(Entry entry) {
 /// The founding configuration says who votes first, whatever this server was told; then each change does.
 void VoterLog::note_voters(const Entry& entry) {
   if (const auto* change = std::get_if<SetVoters>(&entry.command)) {
-    voters_.push_back({entry.index, change->voters});
+    voters_.push_back({entry.index, change->voters, true});
     return;
   }
   const auto* founding = std::get_if<ApplyConfiguration>(&entry.command);
-  if (founding == nullptr || founding->expected_version != 0 || voters_index() != 0) return;
+  if (founding == nullptr || founding->expected_version != 0 || voters_.size() > 1) return;
   const auto configuration = parse_configuration(founding->text);
   if (!configuration) return;
   const auto ids = configuration->voters();
-  voters_.push_back({entry.index, VoterSet{{ids.begin(), ids.end()}, {}}});
+  voters_.push_back({entry.index, VoterSet{{ids.begin(), ids.end()}, {}}, false});
 }
 
 void VoterLog::cut(uint64_t index) {
   // SAFETY: V1. A change that is cut off was never in effect.
-  while (voters_index() > index && !planted(Plant::kVotersNotCutBack)) voters_.pop_back();
+  while (voters_.back().index > index && !planted(Plant::kVotersNotCutBack)) voters_.pop_back();
   while (last_index() > index) {
     const Entry& gone = entries_.back();
     const auto found = proposals_.find({gone.origin, gone.request});

@@ -34,9 +34,9 @@ class VoterLog {
   /// The greatest place at or below `limit`'s index whose epoch is not newer than `limit`'s: where another log
   /// that ends in `limit` may agree with this one.
   LogPosition common_guess(const LogPosition& limit) const;
-  /// In effect by the entries that are here, committed or not (docs/protocol.md, V1); the entry that says so, 0: none.
+  /// In effect by the entries that are here, committed or not (docs/protocol.md, V1); the SetVoters that says so, 0: none.
   const VoterSet& voters() const { return voters_.back().voters; }
-  uint64_t voters_index() const { return voters_.back().index; }
+  uint64_t voters_index() const { return voters_.back().changed ? voters_.back().index : 0; }
   /// Where a proposal stands in this log; 0: nowhere.
   uint64_t find(ServerId origin, uint64_t request) const;
 
@@ -62,6 +62,7 @@ class VoterLog {
   struct Voters {
     uint64_t index = 0;  // of the entry
     VoterSet voters;
+    bool changed = false;  // by a SetVoters
   };
   void note_voters(const Entry& entry);
 

@@ -23,16 +23,7 @@ database::Settings database_settings(const Settings& settings) {
   database::Settings made;
   made.self = settings.self;
   made.voters = founders(settings);
-  made.settle_after = lease::with_drift(settings.founding.timing.lease);
-  return made;
-}
-
-lease::Settings lease_settings(const Settings& settings) {
-  lease::Settings made;
-  made.self = settings.self;
-  made.voters.now = founders(settings);
-  made.lease = settings.founding.timing.lease;
-  made.beat = settings.founding.timing.beat;
+  made.settle_after = guard::with_drift(settings.founding.timing.lease);
   return made;
 }
 
@@ -48,12 +39,14 @@ const char* describe(Departure departure) {
 
 NodeCore::Implementation::Implementation(const Settings& given, database::StoredVoter stored, Instant start)
     : settings(given), configuration(given.founding), database(database_settings(given), std::move(stored)),
-      lease(lease_settings(given), given.start, start), now(start), published_until(given.published_lease),
+      silence(given.self, given.start), now(start), published_until(given.published_lease),
       lapsed_since(given.published_lease > start ? kNever : start),
       next_request((given.start % (uint64_t{1} << 39)) * kRequestsOfAStart) {
   database.set_lease_account(
-      [](void* account, Instant when) { return static_cast<lease::Lease*>(account)->left(when); }, &lease);
-  follow_voters();
+      [](void* node, Instant when, database::Database::Grants grants) {
+        return static_cast<Implementation*>(node)->lease_left(when, grants);
+      },
+      this);
 }
 
 void NodeCore::Implementation::step(Instant when, const Event& event, std::vector<Action>& wanted) {
@@ -62,11 +55,14 @@ void NodeCore::Implementation::step(Instant when, const Event& event, std::vecto
   actions = &wanted;
   std::visit([&](const auto& what) { handle(what); }, event);
   watch_silence();
-  publish_lease();
   suspend_or_kill();
   tick_runs();
   manage_groups();
   if (leads()) lead();
+  tell_guard();
+  release_held();
+  note_guard();
+  carry_out_fences();
   send_beat_if_due();
   actions = nullptr;
 }
@@ -98,7 +94,7 @@ void NodeCore::Implementation::handle(const ViewChanged& event) {
   }
   members = event.members;
   view_since = now;
-  lease.view_changed(now, members);
+  silence.view_changed(now, members);
   feed_database(database::ViewChanged{members});
   beat_at = now;
 }
@@ -110,8 +106,8 @@ void NodeCore::Implementation::handle(const MessageReceived& event) {
   }
   const auto* beat = std::get_if<BeatMessage>(&event.message);
   if (beat == nullptr || !members.contains(event.from)) return;
-  const bool first = event.from != settings.self && lease.last_heard(event.from) == Instant{};
-  lease.beat_received(now, event.from, beat->beat);
+  const bool first = event.from != settings.self && silence.last_heard(event.from) == Instant{};
+  silence.beat_received(now, event.from, beat->start, beat->sequence);
   auto& peer = peers[event.from];
   if (peer.silent) {
     peer.silent = false;
@@ -119,11 +115,7 @@ void NodeCore::Implementation::handle(const MessageReceived& event) {
     tell_database_who_is_silent();
   }
   if (event.from != settings.self) reports[event.from] = beat->mirrors;
-  if (first) beat_at = now;  // it needs our grant soon
-}
-
-void NodeCore::Implementation::handle(const Persisted& event) {
-  feed_database(database::Persisted{event.token, event.ok});
+  if (first) beat_at = now;  // it needs our reports soon
 }
 
 void NodeCore::Implementation::handle(const MirrorReported& event) {
@@ -154,6 +146,9 @@ void NodeCore::Implementation::handle(const StepDone& event) {
 void NodeCore::Implementation::handle(const ResourceFailed& event) {
   auto found = runs.find(event.group);
   if (found == runs.end()) return;
+  // The guard drops addresses when the lease ends: no failure of theirs, they are suspended.
+  const auto* resource = found->second->configuration().find(event.resource);
+  if (lease_lapsed() && resource != nullptr && resource->kind == ResourceKind::kAddress) return;
   note({.kind = "problem", .group = event.group, .text = fmt::format("{} failed: {}", event.resource, event.reason),
         .resource = event.resource});
   found->second->resource_failed(now, event.resource, event.reason);
@@ -183,18 +178,17 @@ void NodeCore::Implementation::feed_database(const database::Event& event) {
       on_standing();
     }
   }
-  follow_voters();
-}
-
-/// Grants and leases are judged by the voters of this log, as its entries come and go.
-void NodeCore::Implementation::follow_voters() {
-  std::set<ServerId> servers;
-  for (const auto& server : configuration.servers) servers.insert(server.id);
-  lease.set_voters(database.voters(), database.voters_index(), servers);
 }
 
 void NodeCore::Implementation::on_applied(const database::EntryApplied& applied) {
   const auto& command = applied.entry.command;
+  // SAFETY: F2, V5.
+  if (std::holds_alternative<SetVoters>(command) && applied.entry.index > exact.index)
+    voters_fence = std::max(voters_fence, applied.fence);
+  if (applied.taken_from != ServerId{} && applied.entry.index > exact.index) {
+    auto& fence = fences[applied.taken_from];
+    fence = std::max(fence, applied.fence);
+  }
   if (applied.outcome.applied) {
     if (const auto* assign = std::get_if<AssignGroup>(&command)) {
       previous_owner[assign->group] = last_owner[assign->group];
@@ -262,7 +256,6 @@ void NodeCore::Implementation::on_decided(const database::ProposalDecided& decid
 void NodeCore::Implementation::on_standing() {
   const auto& standing = database.standing();
   if (standing.serving && !known_standing.serving) {
-    beat_at = now;  // grants were withheld until here
     note({.kind = "database", .text = fmt::format("the cluster database serves: epoch {}, led by {}", standing.epoch,
                                                   configuration.server_name(standing.leader))});
   } else if (!standing.serving && standing.waiting != known_standing.waiting) {
@@ -295,14 +288,15 @@ void NodeCore::Implementation::send_beat_if_due() {
   last_beat = now;
   beat_at = now + interval;
   BeatMessage beat;
-  beat.beat = lease.make_beat(now, database.withheld());  // SAFETY: L2
+  beat.sequence = silence.beat_sent(now);
+  beat.start = settings.start;
   beat.mirrors = reports[settings.self];
   out().push_back(Send{std::move(beat)});
 }
 
 void NodeCore::Implementation::watch_silence() {
   bool fell_silent = false;
-  for (const auto voter : lease.silent(configuration.timing.lease)) {
+  for (const auto voter : silence.silent(configuration.timing.lease)) {
     auto& peer = peers[voter];
     if (!peer.in_view || peer.silent) continue;
     peer.silent = fell_silent = true;
@@ -323,12 +317,13 @@ void NodeCore::Implementation::tell_database_who_is_silent() {
 }
 
 Instant NodeCore::Implementation::next_tick() const {
-  Instant next = database.next_tick();
+  Instant next = std::min(database.next_tick(), next_plan());
   if (!members.empty()) next = std::min(next, beat_at);
   if (!members.empty() && report_changed) next = std::min(next, last_beat + configuration.timing.beat / 5);
   for (const auto& [name, run] : runs) next = std::min(next, run->next_tick());
   for (const auto& [subject, at] : propose_again_at)
     if (at > now) next = std::min(next, at);
+  if (guard_missed_since != kNever && !guard_noted) next = std::min(next, guard_missed_since + 1s);
   for (const auto& [server, at] : fence_again_at)
     if (at > now) next = std::min(next, at);
   if (published_until > now) {
@@ -343,6 +338,7 @@ NodeCore::NodeCore(const Settings& settings, database::StoredVoter stored, Insta
     : implementation_(std::make_unique<Implementation>(settings, std::move(stored), now)) {}
 NodeCore::~NodeCore() = default;
 
+void NodeCore::lease_page(Instant published_until) { implementation_->published_until = published_until; }
 void NodeCore::step(Instant now, const Event& event, std::vector<Action>& actions) {
   implementation_->step(now, event, actions);
 }
@@ -353,6 +349,14 @@ const Configuration& NodeCore::configuration() const { return implementation_->c
 Instant NodeCore::lease_until() const { return implementation_->published_until; }
 const VoterSet& NodeCore::voters() const { return implementation_->database.voters(); }
 const std::string& NodeCore::voters_waiting() const { return implementation_->voters_waiting; }
+Instant NodeCore::freeze_ends() const {
+  const Instant since = implementation_->lapsed_since;
+  return since == kNever ? kNever : since + implementation_->settings.freeze_limit;
+}
+const guard::Report* NodeCore::guard() const {
+  return implementation_->guard ? &*implementation_->guard : nullptr;
+}
+std::string NodeCore::waiting_for_guard() const { return implementation_->waiting_for_guard(); }
 const std::map<ServerId, Peer>& NodeCore::peers() const { return implementation_->peers; }
 const std::map<ServerId, std::map<std::string, MirrorReport>>& NodeCore::reports() const {
   return implementation_->reports;

@@ -10,7 +10,7 @@
 
 #include "src/core/database/database.h"
 #include "src/core/group/group_run.h"
-#include "src/core/lease/lease.h"
+#include "src/core/guard/guard.h"
 #include "src/core/node/node_types.h"
 #include "src/core/planner/planner.h"
 #include "src/model/configuration.h"
@@ -40,6 +40,8 @@ class NodeCore {
   NodeCore(const Settings& settings, database::StoredVoter stored, Instant now);
   ~NodeCore();
 
+  /// What the lease page says; to be called before each step: the guard renews it meanwhile.
+  void lease_page(Instant published_until);
   void step(Instant now, const Event& event, std::vector<Action>& actions);
   Instant next_tick() const;
 
@@ -51,6 +53,12 @@ class NodeCore {
   /// The voters by this server's log, and why (the leader knows) a change of them that is due does not begin.
   const VoterSet& voters() const;
   const std::string& voters_waiting() const;
+  /// While there is no lease: when what is frozen here is ended; kNever: there is one.
+  Instant freeze_ends() const;
+  /// What this server's guard reported last; nullptr: it cannot be reached.
+  const guard::Report* guard() const;
+  /// What waits for the guard, for people; empty: nothing.
+  std::string waiting_for_guard() const;
   const std::map<ServerId, Peer>& peers() const;
   const std::map<ServerId, std::map<std::string, MirrorReport>>& reports() const;
   /// The resources of a group as far as it runs here.

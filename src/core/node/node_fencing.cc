@@ -24,19 +24,33 @@ void NodeCore::Implementation::lead_fencing() {
       record_fence(server.id, record, FenceOutcome::kNone, "it is a member again");
       continue;
     }
-    if (record.outcome == FenceOutcome::kWanted) {
-      // Begun once per record; a new leader begins it again: cutting a power twice does no harm.
-      uint64_t& begun = fencing[server.id];
-      if (begun == record.version || server.id == settings.self) continue;
-      begun = record.version;
-      note({.kind = "fencing", .text = fmt::format("fencing {} by {}, attempt {}: {}", server.name, server.fence.agent,
-                                                   record.attempts, record.text)});
-      out().push_back(FenceServer{server.id, record.version});
-      continue;
-    }
+    if (record.outcome == FenceOutcome::kWanted) continue;
     const std::string reason = here ? "" : reason_to_fence(server, record);
     if (!reason.empty()) record_fence(server.id, record, FenceOutcome::kWanted, reason);
   }
+}
+
+void NodeCore::Implementation::carry_out_fences() {
+  if (!database.standing().serving) return;
+  for (const auto& [server, record] : database.state().fences) {
+    if (record.outcome != FenceOutcome::kWanted || cutter_of(server) != settings.self) continue;
+    // Begun once per record; who is asked next begins it again: cutting a power twice does no harm.
+    uint64_t& begun = fencing[server];
+    const auto* configured = configuration.server(server);
+    if (begun == record.version || configured == nullptr) continue;
+    begun = record.version;
+    note({.kind = "fencing", .text = fmt::format("fencing {} by {}, attempt {}: {}", configured->name,
+                                                 configured->fence.agent, record.attempts, record.text)});
+    out().push_back(FenceServer{server, record.version});
+  }
+}
+
+/// The leader, or the first other member where a person wants the leader's own power off.
+ServerId NodeCore::Implementation::cutter_of(ServerId server) const {
+  const ServerId leader = database.standing().leader;
+  if (leader != server) return leader;
+  const auto other = std::find_if(members.begin(), members.end(), [&](ServerId member) { return member != server; });
+  return other == members.end() ? ServerId{} : *other;
 }
 
 /// A member whose power was cut just now is one until that is noticed.

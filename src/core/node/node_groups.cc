@@ -1,5 +1,8 @@
 // The failover groups of this server: from what the database says to the runs that start and stop resources, and
 // back. Pure. docs/architecture.md, "Groups".
+#include <algorithm>
+
+#include "src/base/planted.h"
 #include "src/core/node/node_state.h"
 
 namespace baton::node {
@@ -12,6 +15,10 @@ void NodeCore::Implementation::tick_runs() {
 void NodeCore::Implementation::manage_groups() {
   for (auto& [name, held] : runs) {
     group::GroupRun* run = held.get();
+    if (planted(Plant::kGroupsInTurn) && std::any_of(runs.begin(), runs.end(), [&](const auto& other) {
+          return other.first != name && other.second->next_tick() != kNever;
+        }))
+      continue;
     const auto group = database.state().groups.find(name);
     // Before the present epoch serves, the state may be an old one: leave everything as it is.
     if (database.standing().serving && !run->adopting()) {
@@ -33,7 +40,7 @@ void NodeCore::Implementation::manage_group(const GroupState& group, const std::
     return renew_run(name);
   }
   if (group.owner == settings.self) return manage_owned(group, name, run);
-  if (run.all_down()) return;
+  if (run.all_down() || planted(Plant::kFormerOwnerNotKilled)) return;
   run.kill(now, group.owner == ServerId{}
                     ? fmt::format("{} is not assigned to this server", name)
                     : fmt::format("{} belongs to {} now", name, configuration.server_name(group.owner)));

@@ -6,15 +6,21 @@
 
 namespace baton::node {
 
+namespace {
+/// What the commit of an assignment takes at least: for so long before the lease's end it may be proposed already.
+/// SAFETY: L3 counts it as committed only when the lease has ended.
+constexpr Duration kProposeAhead = 25ms;
+}  // namespace
+
 void NodeCore::Implementation::lead() {
   if (database.state().configuration_version == 0) {
     propose("configuration", ApplyConfiguration{0, settings.founding_text, "baton cluster create"});
     return;
   }
   change_voters();
-  lead_fencing();
   const auto plan = planner::make_plan(planner_input(now));
   for (const auto& step : plan.steps) propose("group " + step.group, step.command);
+  lead_fencing();
 }
 
 /// The voters follow the configured servers, one by one: first who is configured no more leaves, then who is new
@@ -63,16 +69,36 @@ planner::ServerView NodeCore::Implementation::view_of(ServerId server, Instant w
   view.why_absent = server_lost    ? "it left the cluster's membership"
                     : peer.silent  ? "its batond does not answer"
                                    : "its batond ended";
-  // A server that was never a member since this one started may still hold what it was granted before.
-  const auto left = lease.left(when);
-  const auto own_account = left.find(server);
+  const Instant over = lease_over_at(server, when);
+  const Duration ahead = server_lost ? kProposeAhead : Duration{0};
+  view.lease_over = over != kNever && when + ahead >= over;
+  // Only batond is away: its guard goes on. The commit ends the lease then (F3, L3).
+  if (!server_lost && !view.lease_over)
+    view.lease_over = when - peer.absent_since >= configuration.timing.restart_grace;
+  return view;
+}
+
+/// When the lease of a server that is not here has surely ended, by all that is known here; kNever: not known.
+Instant NodeCore::Implementation::lease_over_at(ServerId server, Instant when) const {
+  // By the promises, and by the grants of this server's own guard since then. A hint: L3 holds.
+  const auto left = lease_left(when, database::Database::Grants::kAll);
+  const auto own = left.find(server);
   const auto& accounts = database.standing().lease_over;
   const auto account = accounts.find(server);
-  const bool lease_over = own_account != left.end() && own_account->second <= Duration{0} &&
-                          account != accounts.end() && when >= account->second;
-  const bool grace_over = server_lost || when - peer.absent_since >= configuration.timing.restart_grace;
-  view.lease_over = lease_over && grace_over;
-  return view;
+  if (own == left.end() || account == accounts.end()) return kNever;
+  return std::max(when + own->second, account->second);
+}
+
+/// The next moment at which a plan may have more to do because a lost server's lease is (about to be) over.
+Instant NodeCore::Implementation::next_plan() const {
+  Instant next = kNever;
+  if (!leads()) return next;
+  for (const auto& [server, peer] : peers) {
+    if (server == settings.self || peer.in_view || peer.departure != Departure::kServerDown) continue;
+    const Instant over = lease_over_at(server, now);
+    if (over != kNever && over - kProposeAhead > now) next = std::min(next, over - kProposeAhead);
+  }
+  return next;
 }
 
 }  // namespace baton::node

@@ -3,8 +3,10 @@
 
 #include <deque>
 #include <memory>
+#include <optional>
 
 #include "src/core/node/node.h"
+#include "src/core/node/silence.h"
 
 namespace baton::node {
 
@@ -22,6 +24,8 @@ struct NodeCore::Implementation {
   void handle(const StepDone& event);
   void handle(const ResourceFailed& event);
   void handle(const Requested& event);
+  void handle(const GuardReported& event);
+  void handle(const GuardGone& event);
   void handle(const FenceDone& event);
   void handle(const Tick& event);
   void feed_database(const database::Event& event);
@@ -29,7 +33,6 @@ struct NodeCore::Implementation {
   void on_decided(const database::ProposalDecided& decided);
   void on_standing();
   void load_configuration(const Configuration& configuration);
-  void follow_voters();
   void send_beat_if_due();
   void watch_silence();
   void tell_database_who_is_silent();
@@ -37,9 +40,17 @@ struct NodeCore::Implementation {
   void note(Note what) { out().push_back(std::move(what)); }
   std::vector<Action>& out() { return *actions; }
 
-  // node_lease.cc
-  void publish_lease();
+  // node_guard.cc
+  void tell_guard();
+  guard::Knowledge knowledge();
+  bool fences_in_place() const;
+  void release_held();
+  void note_guard();
+  std::map<ServerId, Duration> lease_left(Instant when, database::Database::Grants grants) const;
+  std::string waiting_for_guard() const;
   bool runs_what_it_does_not_own() const;
+
+  // node_lease.cc
   void suspend_or_kill();
   bool lease_lapsed() const { return now >= published_until; }
 
@@ -63,6 +74,8 @@ struct NodeCore::Implementation {
 
   // node_fencing.cc: the power of lost servers
   void lead_fencing();
+  void carry_out_fences();
+  ServerId cutter_of(ServerId server) const;
   void record_fence(ServerId server, const FenceState& record, FenceOutcome outcome, const std::string& text);
   std::string reason_to_fence(const ServerConfiguration& server, const FenceState& record);
   bool back_from_fencing(ServerId server, const FenceState& record);
@@ -72,6 +85,8 @@ struct NodeCore::Implementation {
   void propose(const std::string& subject, const Command& command, int64_t wall_ms = 0);
   bool is_proposing(const std::string& subject) const;
   const Configuration& current() const { return configuration; }
+  Instant lease_over_at(ServerId server, Instant when) const;
+  Instant next_plan() const;
   bool leads() const { return database.standing().serving && database.standing().leader == settings.self; }
 
   Settings settings;
@@ -79,7 +94,7 @@ struct NodeCore::Implementation {
   uint64_t configuration_version = 0;  // loaded; 0: the founding one
   std::string voters_waiting;          // leader only: why a change of voters that is due does not begin
   database::Database database;
-  lease::Lease lease;
+  Silence silence;
 
   Instant now{};
   std::vector<Action>* actions = nullptr;
@@ -91,9 +106,21 @@ struct NodeCore::Implementation {
   Instant beat_at{};
   Instant last_beat{};
 
-  Instant published_until{};
+  std::optional<guard::Report> guard;       // its last one; none: not there
+  std::optional<guard::Knowledge> told;     // to that guard
+  guard::Fences fences;                     // F2, of entries known to be committed
+  Instant guard_since{};       // of this guard's first report
+  LogPosition voters_fence;    // of the newest change of voters that was applied
+  LogPosition exact;                        // entries up to there are in `fences`, told by an earlier batond
+  LogPosition server_knows;                 // F1
+  uint64_t tell_number = 0;
+  uint64_t fences_number = 0;               // of the message that told the present fences first
+  std::optional<Persisted> held_back;          // L2: waits for the guard to have them
+  Instant guard_missed_since = kNever;      // something waits for it
+  bool guard_noted = false;
   bool withdrawn = false;
-  bool has_served = false;     // in this life of the process
+
+  Instant published_until{};
   Instant lapsed_since{};      // when the lease was found to be over; kNever: it is not
   bool lapse_noted = false;
   database::Standing known_standing;

@@ -13,7 +13,7 @@
 #include "src/base/time.h"
 #include "src/core/database/database.h"
 #include "src/core/group/group_run.h"
-#include "src/core/lease/lease.h"
+#include "src/core/guard/guard.h"
 #include "src/model/command.h"
 #include "src/model/link_report.h"
 #include "src/model/mirror_details.h"
@@ -23,9 +23,10 @@ namespace baton::node {
 
 // ---- Messages between nodes ----
 
-/// Renewal, grants and liveness in one, with what the sender's mirror copies report.
+/// A sign of life of batond, with what its server's mirror copies report. (Leases are renewed by the guards' beats.)
 struct BeatMessage {
-  lease::Beat beat;
+  uint64_t sequence = 0;
+  uint64_t start = 0;  // of the sender's batond
   std::map<std::string, MirrorReport> mirrors;  // by mirror_key()
   std::vector<std::string> macs;                // of the sender's interfaces; filled in by batond, not for the core
   std::map<std::string, MirrorDetails> details; // likewise, at most once a second; empty: as before
@@ -116,9 +117,15 @@ struct FenceDone {
   bool off = false;      // seen to be off
   std::string detail;
 };
+/// From this server's guard: after each of its beats and as an answer to TellGuard.
+struct GuardReported {
+  guard::Report report;
+};
+/// The guard has ended, or cannot be reached.
+struct GuardGone {};
 struct Tick {};
 using Event = std::variant<ViewChanged, MessageReceived, Persisted, MirrorReported, MirrorGone, MirrorProposed, StepDone,
-                           ResourceFailed, Requested, FenceDone, Tick>;
+                           ResourceFailed, Requested, FenceDone, GuardReported, GuardGone, Tick>;
 
 // ---- Actions ----
 
@@ -126,9 +133,8 @@ struct Send {
   Message message;
 };
 using Persist = database::Persist;
-/// Write the lease page: now, before any other action. Instant{}: withdrawn.
-struct PublishLease {
-  Instant until;
+struct TellGuard {
+  guard::Tell tell;
 };
 
 struct RunStep {
@@ -172,6 +178,6 @@ struct FenceServer {
   uint64_t version = 0;
 };
 using Action =
-    std::variant<Send, Persist, PublishLease, RunStep, EntryApplied, Decided, Note, PeerGone, FenceServer>;
+    std::variant<Send, Persist, TellGuard, RunStep, EntryApplied, Decided, Note, PeerGone, FenceServer>;
 
 }  // namespace baton::node

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "src/base/planted.h"
 #include "src/model/configuration_toml.h"
 #include "src/model/mirror_place.h"
 
@@ -194,7 +195,7 @@ CopyVerdict judge_copy(const Input& input, const GroupConfiguration& group, cons
     return refuse(fmt::format("has a blank copy of mirror {}: its disk or metadata was replaced", key), from_there);
   }
   if (mirror.in_sync.empty()) return judge_never_promoted(input, group, key, server);
-  if (member->second != report->incarnation) return judge_restarted(input, key, mirror, server);
+  if (member->second != report->incarnation && !planted(Plant::kUncleanCopyPromoted)) return judge_restarted(input, key, mirror, server);
   CopyVerdict verdict;
   verdict.possible = true;
   verdict.alone = some_member_is_missing(input, key, mirror, server);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "src/base/planted.h"
 #include "src/core/planner/candidate.h"
 #include "src/model/command_rules.h"
 
@@ -166,13 +167,13 @@ class GroupPlanner {
     const Candidate* chosen = choose(candidates, state_.target);
     if (!chosen) {
       std::string waiting = explain_waiting(group_, candidates);
-      plan_.waiting[group_.name] = lost.empty() ? waiting : lost + "; " + waiting;
+      if (!planted(Plant::kWaitsSilently)) plan_.waiting[group_.name] = lost.empty() ? waiting : lost + "; " + waiting;
       return;
     }
     AssignGroup assignment = make_assignment(input_, group_, state_, *chosen);
     assignment.reason = explain_choice(candidates, *chosen, state_.target, state_.owner);
     if (!lost.empty()) assignment.reason = lost + ": " + assignment.reason;
-    assignment.causes = causes(lost, candidates);
+    if (!planted(Plant::kCausesForgotten)) assignment.causes = causes(lost, candidates);
     plan_.steps.push_back({group_.name, assignment, assignment.reason});
   }
 

@@ -22,7 +22,7 @@ inline constexpr uint32_t kMaximumAttempts = 3;
 /// What the leader sees of a server.
 struct ServerView {
   bool present = false;     // in the view and beating
-  bool lease_over = false;  // absent, its lease has surely ended and its restart grace is over
+  bool lease_over = false;  // absent, and its lease has surely ended, or its restart grace is over
   std::string why_absent;   // for people: "not in the membership since ..."
 };
 

@@ -1,0 +1,121 @@
+// What operators ask for. Deterministic, one thread.
+#include "sim/operator.h"
+
+#include <algorithm>
+
+#include "src/core/planner/planner.h"
+
+namespace baton::sim {
+
+namespace {
+
+template <class Map>
+auto some_of(const Map& map, Random& random) {
+  auto place = map.begin();
+  std::advance(place, static_cast<ptrdiff_t>(random.below(map.size())));
+  return place;
+}
+
+}  // namespace
+
+Operator::Operator(World& world, const ClusterSettings& settings,
+                   const std::map<ServerId, std::unique_ptr<Server>>& servers, RequestHistory& history)
+    : world_(world), settings_(settings), servers_(servers), history_(history), random_(world.random().fork()) {}
+
+void Operator::ask(Server& server, const char* kind, Command command) {
+  const uint64_t number = history_.begin();
+  std::visit(
+      [&](auto& one) {
+        if constexpr (requires { one.author; }) one.author = RequestHistory::author(number);
+      },
+      command);
+  world_.count(kind);
+  world_.say("sim", "operator {} at server {}: {}", number, server.id(), describe(command));
+  history_.sent(number, server.id(), server.request(command));
+}
+
+void Operator::act(Server& server) {
+  if (!server.running() || server.node().state().groups.empty()) return;
+  const uint64_t kind = random_.below(10);
+  if (kind < 6) return wish(server);
+  if (kind < 8) return change_configuration(server);
+  handle_mirror(server);
+}
+
+void Operator::move(Server& server, const std::string& group, ServerId target) {
+  WishGroup wish;
+  wish.group = group;
+  wish.expected_version = server.node().state().groups.at(group).version;
+  wish.wanted = true;
+  wish.target = target;
+  wish.reason = "moved by hand";
+  ask(server, "operator move", wish);
+}
+
+void Operator::want(Server& server, const std::string& group, bool wanted) {
+  WishGroup wish;
+  wish.group = group;
+  wish.expected_version = server.node().state().groups.at(group).version;
+  wish.wanted = wanted;
+  wish.reason = wanted ? "started by hand" : "stopped by hand";
+  ask(server, wanted ? "operator start" : "operator stop", wish);
+}
+
+void Operator::wish(Server& server) {
+  const auto group = some_of(server.node().state().groups, random_);
+  const auto* policy = server.node().configuration().group(group->first);
+  if (policy == nullptr || !random_.chance(0.7)) return want(server, group->first, random_.chance(0.7));
+  move(server, group->first, policy->servers[random_.below(policy->servers.size())]);
+}
+
+void Operator::change_configuration(Server& server) {
+  ApplyConfiguration apply;
+  apply.expected_version = server.node().state().configuration_version;
+  apply.text = settings_.texts[random_.below(settings_.texts.size())];
+  ask(server, "operator apply", apply);
+}
+
+void Operator::handle_mirror(Server& server) {
+  const auto& mirrors = server.node().state().mirrors;
+  if (mirrors.empty()) return;
+  const auto mirror = some_of(mirrors, random_);
+  if (random_.chance(0.6)) {
+    const bool broken = random_.chance(0.8) ? !mirror->second.broken : mirror->second.broken;
+    return ask(server, broken ? "operator break" : "operator rejoin",
+               BreakMirror{mirror->first, mirror->second.version, broken, ""});
+  }
+  const ServerId target = settings_.configuration.servers[random_.below(settings_.configuration.servers.size())].id;
+  const bool restricted = !mirror->second.restricted.contains(target);
+  ask(server, "operator restrict", RestrictMirror{mirror->first, mirror->second.version, target, restricted, ""});
+}
+
+void Operator::put_right(Server& server) {
+  if (!server.running() || !server.node().standing().serving) return;
+  const ClusterState state = server.node().state();
+  const auto repair = [&](Command command) {
+    ++repairs_;
+    ask(server, "operator repair", std::move(command));
+  };
+  for (const auto& [key, mirror] : state.mirrors) {
+    if (server.node().configuration().group(key.substr(0, key.find('.'))) == nullptr) continue;
+    if (mirror.broken) repair(BreakMirror{key, mirror.version, false, ""});
+    for (const ServerId restricted : mirror.restricted) {
+      repair(RestrictMirror{key, mirror.version, restricted, false, ""});
+      break;  // the version is another one then
+    }
+  }
+  for (const auto& [name, group] : state.groups) {
+    const bool given_up = std::any_of(group.refused.begin(), group.refused.end(),
+                                      [](const auto& each) { return each.second.attempts >= planner::kMaximumAttempts; });
+    const bool is_down = group.phase == GroupPhase::kStopped || group.phase == GroupPhase::kFailed;
+    if (!group.wanted || !is_down || !given_up) continue;
+    WishGroup wish;
+    wish.group = name;
+    wish.expected_version = group.version;
+    wish.wanted = true;
+    wish.reason = "the cause was removed";
+    repair(wish);
+  }
+}
+
+}  // namespace baton::sim

@@ -1,0 +1,42 @@
+// The operators of a simulated cluster: commands at any server at any moment, and, when everything is healed, what only a
+// person can undo. Deterministic, one thread.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "sim/request_history.h"
+#include "sim/server.h"
+
+namespace baton::sim {
+
+class Operator {
+ public:
+  Operator(World& world, const ClusterSettings& settings, const std::map<ServerId, std::unique_ptr<Server>>& servers,
+           RequestHistory& history);
+
+  /// Some command at `server`, as it comes to somebody who looks at what that server says.
+  void act(Server& server);
+  void move(Server& server, const std::string& group, ServerId target);
+  void want(Server& server, const std::string& group, bool wanted);
+  /// Rejoins, lifts restrictions, starts groups that have given up. Each time it is called again the rest.
+  void put_right(Server& server);
+  uint64_t repairs() const { return repairs_; }
+
+ private:
+  void ask(Server& server, const char* kind, Command command);
+  void wish(Server& server);
+  void change_configuration(Server& server);
+  void handle_mirror(Server& server);
+
+  World& world_;
+  const ClusterSettings& settings_;
+  const std::map<ServerId, std::unique_ptr<Server>>& servers_;
+  RequestHistory& history_;
+  Random random_;
+  uint64_t repairs_ = 0;
+};
+
+}  // namespace baton::sim

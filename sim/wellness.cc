@@ -1,0 +1,90 @@
+// When a cluster is well: everybody serves, what is wanted runs in full where it belongs, and nothing of a move or a fault is
+// left over. Deterministic, one thread.
+#include <algorithm>
+
+#include "sim/checkers.h"
+#include "src/model/configuration_toml.h"
+
+namespace baton::sim {
+
+std::string Checkers::why_not_well() const {
+  if (reference_.configuration_version == 0) return "there is no configuration";
+  const auto configured = parse_configuration(reference_.configuration_text)->voters();
+  for (const ServerId id : configured) {
+    const auto& server = servers_.at(id);
+    if (!server->running()) return fmt::format("server {} does not run", id);
+    const auto& standing = server->node().standing();
+    if (!standing.serving) return fmt::format("server {} does not serve: {}", id, standing.waiting);
+    if (!standing.counting) return fmt::format("server {} does not count", id);
+    if (standing.committed != committed()) return fmt::format("server {} lags behind", id);
+  }
+  if (reference_.voters != VoterSet{{configured.begin(), configured.end()}, {}}) return "not all servers vote, or others do";
+  for (const auto& [name, group] : reference_.groups)
+    if (const std::string problem = incomplete_group(name, group); !problem.empty()) return problem;
+  if (const std::string problem = incomplete_mirrors(); !problem.empty()) return problem;
+  return residue();
+}
+
+std::string Checkers::incomplete_group(const std::string& name, const GroupState& group) const {
+  if (!group.wanted) {
+    if (group.phase == GroupPhase::kStopped) return {};
+    return fmt::format("group {} is not wanted, but {}", name, to_string(group.phase));
+  }
+  if (group.phase != GroupPhase::kStarted) {
+    std::string waits;
+    for (const auto& [id, server] : servers_) {
+      if (!server->running() || server->node().standing().leader != id) continue;
+      const auto plan = server->node().plan(server->local_now());
+      if (plan.waiting.contains(name)) waits = "; " + plan.waiting.at(name);
+    }
+    return fmt::format("group {} is {} on server {} ({}){}", name, to_string(group.phase), group.owner, group.reason, waits);
+  }
+  const Server& owner = *servers_.at(group.owner);
+  if (!owner.lease_page_valid()) return fmt::format("the owner of group {} has no lease", name);
+  const auto* run = owner.node().run(name);
+  if (run == nullptr || !run->all_up()) return fmt::format("group {} is not wholly up for the core of server {}", name, group.owner);
+  for (const auto& resource : run->configuration().resources)
+    if (!owner.is_up(mirror_key(name, resource.name)))
+      return fmt::format("{}.{} is not up on server {}, though started there", name, resource.name, group.owner);
+  return {};
+}
+
+/// Both copies are in the set again, as they are now.
+std::string Checkers::incomplete_mirrors() const {
+  for (const auto& group : servers_.begin()->second->node().configuration().groups) {
+    const auto state = reference_.groups.find(group.name);
+    if (state == reference_.groups.end() || state->second.phase != GroupPhase::kStarted) continue;
+    for (const auto& resource : group.resources) {
+      if (resource.kind != ResourceKind::kMirror) continue;
+      const std::string key = mirror_key(group.name, resource.name);
+      const MirrorState& mirror = reference_.mirrors.at(key);
+      if (mirror.broken) return fmt::format("mirror {} is broken", key);
+      for (const ServerId server : group.servers) {
+        const auto member = mirror.in_sync.find(server);
+        if (member == mirror.in_sync.end() || member->second != servers_.at(server)->mirrors().at(key).incarnation)
+          return fmt::format("the copy of mirror {} on server {} is not in sync", key, server);
+      }
+    }
+  }
+  return {};
+}
+
+/// Nothing is up where it does not belong, no wish is still on its way.
+std::string Checkers::residue() const {
+  for (const auto& [name, group] : reference_.groups)
+    if (group.target != ServerId{}) return fmt::format("group {} still is to go to server {}", name, group.target);
+  for (const auto& [id, server] : servers_) {
+    for (const auto& group : settings_.configuration.groups) {
+      const auto state = reference_.groups.find(group.name);
+      if (state != reference_.groups.end() && state->second.owner == id) continue;
+      if (!server->running()) continue;
+      if (server->anything_up(group.name)) return fmt::format("something of group {} is up on server {}", group.name, id);
+      const auto* run = server->node().run(group.name);
+      if (run != nullptr && !run->all_down() && !run->nothing_up())
+        return fmt::format("server {} has not finished with group {}", id, group.name);
+    }
+  }
+  return {};
+}
+
+}  // namespace baton::sim

@@ -1,0 +1,104 @@
+// The guard's events and actions. Pure. docs/protocol.md, "Leases" and "Taking a group from an owner that has not
+// released it".
+#include "src/core/guard/guard.h"
+
+#include <algorithm>
+
+#include "src/base/planted.h"
+
+namespace baton::guard {
+
+GuardCore::GuardCore(const Settings& settings, uint64_t start, const Knowledge& kept, Instant published, Instant now)
+    : settings_(settings),
+      start_(start),
+      lease_(settings, start, now),
+      knowledge_(kept),
+      published_until_(published),
+      now_(now) {
+  take_knowledge();
+}
+
+void GuardCore::take_knowledge() {
+  lease_.set_knowledge(knowledge_.grants, knowledge_.knows, knowledge_.fences);
+  if (!knowledge_.voters.now.empty()) lease_.set_voters(knowledge_.voters, knowledge_.voters_fence);
+}
+
+void GuardCore::step(Instant now, const Event& event, std::vector<Action>& actions) {
+  now_ = now;
+  actions_ = &actions;
+  notice_gap();
+  std::visit([&](const auto& what) { handle(what); }, event);
+  publish();
+  beat_if_due();
+  actions_ = nullptr;
+}
+
+/// F5: a tick that comes late is a gap that no other clock may have seen.
+void GuardCore::notice_gap() {
+  if (beat_at_ != kNever && now_ > beat_at_ + settings_.lease / 4) lease_.forget_sent();
+}
+
+void GuardCore::handle(const ViewChanged& event) {
+  members_ = event.members;
+  heard_.clear();
+  lease_.view_changed(members_);
+  beat_at_ = members_.empty() ? kNever : now_;
+}
+
+void GuardCore::handle(const BeatReceived& event) {
+  lease_.beat_received(now_, event.from, event.beat);
+  // It needs our grant soon.
+  if (event.from != settings_.self && members_.contains(event.from) && heard_.insert(event.from).second) beat_at_ = now_;
+}
+
+void GuardCore::handle(const Tell& event) {
+  teller_ = event.teller;
+  number_ = event.number;
+  const LogPosition knew = knowledge_.knows;
+  const bool granted = knowledge_.grants;
+  knowledge_ = event.knowledge;
+  knowledge_.knows = std::max(knowledge_.knows, knew);  // F1: never back
+  take_knowledge();
+  actions_->push_back(Keep{knowledge_});
+  // SAFETY: F3, before the answer that lets batond acknowledge the entry.
+  if (lease_.fenced() && published_until_ != Instant{}) {
+    published_until_ = Instant{};
+    actions_->push_back(Publish{published_until_});
+  }
+  actions_->push_back(report(now_));
+  if ((knowledge_.knows > knew || knowledge_.grants != granted) && beat_at_ != kNever) beat_at_ = now_;
+}
+
+void GuardCore::handle(const TimeJumped&) {
+  // SAFETY: F5. The page's deadline is one of a clock that stood still meanwhile.
+  lease_.forget_lease();
+  if (published_until_ != Instant{}) {
+    published_until_ = Instant{};
+    actions_->push_back(Publish{published_until_});
+  }
+  if (beat_at_ != kNever) beat_at_ = now_;
+}
+
+void GuardCore::publish() {
+  if (lease_.fenced() || !knowledge_.grants) return;  // SAFETY: F3, F4
+  const Instant until = lease_.lease_until();
+  if (until <= published_until_ || until <= now_) return;
+  published_until_ = until;
+  actions_->push_back(Publish{until});
+}
+
+void GuardCore::beat_if_due() {
+  if (now_ < beat_at_) return;
+  beat_at_ = now_ + settings_.beat;
+  actions_->push_back(SendBeat{lease_.make_beat(now_)});
+  publish();
+  actions_->push_back(report(now_));
+}
+
+Instant GuardCore::next_tick() const { return beat_at_; }
+
+Report GuardCore::report(Instant now) const {
+  return {start_, teller_, number_, knowledge_, lease_.account(now), lease_.account_below_fences(now), members_};
+}
+
+}  // namespace baton::guard

@@ -1,0 +1,117 @@
+// The guard: what it publishes, withdraws and confirms. docs/protocol.md, "Fences".
+#include "src/core/guard/guard.h"
+
+#include <gtest/gtest.h>
+
+namespace baton::guard {
+namespace {
+
+constexpr ServerId kOne{1}, kTwo{2}, kThree{3};
+constexpr Instant at(Duration duration) { return Instant{} + 100s + duration; }
+Settings settings() { return {kOne, {kOne, kTwo, kThree}, 1000ms, 100ms}; }
+constexpr LogPosition kTaken{Epoch{65}, 7};
+
+struct Bench {
+  explicit Bench(const Knowledge& kept = {}, Instant published = {}) : guard(settings(), 11, kept, published, at(0ms)) {}
+
+  template <class Action_>
+  const Action_* step(Instant now, const Event& event) {
+    actions.clear();
+    guard.step(now, event, actions);
+    for (const auto& action : actions)
+      if (const auto* found = std::get_if<Action_>(&action)) return found;
+    return nullptr;
+  }
+  void feed(Instant now, const Event& event) { step<Publish>(now, event); }
+  /// The sequence of the newest beat of this one, as the last step sent it.
+  uint64_t sent() const {
+    uint64_t newest = 0;
+    for (const auto& action : actions)
+      if (const auto* beat = std::get_if<SendBeat>(&action)) newest = beat->beat.sequence;
+    return newest;
+  }
+  /// Server 2 grants the newest beat of this one.
+  void granted(Instant now, uint64_t sequence) {
+    Beat beat{++of_two, 22, {}, {{kOne, {11, sequence}}}};
+    step<Publish>(now, BeatReceived{kTwo, beat});
+  }
+
+  GuardCore guard;
+  std::vector<Action> actions;
+  uint64_t of_two = 0;
+};
+
+Knowledge knowledge(const LogPosition& knows, const Fences& fences = {}) { return {true, knows, {}, fences}; }
+
+TEST(Guard, GrantsNothingUntilItIsTold) {
+  Bench bench;
+  bench.feed(at(0ms), ViewChanged{{kOne, kTwo}});
+  bench.granted(at(10ms), 1);
+  EXPECT_EQ(bench.guard.published_until(), Instant{});
+  bench.feed(at(20ms), Tell{5, 1, knowledge({})});
+  bench.granted(at(30ms), 3);
+  EXPECT_EQ(bench.guard.published_until(), at(20ms) + 1000ms);
+}
+
+TEST(Guard, ConfirmsWhatItHasKept) {
+  Bench bench;
+  bench.feed(at(0ms), Tell{5, 3, knowledge({}, {{kTwo, kTaken}})});
+  ASSERT_EQ(bench.actions.size(), 2u);
+  EXPECT_EQ(std::get<Keep>(bench.actions[0]).knowledge, knowledge({}, {{kTwo, kTaken}}));
+  const Report& report = std::get<Report>(bench.actions[1]);
+  EXPECT_EQ(report.teller, 5u);
+  EXPECT_EQ(report.number, 3u);
+}
+
+TEST(Guard, WithdrawsThePageWhenAGroupOfItsOwnIsTaken) {
+  Bench bench{knowledge({Epoch{65}, 6}), at(900ms)};
+  const auto* publish = bench.step<Publish>(at(0ms), Tell{5, 1, knowledge({Epoch{65}, 6}, {{kOne, kTaken}})});
+  ASSERT_NE(publish, nullptr);
+  EXPECT_EQ(publish->until, Instant{});
+}
+
+TEST(Guard, ANewOneGoesOnWithThePage) {
+  Bench bench{knowledge(kTaken, {{kOne, kTaken}}), at(900ms)};
+  EXPECT_EQ(bench.guard.published_until(), at(900ms));
+  bench.feed(at(0ms), ViewChanged{{kOne, kTwo}});
+  bench.granted(at(10ms), 1);
+  EXPECT_EQ(bench.guard.published_until(), at(0ms) + 1000ms);
+}
+
+TEST(Guard, WhatAServerKnowsNeverMovesBack) {
+  Bench bench{knowledge(kTaken)};
+  bench.feed(at(0ms), Tell{5, 1, knowledge({})});
+  EXPECT_EQ(bench.guard.knowledge().knows, kTaken);
+}
+
+TEST(Guard, AfterALateTickOlderBeatsRenewNothing) {
+  Bench bench{knowledge({})};
+  bench.feed(at(0ms), ViewChanged{{kOne, kTwo}});
+  bench.granted(at(400ms), 1);  // the tick was due at 100 ms
+  EXPECT_EQ(bench.guard.published_until(), Instant{});
+  bench.granted(at(450ms), 2);
+  EXPECT_EQ(bench.guard.published_until(), at(400ms) + 1000ms);
+}
+
+TEST(Guard, AJumpOfTheClocksWithdrawsThePage) {
+  Bench bench{knowledge({})};
+  bench.feed(at(0ms), ViewChanged{{kOne, kTwo}});
+  bench.granted(at(10ms), 1);
+  EXPECT_EQ(bench.guard.published_until(), at(0ms) + 1000ms);
+  const auto* publish = bench.step<Publish>(at(50ms), TimeJumped{});
+  ASSERT_NE(publish, nullptr);
+  EXPECT_EQ(publish->until, Instant{});
+  bench.granted(at(70ms), bench.sent());
+  EXPECT_EQ(bench.guard.published_until(), at(50ms) + 1000ms);
+}
+
+TEST(Guard, AJumpOfTheClocksAsksAnew) {
+  Bench bench{knowledge({})};
+  bench.feed(at(0ms), ViewChanged{{kOne, kTwo}});
+  EXPECT_NE(bench.step<SendBeat>(at(50ms), TimeJumped{}), nullptr);
+  bench.granted(at(60ms), 1);
+  EXPECT_EQ(bench.guard.published_until(), Instant{});
+}
+
+}  // namespace
+}  // namespace baton::guard
