@@ -32,7 +32,8 @@ void Daemon::start_guard() {
 
 /// What may be up on this server by its configuration: the guard drops and ends it without asking anybody.
 void Daemon::tell_duties() {
-  if (guard_ == nullptr) return;
+  // SAFETY: until the log has been applied the configuration is the founding one; the guard keeps what it was told before.
+  if (guard_ == nullptr || node_->state().configuration_version == 0) return;
   guard::Duties duties;
   const Configuration& configuration = node_->configuration();
   for (const auto& group : configuration.groups) {

@@ -60,6 +60,8 @@ Status GuardDaemon::start(const std::vector<std::string>& problems) {
   auto lease_page = LeaseWriter::open(options_.run_directory + "/lease", options_.settings.self);
   if (!lease_page) return pass(lease_page);
   lease_page_.emplace(std::move(*lease_page));
+  // SAFETY: nobody granted more than a lease from now on: such a page is of another boot, and its clock began anew.
+  if (lease_page_->deadline() > EventLoop::now() + options_.settings.lease) lease_page_->end();
   const Kept kept = page_->load();
   take_duties(kept.duties);
   core_.emplace(options_.settings, random_start(), kept.knowledge, lease_page_->deadline(), EventLoop::now());

@@ -1,5 +1,5 @@
 // The lease page: one page of shared memory (a file on /run) with the instant at which this server's right to
-// hold groups ends. batond (later baton-guard) writes it, the data plane reads it before each acknowledgement.
+// hold groups ends. baton-guard writes it, the data plane reads it before each acknowledgement.
 // One writer; any number of readers, any process, any thread. See docs/protocol.md, "Leases".
 #pragma once
 

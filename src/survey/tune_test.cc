@@ -41,16 +41,16 @@ TEST(Distribution, KnowsQuantilesToItsBuckets) {
 TEST(Recommend, FastForQuietMachines) {
   const auto made = recommend(quiet());
   EXPECT_EQ(made.profile, "fast");
-  EXPECT_EQ(made.token, 300ms);
+  EXPECT_EQ(made.token, 130ms);
   EXPECT_EQ(made.needed, 4ms + 4ms + 50ms);
   EXPECT_TRUE(made.warnings.empty());
 }
 
 TEST(Recommend, LongerTokensForPauses) {
   auto figures = quiet();
-  figures.real_time.add(61000);  // a virtual machine that was not let run
-  EXPECT_EQ(recommend(figures).profile, "fast");  // 4 x 61 + 4 + 50 = 298
-  figures.real_time.add(63000);
+  figures.real_time.add(18000);  // a virtual machine that was not let run
+  EXPECT_EQ(recommend(figures).profile, "fast");  // 4 x 18 + 4 + 50 = 126
+  figures.real_time.add(20000);
   EXPECT_EQ(recommend(figures).profile, "lan");
   figures.real_time.add(200000);
   EXPECT_EQ(recommend(figures).profile, "wan");
@@ -62,7 +62,7 @@ TEST(Recommend, LongerTokensForPauses) {
 
 TEST(Recommend, OrdinaryPriorityMustBearTheLease) {
   auto figures = quiet();
-  figures.normal.add(130000);  // 4 x 130 = 520 > 660 - 3 x 60
+  figures.normal.add(130000);  // 4 x 130 = 520 > 330 - 3 x 15
   const auto made = recommend(figures);
   EXPECT_EQ(made.profile, "lan");
 }

@@ -86,6 +86,7 @@ void NodeCore::Implementation::handle(const ViewChanged& event) {
     } else if (!peer.in_view && member && voter != settings.self) {
       note({.kind = "membership", .text = fmt::format("{} is a member", configuration.server_name(voter))});
     }
+    if (!member && peer.absent_since == Instant{}) peer.absent_since = now;
     peer.in_view = member;
     peer.silent = false;
   }

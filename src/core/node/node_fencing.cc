@@ -32,8 +32,11 @@ void NodeCore::Implementation::lead_fencing() {
 
 void NodeCore::Implementation::carry_out_fences() {
   if (!database.standing().serving) return;
+  record_results();
   for (const auto& [server, record] : database.state().fences) {
     if (record.outcome != FenceOutcome::kWanted || cutter_of(server) != settings.self) continue;
+    // SAFETY: N3. The record may be an old leader's, of a server that is back by now; a person's word stands.
+    if (record.author.empty() && !server_gone(server)) continue;
     // Begun once per record; who is asked next begins it again: cutting a power twice does no harm.
     uint64_t& begun = fencing[server];
     const auto* configured = configuration.server(server);
@@ -67,9 +70,8 @@ bool NodeCore::Implementation::back_from_fencing(ServerId server, const FenceSta
 /// Empty: it is not to be fenced now.
 std::string NodeCore::Implementation::reason_to_fence(const ServerConfiguration& server, const FenceState& record) {
   if (server.fence.agent.empty() || record.outcome == FenceOutcome::kOff) return "";
-  const auto peer = peers.find(server.id);
-  // SAFETY: N3. Somebody who answers on any way, or who left in order, is not fenced.
-  if (peer == peers.end() || peer->second.in_view || peer->second.departure != Departure::kServerDown) return "";
+  // SAFETY: N3. Somebody whose batond or guard is there is not fenced.
+  if (!server_gone(server.id)) return "";
   if (!view_of(server.id, now).lease_over) return "";
   const auto& groups = database.state().groups;
   const bool holds = std::any_of(groups.begin(), groups.end(), [&](const auto& group) {
@@ -103,14 +105,26 @@ void NodeCore::Implementation::record_fence(ServerId server, const FenceState& r
 }
 
 void NodeCore::Implementation::handle(const FenceDone& event) {
-  const FenceState record = record_of(database.state(), event.server);
   const auto begun = fencing.find(event.server);
   if (begun == fencing.end() || begun->second != event.version) return;
   fence_again_at.erase(event.server);
   note({.kind = event.off ? "fencing" : "problem",
         .text = fmt::format("{}: {}", configuration.server_name(event.server), event.detail)});
-  if (record.version != event.version) return;  // a member again, or a person said something else
-  record_fence(event.server, record, event.off ? FenceOutcome::kOff : FenceOutcome::kFailed, event.detail);
+  fence_results[event.server] = event;
+}
+
+/// Proposed until it is in the log, or the record says something else by now (a member again, a person's word).
+void NodeCore::Implementation::record_results() {
+  for (auto result = fence_results.begin(); result != fence_results.end();) {
+    const FenceDone& done = result->second;
+    const FenceState record = record_of(database.state(), done.server);
+    if (record.version != done.version) {
+      result = fence_results.erase(result);
+      continue;
+    }
+    record_fence(done.server, record, done.off ? FenceOutcome::kOff : FenceOutcome::kFailed, done.detail);
+    ++result;
+  }
 }
 
 }  // namespace baton::node

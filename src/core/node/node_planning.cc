@@ -65,7 +65,7 @@ planner::ServerView NodeCore::Implementation::view_of(ServerId server, Instant w
   const Peer& peer = found->second;
   view.present = peer.in_view && !peer.silent;
   if (view.present) return view;
-  const bool server_lost = !peer.in_view && peer.departure == Departure::kServerDown;
+  const bool server_lost = server_gone(server);
   view.why_absent = server_lost    ? "it left the cluster's membership"
                     : peer.silent  ? "its batond does not answer"
                                    : "its batond ended";
@@ -76,6 +76,14 @@ planner::ServerView NodeCore::Implementation::view_of(ServerId server, Instant w
   if (!server_lost && !view.lease_over)
     view.lease_over = when - peer.absent_since >= configuration.timing.restart_grace;
   return view;
+}
+
+/// The server itself, not its batond alone: by its guard, or (without one here) as the engine said of its batond. A batond's
+/// departure is not known to a leader that was away itself just then.
+bool NodeCore::Implementation::server_gone(ServerId server) const {
+  const auto peer = peers.find(server);
+  if (peer == peers.end() || peer->second.in_view) return false;
+  return guard ? !guard->members.contains(server) : peer->second.departure == Departure::kServerDown;
 }
 
 /// When the lease of a server that is not here has surely ended, by all that is known here; kNever: not known.
@@ -94,7 +102,7 @@ Instant NodeCore::Implementation::next_plan() const {
   Instant next = kNever;
   if (!leads()) return next;
   for (const auto& [server, peer] : peers) {
-    if (server == settings.self || peer.in_view || peer.departure != Departure::kServerDown) continue;
+    if (server == settings.self || !server_gone(server)) continue;
     const Instant over = lease_over_at(server, now);
     if (over != kNever && over - kProposeAhead > now) next = std::min(next, over - kProposeAhead);
   }

@@ -76,6 +76,7 @@ struct NodeCore::Implementation {
   void lead_fencing();
   void carry_out_fences();
   ServerId cutter_of(ServerId server) const;
+  void record_results();
   void record_fence(ServerId server, const FenceState& record, FenceOutcome outcome, const std::string& text);
   std::string reason_to_fence(const ServerConfiguration& server, const FenceState& record);
   bool back_from_fencing(ServerId server, const FenceState& record);
@@ -87,6 +88,7 @@ struct NodeCore::Implementation {
   const Configuration& current() const { return configuration; }
   Instant lease_over_at(ServerId server, Instant when) const;
   Instant next_plan() const;
+  bool server_gone(ServerId server) const;
   bool leads() const { return database.standing().serving && database.standing().leader == settings.self; }
 
   Settings settings;
@@ -133,6 +135,7 @@ struct NodeCore::Implementation {
 
   std::map<ServerId, uint64_t> fencing;      // begun here: the version of the record
   std::map<ServerId, std::pair<uint64_t, Instant>> fence_known;  // its version, and since when this leader knows it
+  std::map<ServerId, FenceDone> fence_results;   // not yet in the log
   std::map<ServerId, Instant> fence_again_at;  // after a failed attempt
 
   uint64_t next_request = 0;
