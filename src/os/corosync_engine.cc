@@ -170,6 +170,12 @@ Result<CorosyncEngine::Start> CorosyncEngine::start(EngineConfig config, const B
   return Start::kStarted;
 }
 
+bool CorosyncEngine::differs(EngineConfig config) const {
+  const auto text = state_->text_of(std::move(config));
+  const auto present = read_text_file(state_->paths.config_file());
+  return !text || !present || *present != *text;
+}
+
 void CorosyncEngine::apply(EngineConfig config, std::function<void(Status)> callback) {
   const std::string file = state_->paths.config_file();
   auto before = read_text_file(file);

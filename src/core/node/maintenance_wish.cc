@@ -14,7 +14,7 @@ class Maker {
     const uint64_t version = node_.state().maintenance_version;
     if (wish_.verb == "suspend" || wish_.verb == "resume") return suspension("", ServerId{}, version);
     if (wish_.verb == "shutdown" || wish_.verb == "cancel") return shutdown(ServerId{}, version);
-    return fail_as(ErrorCode::kNotFound, "the cluster knows suspend, resume, shutdown and cancel, not \"{}\"", wish_.verb);
+    return fail_as(ErrorCode::kNotFound, "the cluster knows token, remove, suspend, resume, shutdown and cancel, not \"{}\"", wish_.verb);
   }
 
   Result<Command> server() const {
