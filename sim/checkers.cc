@@ -7,7 +7,7 @@ namespace baton::sim {
 
 Checkers::Checkers(World& world, const ClusterSettings& settings,
                    const std::map<ServerId, std::unique_ptr<Server>>& servers)
-    : world_(world), settings_(settings), servers_(servers) {
+    : world_(world), settings_(settings), servers_(servers), maintenance_(world, servers) {
   for (const auto& group : settings.configuration.groups)
     for (const auto& resource : group.resources)
       // What has no right of its own (processes, mounts) is dead without these.
@@ -67,6 +67,7 @@ void Checkers::newly_committed(const database::Entry& entry, const Applied& outc
   while (states_.size() > 256) states_.erase(states_.begin());
   if (!outcome.applied) return;
   truth_.committed(entry, before, reference_);
+  maintenance_.committed(entry, before, reference_);
   check_reason(entry, before);
 }
 
@@ -193,6 +194,7 @@ void Checkers::check_leader(const Server& server) {
 /// I5. A server that does not serve says why; a wanted group that does not start has a reason; what an owner carries out has
 /// a deadline.
 void Checkers::look_at_waits() {
+  maintenance_.look();
   for (const auto& [id, server] : servers_)
     if (server->running() && !server->paused()) check_waiting(*server);
 }

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "sim/maintenance_checker.h"
 #include "sim/mirror_truth.h"
 #include "sim/request_history.h"
 #include "sim/server.h"
@@ -38,6 +39,7 @@ class Checkers {
   const MirrorTruth& truth_seen() const { return truth_; }
   uint64_t answers() const { return history_.answers(); }
   RequestHistory& history() { return history_; }
+  MaintenanceChecker& maintenance() { return maintenance_; }
 
  private:
   void check_majority(const database::Entry& entry) const;
@@ -74,6 +76,7 @@ class Checkers {
   std::map<std::pair<ServerId, std::string>, Stalled> stalled_;  // groups seen to wait for nothing
   MirrorTruth truth_;
   RequestHistory history_;
+  MaintenanceChecker maintenance_;
   std::vector<std::pair<std::string, std::string>> exclusive_;  // group, resource: what serves at one place only
   std::set<std::pair<ServerId, uint64_t>> requests_;
   std::set<std::pair<ServerId, uint64_t>> answered_;

@@ -29,6 +29,7 @@ struct Weather {
   bool figure_eight = false;
   bool eager_rings = false;        // they form anew sooner than by time-outs
   double joins = 0.04;             // of the faults: servers join and leave
+  double maintenance = 0.04;       // ... operators do maintenance
   bool sick_groups = false;        // one group at a time is ill, and nothing else
   double two_at_once = 0.15;       // of all faults
   bool extreme_clocks = false;
@@ -74,6 +75,10 @@ class Cluster : public Server::Observer, public RealMirror::Surroundings {
   const ClusterState& committed_state() const override { return checkers_->state(); }
   void decided(Server& server, const node::Decided& decided) override { checkers_->decided(server, decided); }
   void fence(Server& by, const node::FenceServer& wanted) override;
+  void ends(Server& server, const node::EndServer& end) override {
+    world_.count("servers ended in order");
+    checkers_->maintenance().ends(server, end);
+  }
   Server* mirror_peer(const Server& server, const std::string& mirror) override;
 
  private:

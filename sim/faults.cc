@@ -42,13 +42,18 @@ Weather joins_in_flutter() {
           .joins = 0.4};
 }
 
+/// Servers are drained, shut down, suspended and given back all the time, with faults in between.
+Weather maintenance() {
+  return {.name = "maintenance", .lasts = 30s, .quiet_at_most = 1500ms, .crash_chance = 0.0005, .maintenance = 0.5};
+}
+
 /// One group at a time is ill: the others must not notice (I6).
 Weather sick_groups() { return {.name = "sick-groups", .lasts = 40s, .sick_groups = true}; }
 
 using MakeWeather = Weather (*)();
 constexpr MakeWeather kWeathers[] = {single_faults, changing, crashes,      storm,
                                      crash_storm,   flutter,  figure_eight, sick_groups,
-                                     joins,         joins_in_flutter};
+                                     joins,         joins_in_flutter, maintenance};
 
 }  // namespace
 
@@ -69,6 +74,7 @@ void Cluster::fault() {
   Server& server = some_server();
   if (!server.powered() && random_.chance(0.6)) return server.power_on();
   if (random_.chance(weather_.joins)) return join_or_leave();
+  if (random_.chance(weather_.maintenance)) return operator_->maintain(server);
   if (weather_.flutter && random_.chance(0.8)) return flutter();
   switch (random_.below(20)) {
     case 0:
@@ -339,6 +345,9 @@ void Cluster::group_fault(Server& server) {
 
 /// The agent cuts the power and looks whether it is off, or does not reach it. Somebody switches it on again.
 void Cluster::fence(Server& by, const node::FenceServer& wanted) {
+  // SAFETY: N3.
+  if (by.node().state().server(wanted.server).standing == ServerStanding::kStopped)
+    throw Violation("fence", fmt::format("server {} was shut down in order, and is to be fenced", wanted.server));
   const bool works = faults_over_ || random_.chance(0.8);
   world_.count(works ? "fenced" : "fencing failed");
   world_.after(random_.between(50ms, 900ms), [this, &by, wanted, works, start = by.start()] {

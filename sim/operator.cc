@@ -91,6 +91,7 @@ void Operator::handle_mirror(Server& server) {
 
 void Operator::put_right(Server& server) {
   if (!server.running() || !server.node().standing().serving) return;
+  end_maintenance(server);
   const ClusterState state = server.node().state();
   const auto repair = [&](Command command) {
     ++repairs_;

@@ -19,7 +19,10 @@ class Operator {
 
   /// Some command at `server`, as it comes to somebody who looks at what that server says.
   void act(Server& server);
+  /// Suspends, drains, shuts down, or takes it back: of the cluster, a server, a group.
+  void maintain(Server& server);
   void move(Server& server, const std::string& group, ServerId target);
+  bool maintained() const { return maintained_; }
   void want(Server& server, const std::string& group, bool wanted);
   /// Rejoins, lifts restrictions, starts groups that have given up. Each time it is called again the rest.
   void put_right(Server& server);
@@ -30,6 +33,7 @@ class Operator {
   void wish(Server& server);
   void change_configuration(Server& server);
   void handle_mirror(Server& server);
+  void end_maintenance(Server& server);
 
   World& world_;
   const ClusterSettings& settings_;
@@ -37,6 +41,7 @@ class Operator {
   RequestHistory& history_;
   Random random_;
   uint64_t repairs_ = 0;
+  bool maintained_ = false;
 };
 
 }  // namespace baton::sim

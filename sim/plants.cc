@@ -49,6 +49,10 @@ bool plant([[maybe_unused]] const std::string& name) {
       {"causes-forgotten", Plant::kCausesForgotten},
       {"waits-silently", Plant::kWaitsSilently},
       {"groups-in-turn", Plant::kGroupsInTurn},
+      {"breaker-forgets", Plant::kBreakerForgets},
+      {"last-owner-stopped", Plant::kLastOwnerStopped},
+      {"drain-ignored", Plant::kDrainIgnored},
+      {"shutdown-ignored", Plant::kShutdownIgnored},
       {"former-owner-not-killed", Plant::kFormerOwnerNotKilled},
   };
   const auto found = kPlants.find(name);

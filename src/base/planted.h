@@ -38,6 +38,10 @@ enum class Plant {
   kCausesForgotten,                // a takeover is recorded without what led to it
   kWaitsSilently,                  // a group that nobody can run waits without a reason
   kGroupsInTurn,                   // a group's steps wait until another group's have ended
+  kBreakerForgets,                 // the breaker counts nothing
+  kLastOwnerStopped,               // a group leaves for a failing part although nobody else can run it
+  kDrainIgnored,                   // a drained server is given groups
+  kShutdownIgnored,                // a server that is being shut down is given groups
   kFormerOwnerNotKilled,           // what belongs to another server by now stays up here
 };
 

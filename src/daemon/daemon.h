@@ -91,7 +91,9 @@ class Daemon {
   void write_note(const node::Note& note);
   // daemon_end.cc
   void end_server(const node::EndServer& end);
+  void end_mirrors(Instant limit);
   void end_engine();
+  void end_guard(Instant limit);
   void run_power_command();
   void sync_mirrors();
   // daemon_guard.cc

@@ -1,5 +1,5 @@
-// The orderly end of Baton on this server: its groups are down already; mirror daemons, corosync, batond, then the machine
-// if that was asked for. Each step has its time. One thread: the loop's. docs/operations.md, "Shutting down".
+// The orderly end of Baton on this server: its groups are down already; mirror daemons, corosync, the guard, batond, then the
+// machine if that was asked for. Each step has its time. One thread: the loop's. docs/operations.md, "Shutting down".
 #include <spdlog/spdlog.h>
 
 #include <fstream>
@@ -11,6 +11,9 @@ namespace baton {
 namespace {
 constexpr Duration kMirrorsEnd = 5s;
 constexpr Duration kEngineEnds = 5s;
+constexpr Duration kLeaseEnds = 5s;
+constexpr Duration kGuardLooks = 300ms;  // after the lease's end: that nothing is left
+constexpr Duration kGuardEnds = 3s;
 constexpr Duration kLookAgain = 50ms;
 constexpr Duration kPowerCommandLimit = 60s;
 }  // namespace
@@ -21,25 +24,40 @@ void Daemon::end_server(const node::EndServer& end) {
   spdlog::info("Baton ends on this server: {}", end.reason);
   // Whoever restarts batond by himself (the practice cluster does) leaves it alone until the next boot.
   std::ofstream(paths_.run_directory + "/stopped") << end.reason << "\n";
+  if (!end.leftovers.empty()) spdlog::warn("something of {} could not be ended", end.leftovers);
   for (auto& [key, client] : mirrors_) client->stop();
-  const Instant limit = EventLoop::now() + kMirrorsEnd;
-  auto look = std::make_shared<std::function<void()>>();
-  *look = [this, limit, weak = std::weak_ptr(look)] {
-    std::string left;
-    for (const auto& [key, client] : mirrors_)
-      if (!client->stopped()) left += (left.empty() ? "" : ", ") + key;
-    if (left.empty() || EventLoop::now() >= limit) {
-      if (!left.empty()) spdlog::warn("mirrors {} have not ended in order", left);
-      return end_engine();
-    }
-    if (const auto again = weak.lock()) end_timer_ = loop_.after(kLookAgain, [again] { (*again)(); });
-  };
-  end_timer_ = loop_.after(kLookAgain, [look] { (*look)(); });
+  end_mirrors(EventLoop::now() + kMirrorsEnd);
+}
+
+void Daemon::end_mirrors(Instant limit) {
+  std::string left;
+  for (const auto& [key, client] : mirrors_)
+    if (!client->stopped()) left += (left.empty() ? "" : ", ") + key;
+  if (!left.empty() && EventLoop::now() < limit) {
+    end_timer_ = loop_.after(kLookAgain, [this, limit] { end_mirrors(limit); });
+    return;
+  }
+  if (!left.empty()) spdlog::warn("mirrors {} have not ended in order", left);
+  end_engine();
 }
 
 void Daemon::end_engine() {
   engine_->stop(kEngineEnds, [this](const Status& stopped) {
     if (!stopped) spdlog::warn("corosync did not end in order: {}", stopped.error().message);
+    end_guard(EventLoop::now() + kLeaseEnds);
+  });
+}
+
+/// SAFETY: without corosync it renews nothing. When its lease is over and it has seen that nothing is left here, it
+/// switches the watchdog off as it ends; before that it would leave the device running, and the machine would be reset.
+void Daemon::end_guard(Instant limit) {
+  const Instant now = EventLoop::now();
+  if (now < lease_page_->deadline() + kGuardLooks && now < limit) {
+    end_timer_ = loop_.after(kLookAgain, [this, limit] { end_guard(limit); });
+    return;
+  }
+  guard_->end(kGuardEnds, [this](const std::string& why_not) {
+    if (!why_not.empty()) spdlog::warn("baton-guard did not end in order: {}", why_not);
     run_power_command();
   });
 }

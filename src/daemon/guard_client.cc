@@ -11,6 +11,7 @@
 
 #include <cstring>
 #include <optional>
+#include <utility>
 
 #include "src/os/child_process.h"
 #include "src/os/owned_fd.h"
@@ -69,6 +70,8 @@ struct GuardClient::State : std::enable_shared_from_this<GuardClient::State> {
   EventLoop::Handle ending;
   EventLoop::Handle retry;
   EventLoop::Handle life;
+  std::function<void(const std::string&)> on_end;  // set: it is to end
+  EventLoop::Handle end_limit;
 };
 
 /// Until one answers: connect, else start one.
@@ -154,6 +157,7 @@ void GuardClient::State::lost(const std::string& how) {
   life.cancel();
   socket.close();
   pidfd.close();
+  if (on_end) return end_limit.cancel(), std::exchange(on_end, nullptr)("");
   callbacks.on_gone(how);
   seek();
 }
@@ -188,6 +192,7 @@ GuardClient::~GuardClient() {
   state_->ending.cancel();
   state_->life.cancel();
   state_->retry.cancel();
+  state_->end_limit.cancel();
   state_->child.forget();
 }
 
@@ -208,6 +213,17 @@ void GuardClient::set_duties(const guard::Duties& duties) {
   state_->duties_known = true;
   state_->send(guard::encode(duties));
 }
+void GuardClient::end(Duration limit, std::function<void(const std::string&)> done) {
+  state_->retry.cancel();
+  if (!state_->socket || !state_->pidfd) return done(state_->socket ? "its process is not known" : "");
+  state_->life.cancel();
+  state_->on_end = std::move(done);
+  state_->end_limit = state_->loop.after(limit, [state = state_.get(), limit] {
+    std::exchange(state->on_end, [](const std::string&) {})(fmt::format("it has not ended within {} ms", to_ms(limit)));
+  });
+  ::syscall(SYS_pidfd_send_signal, state_->pidfd.get(), SIGTERM, nullptr, 0);
+}
+
 std::string GuardClient::waiting_for() const {
   if (state_->socket) return {};
   return state_->start_error.empty() ? "baton-guard is starting" : state_->start_error;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <set>
 
+#include "src/base/planted.h"
 #include "src/model/configuration_toml.h"
 
 namespace baton {
@@ -21,6 +22,7 @@ std::string breaker_verdict(const ClusterState& state, const Configuration& conf
                             const FailureQuestion& question) {
   const auto group = state.groups.find(question.group);
   if (group != state.groups.end() && group->second.released) return "";
+  if (planted(Plant::kBreakerForgets)) return "";
   const BreakerConfiguration& bounds = configuration.breaker;
   std::set<std::string> others;
   int64_t own = 0;

@@ -2,6 +2,7 @@
 // every voter. docs/operations.md, "Server states" and "Maintenance"; docs/protocol.md, "Cluster time".
 #include <algorithm>
 
+#include "src/base/planted.h"
 #include "src/model/command_rules.h"
 #include "src/model/configuration_toml.h"
 
@@ -74,7 +75,8 @@ std::string barred(const ClusterState& state, ServerId server) {
   const ServerState& record = state.server(server);
   if (record.standing == ServerStanding::kIsolated && record.hold_until_ms == 0)
     return "is isolated (Od): it was down and has not returned to the cluster";
-  if (record.standing == ServerStanding::kStopped || record.shutdown) return "is being shut down";
+  const bool ends = record.shutdown && !planted(Plant::kShutdownIgnored);
+  if (record.standing == ServerStanding::kStopped || ends) return "is being shut down";
   if (state.shutdown) return "cannot start anything while the cluster is shut down";
   return "";
 }
@@ -179,6 +181,8 @@ Applied shut_server_down(ClusterState& state, const SetShutdown& command) {
   if (known.configuration.server(command.server)->role == ServerRole::kWitness)
     return refuse("{} is the witness, which runs no group: end its batond (systemctl stop batond)", name);
   if (present.standing == ServerStanding::kStopped) return refuse("{} is stopped already", name);
+  if (command.step == SetShutdown::Step::kBegin && present.standing == ServerStanding::kDown)
+    return refuse("{} is down (Xd): there is nothing to shut down; if it is back, ask again in a moment", name);
   if (command.step == SetShutdown::Step::kCancel && !present.shutdown) return refuse("{} is not being shut down", name);
   if (command.step != SetShutdown::Step::kBegin && command.step != SetShutdown::Step::kCancel)
     return refuse("a server's shutdown ends with its standing");

@@ -106,9 +106,14 @@ void forget_removed_servers(ClusterState& state, const Configuration& after) {
     if (others_stay) changes += std::erase_if(mirror.in_sync, is_gone);
     if (changes > 0) ++mirror.version;
   }
+  std::erase_if(state.servers, [&](const auto& server) { return after.server(server.first) == nullptr; });
   std::erase_if(state.fences, [&](const auto& fence) { return after.server(fence.first) == nullptr; });
-  for (auto& [name, group] : state.groups)
+  for (auto& [name, group] : state.groups) {
     std::erase_if(group.refused, [&](const auto& refusal) { return after.server(refusal.first) == nullptr; });
+    if (group.parked == ServerId{} || after.server(group.parked) != nullptr) continue;
+    group.parked = ServerId{};
+    ++group.version;
+  }
 }
 
 }  // namespace baton::command_rules

@@ -82,7 +82,10 @@ void NodeCore::Implementation::handle(const ViewChanged& event) {
       peer.life = peer.format_level = 0;
       if (voter != settings.self) reports.erase(voter);  // its own come from its own mirror daemons
       if (voter != settings.self && !event.members.empty()) {
-        const std::string text = fmt::format("{} lost: {}", configuration.server_name(voter), describe(peer.departure));
+        const bool in_order = database.state().server(voter).standing == ServerStanding::kStopped;
+        const std::string text = in_order
+            ? fmt::format("{} has left: it was shut down in order", configuration.server_name(voter))
+            : fmt::format("{} lost: {}", configuration.server_name(voter), describe(peer.departure));
         note({.kind = "membership", .text = text});
         if (peer.departure == Departure::kServerDown) out().push_back(PeerGone{voter, text});
       }
@@ -351,7 +354,7 @@ Instant NodeCore::Implementation::next_tick() const {
   if (guard_missed_since != kNever && !guard_noted) next = std::min(next, guard_missed_since + 1s);
   for (const auto& [server, at] : fence_again_at)
     if (at > now) next = std::min(next, at);
-  if (ending && !ended) next = std::min(next, end_at);
+  if (ending && !ended && end_at > now) next = std::min(next, end_at);
   if (waiting_since != kNever && !settled) next = std::min(next, waiting_since + configuration.startup_wait);
   if (published_until > now) {
     next = std::min(next, published_until);

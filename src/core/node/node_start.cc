@@ -12,6 +12,7 @@ namespace baton::node {
 namespace {
 constexpr Duration kOthersEndFirst = 5s;   // the leader of a cluster that is shut down ends last
 constexpr Duration kEndAlone = 10s;        // without a majority, the others being gone
+constexpr Duration kLeftoversLimit = 30s;  // for what is being killed when this server is to end
 }  // namespace
 
 uint64_t NodeCore::Implementation::cluster_time(Instant when) const {
@@ -88,14 +89,22 @@ void NodeCore::Implementation::look_for_end(const Command& command) {
   if (const auto* standing = std::get_if<SetStanding>(&command)) {
     if (standing->server != settings.self || standing->standing != ServerStanding::kStopped) return;
     if (standing->life != settings.start || !state.server(settings.self).shutdown) return;
-    ending = EndServer{state.server(settings.self).shutdown->afterwards, standing->reason};
+    ending = EndServer{state.server(settings.self).shutdown->afterwards, standing->reason, ""};
     end_at = now;
   } else if (const auto* shutdown = std::get_if<SetShutdown>(&command)) {
     const auto life = shutdown->lives.find(settings.self);
     if (shutdown->step != SetShutdown::Step::kEnd || life == shutdown->lives.end() || life->second != settings.start) return;
-    ending = EndServer{state.shutdown->afterwards, state.server(settings.self).reason};
+    ending = EndServer{state.shutdown->afterwards, state.server(settings.self).reason, ""};
     end_at = leads() ? now + kOthersEndFirst : now;
   }
+}
+
+/// Groups of which something may be up here still: what a lost lease or another owner left to be ended.
+std::string NodeCore::Implementation::leftovers() const {
+  std::string names;
+  for (const auto& [name, run] : runs)
+    if (!run->all_down()) names += (names.empty() ? "" : ", ") + name;
+  return names;
 }
 
 void NodeCore::Implementation::watch_end() {
@@ -104,14 +113,18 @@ void NodeCore::Implementation::watch_end() {
     return server.role == ServerRole::kServer && server.id != settings.self && members.contains(server.id);
   });
   const auto& shutdown = database.state().shutdown;
-  if (!ending && shutdown && !database.state().shut_down && now - served_at >= kEndAlone) {
-    const bool down = std::all_of(runs.begin(), runs.end(), [](const auto& run) { return run.second->all_down(); });
-    if (down) ending = EndServer{shutdown->afterwards, "the cluster is being shut down, and no majority is left"};
+  const std::string left = leftovers();
+  if (!ending && shutdown && !database.state().shut_down && now - served_at >= kEndAlone && left.empty()) {
+    ending = EndServer{shutdown->afterwards, "the cluster is being shut down, and no majority is left", ""};
     end_at = now;
   }
   if (!ending || ended || (now < end_at && !alone)) return;
+  if (!left.empty() && now < end_at + kLeftoversLimit) return;
   ended = true;
+  ending->leftovers = left;
   note({.kind = "membership", .text = fmt::format("Baton ends on this server: {}", ending->reason)});
+  if (!left.empty())
+    note({.kind = "problem", .text = fmt::format("something of {} could not be ended within {} s", left, kLeftoversLimit / 1s)});
   out().push_back(*ending);
 }
 

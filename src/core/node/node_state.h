@@ -83,6 +83,7 @@ struct NodeCore::Implementation {
   std::string reason_to_fence(const ServerConfiguration& server, const FenceState& record);
   bool back_from_fencing(ServerId server, const FenceState& record);
   bool too_many_fenced() const;
+
   // node_start.cc: cluster time, the cluster's start, this server's orderly end
   uint64_t cluster_time(Instant when) const;
   void advance_cluster_time(uint64_t clock_ms);
@@ -93,6 +94,7 @@ struct NodeCore::Implementation {
   std::vector<std::string> missing_servers() const;
   std::map<ServerId, uint64_t> lives() const;
   void watch_end();
+  std::string leftovers() const;
   void look_for_end(const Command& command);
 
   /// Proposes once per subject ("group db", "mirror db.data"): while one is under way another is not begun.

@@ -185,6 +185,7 @@ struct FenceServer {
 struct EndServer {
   Afterwards afterwards = Afterwards::kNothing;
   std::string reason;
+  std::string leftovers;  // groups of which something could not be ended in time
 };
 using Action = std::variant<Send, Persist, TellGuard, RunStep, EntryApplied, Decided, Note, PeerGone, FenceServer,
                             EndServer>;

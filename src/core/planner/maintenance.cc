@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "src/base/planted.h"
 #include "src/core/planner/candidate.h"
 #include "src/core/planner/standing.h"
 #include "src/model/breaker.h"
@@ -56,7 +57,7 @@ std::string why_stay(const Input& input, const std::string& name, const std::str
     return fmt::format("the breaker: {}. What helps: remove the cause; or let it go: baton group release {}", why, name);
   std::vector<Candidate> others = judge_candidates(input, *group);
   std::erase_if(others, [&](const Candidate& candidate) { return candidate.server == state->owner; });
-  if (choose(others, ServerId{}) != nullptr) return "";
+  if (choose(others, ServerId{}) != nullptr || planted(Plant::kLastOwnerStopped)) return "";
   if (others.empty()) return "no other server is among its servers";
   return explain_waiting(*group, others);
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "src/base/planted.h"
 #include "src/core/planner/candidate.h"
 #include "src/model/configuration_toml.h"
 
@@ -88,7 +89,7 @@ Standing standing_of(const Input& input, ServerId server) {
   const std::string name = input.configuration.server_name(server);
   Standing standing = present_standing(input, server);
   if (standing.standing == ServerStanding::kStopped ||
-      (record.shutdown && record.standing != ServerStanding::kStopped)) {
+      (record.shutdown && record.standing != ServerStanding::kStopped && !planted(Plant::kShutdownIgnored))) {
     standing.bar = "is being shut down";
     standing.help = fmt::format("wait until it is started again; or: baton server shutdown {} --cancel", name);
   } else if (standing.standing == ServerStanding::kIsolated) {
@@ -100,7 +101,7 @@ Standing standing_of(const Input& input, ServerId server) {
              (record.standing == ServerStanding::kIsolated && record.hold_until_ms == 0)) {
     standing.bar = "returns to the cluster in a moment";
     standing.soon = true;
-  } else if (record.drain) {
+  } else if (record.drain && !planted(Plant::kDrainIgnored)) {
     standing.bar = fmt::format("is being drained by {}", record.drain->author);
     standing.help = fmt::format("baton server undrain {}", name);
   } else if (record.suspension) {
@@ -141,7 +142,10 @@ void plan_one(const Input& input, ServerId server, Plan& plan) {
   if (!view.present) {
     const bool was_there = record.standing == ServerStanding::kNormal || record.standing == ServerStanding::kIsolated;
     // While a cluster starts, those that have not come yet are waited for, and not lost.
-    if (!was_there || !view.lease_over || !input.starting.empty()) return;
+    // Nor is one lost that has never been there: a new server votes only once it has come.
+    const auto& voters = input.state.voters.now;
+    const bool has_come = voters.empty() || voters.contains(server);
+    if (!was_there || !has_come || !view.lease_over || !input.starting.empty()) return;
     step.standing = ServerStanding::kDown;
     step.reason = view.why_absent;
   } else if (record.shutdown && record.standing != ServerStanding::kStopped) {
