@@ -28,7 +28,7 @@ void Checkers::applied(const Server& server, const node::EntryApplied& applied) 
       check_change(change->voters, entry);
       voters_ = change->voters;
     }
-    check_majority(entry);
+    check_majority(server, entry);
     if (entry.request != 0 && !requests_.insert({entry.origin, entry.request}).second)
       throw Violation("once", fmt::format("request {} of server {} was recorded twice, again as entry {}",
                                           entry.request, entry.origin, entry.index));
@@ -87,10 +87,13 @@ void Checkers::check_reason(const database::Entry& entry, const ClusterState& be
   }
 }
 
-/// By the voters of the newest change up to this entry, itself included; of both sets while it is not settled.
-void Checkers::check_majority(const database::Entry& entry) const {
+/// By the voters of the newest change up to this entry, itself included; of both sets until the leader (which is the first to
+/// apply an entry) has a settling one in its log (V1).
+void Checkers::check_majority(const Server& leader, const database::Entry& entry) const {
   check_majority_of(voters_.now, entry);
-  if (voters_.joint()) check_majority_of(voters_.before, entry);
+  const bool change_itself = std::holds_alternative<SetVoters>(entry.command);
+  const bool settled_later = !change_itself && leader.node().voters() == VoterSet{voters_.now, {}};
+  if (voters_.joint() && !settled_later) check_majority_of(voters_.before, entry);
 }
 
 /// Durable: on the disks of a majority, or on one whose loss came later.

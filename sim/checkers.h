@@ -42,7 +42,7 @@ class Checkers {
   MaintenanceChecker& maintenance() { return maintenance_; }
 
  private:
-  void check_majority(const database::Entry& entry) const;
+  void check_majority(const Server& leader, const database::Entry& entry) const;
   void check_change(const VoterSet& changed, const database::Entry& entry) const;
   void check_majority_of(const std::set<ServerId>& voters, const database::Entry& entry) const;
   void newly_committed(const database::Entry& entry, const Applied& outcome);

@@ -8,6 +8,7 @@ namespace {
 /// By then a healed cluster must be well again: freeze limit, restart grace and time-outs included.
 constexpr Duration kRecoveryLimit = 60s;
 constexpr Duration kLookInterval = 500ms;
+constexpr Duration kDepartureFelt = 5s;
 constexpr uint32_t kSpareServers = 2;
 
 }  // namespace
@@ -100,6 +101,9 @@ void Cluster::run() {
   }
   heal_everything();
   recover("everything was healed");
+  // A machine that has left takes itself off, which is felt like any other loss.
+  run_until(std::max(world_.now(), departed_at_ + kDepartureFelt));
+  recover("the last one that left was gone");
   run_until(world_.now() + 3s);
   const std::string problem = checkers_->why_not_well();
   if (!problem.empty()) throw Violation("progress", "it was well, and without any fault is not any more: " + problem);

@@ -126,7 +126,8 @@ class Cluster : public Server::Observer, public RealMirror::Surroundings {
   std::vector<ServerId> all_;  // and those that may join
   std::set<ServerId> configured_;
   VoterSet voters_;         // by the newest committed change
-  uint64_t followed_ = 0;  // entries
+  uint64_t followed_ = 0;   // entries
+  Instant departed_at_{};   // of the last machine that left, also if it is yet to come
   std::unique_ptr<Checkers> checkers_;
   std::map<std::string, std::unique_ptr<RealMirror>> real_mirrors_;
   std::unique_ptr<Operator> operator_;

@@ -83,7 +83,9 @@ void Cluster::enlist_and_dismiss(const std::string& text) {
         server.power_on();
       });
     } else if (!is_member(id) && !voters_.contains(id) && server.enlisted()) {
-      world_.after(random_.between(0ms, 2000ms), [this, id, &server] {
+      const Instant goes = world_.now() + random_.between(0ms, 2000ms);
+      departed_at_ = std::max(departed_at_, goes);
+      world_.at(goes, [this, id, &server] {
         if (!is_member(id) && !voters_.contains(id) && server.enlisted()) server.dismiss();
       });
     }
