@@ -114,6 +114,7 @@ void put(const WishGroup& command, wire::Command& out) {
   to->set_reason(command.reason);
   to->set_author(command.author);
   to->set_park(command.park.value);
+  to->set_lost(command.lost.value);
 }
 
 void put(const SetInSync& command, wire::Command& out) {
@@ -216,6 +217,7 @@ Result<Command> take(const wire::WishGroup& from) {
   command.reason = from.reason();
   command.author = from.author();
   command.park = ServerId(from.park());
+  command.lost = ServerId(from.lost());
   return command;
 }
 

@@ -193,7 +193,8 @@ Applied apply(ClusterState& state, const WishGroup& command, uint64_t index) {
   const bool there = group.owner == command.target && (group.phase == GroupPhase::kStarting || group.phase == GroupPhase::kStarted);
   group.target = there ? ServerId{} : command.target;
   group.parked = command.park;
-  const bool fulfilled = group.phase == GroupPhase::kStarted && (there || command.target == ServerId{});
+  const bool runs = group.phase == GroupPhase::kStarted && (command.lost == ServerId{} || command.lost != group.owner);
+  const bool fulfilled = runs && (there || command.target == ServerId{});
   group.asked = command.wanted && command.park == ServerId{} && !fulfilled;
   group.refused.clear();
   if (group.phase == GroupPhase::kFailed) group.phase = GroupPhase::kStopped;

@@ -80,6 +80,7 @@ struct WishGroup {
   std::string reason;
   std::string author;
   ServerId park;  // stop it now, along with this server, and start it again with it
+  ServerId lost;  // its owner, who was not there when this was asked: it does not run, whatever its phase says
   bool operator==(const WishGroup&) const = default;
 };
 

@@ -178,6 +178,7 @@ void NodeCore::Implementation::handle(const Requested& event) {
   Command command = event.command;
   if (auto* shutdown = std::get_if<SetShutdown>(&command); shutdown != nullptr && shutdown->lives.empty())
     shutdown->lives = lives();
+  if (auto* wish = std::get_if<WishGroup>(&command)) name_lost_owner(*wish);
   feed_database(database::ProposeCommand{request, command, event.wall_ms});
 }
 

@@ -75,6 +75,15 @@ std::string NodeCore::Implementation::starting(Instant when) const {
                      fmt::join(names, " and "));
 }
 
+/// A group whose owner is gone does not run, though its phase may say so until somebody takes it over: a wish to start it is
+/// one all the same, and need not wait for the servers that a starting cluster waits for.
+void NodeCore::Implementation::name_lost_owner(WishGroup& wish) const {
+  const auto group = database.state().groups.find(wish.group);
+  const bool bare = wish.wanted && wish.park == ServerId{} && database.state().format_level >= 2;
+  if (!bare || group == database.state().groups.end() || group->second.owner == ServerId{}) return;
+  if (!view_of(group->second.owner, now).present) wish.lost = group->second.owner;
+}
+
 /// The present starts of the servers that are there.
 std::map<ServerId, uint64_t> NodeCore::Implementation::lives() const {
   std::map<ServerId, uint64_t> found{{settings.self, settings.start}};

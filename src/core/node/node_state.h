@@ -93,6 +93,7 @@ struct NodeCore::Implementation {
   bool a_server_is_there() const;
   std::vector<std::string> missing_servers() const;
   std::map<ServerId, uint64_t> lives() const;
+  void name_lost_owner(WishGroup& wish) const;
   void watch_end();
   std::string leftovers() const;
   void look_for_end(const Command& command);

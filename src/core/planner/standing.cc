@@ -118,6 +118,16 @@ bool owns_a_group(const ClusterState& state, ServerId server) {
                      [&](const auto& group) { return group.second.owner == server; });
 }
 
+/// Groups that leave it are to run elsewhere before it ends, as long as its time allows.
+bool is_waited_for(const Input& input, const ServerState& record, const Plan& plan) {
+  if (!record.shutdown->move || input.clock_ms >= record.shutdown->deadline_ms) return false;
+  return std::any_of(input.state.groups.begin(), input.state.groups.end(), [&](const auto& one) {
+    const GroupState& group = one.second;
+    if (!group.asked || !group.wanted || plan.waiting.contains(one.first)) return false;
+    return group.phase == GroupPhase::kStarting || group.phase == GroupPhase::kStopped;
+  });
+}
+
 /// It has started anew since it was to be shut down: that has come about in another way.
 bool restarted_meanwhile(const ServerState& record, ServerId server, const ServerView& view) {
   if (!record.shutdown || record.standing == ServerStanding::kStopped || view.life == 0) return false;
@@ -150,6 +160,7 @@ void plan_one(const Input& input, ServerId server, Plan& plan) {
     step.reason = view.why_absent;
   } else if (record.shutdown && record.standing != ServerStanding::kStopped) {
     if (owns_a_group(input.state, server) || view.life == 0 || record.standing == ServerStanding::kDown) return;
+    if (is_waited_for(input, record, plan)) return;
     step.standing = ServerStanding::kStopped;
     step.life = view.life;
     step.reason = fmt::format("shut down by {}{}", record.shutdown->author,
