@@ -32,6 +32,7 @@ std::vector<Command> samples() {
   assign.loss = "the last 5 s";
   SetInSync in_sync{"db.data", 4, Permit(11), {{ServerId(2), Incarnation(5)}}, "peer lost", {{ServerId(1), Incarnation(7)}}};
   wish.park = ServerId(2);
+  wish.lost = ServerId(3);
   phase.cause = "service";
   phase.clock_ms = 1234567;
   const SetStanding standing{ServerId(1), 3, ServerStanding::kIsolated, "was lost", "root", 77, 99, UINT64_MAX};

@@ -123,6 +123,34 @@ TEST(Maintenance, AServerEndsOnlyWhenAskedAndWithoutGroups) {
   EXPECT_TRUE(cluster.refused(cluster.shutdown(kWitness), "the witness"));
 }
 
+TEST(Maintenance, AServerThatIsDownIsNotShutDown) {
+  Cluster cluster;
+  ASSERT_TRUE(cluster.standing(kOne, ServerStanding::kDown));
+  EXPECT_TRUE(cluster.refused(cluster.shutdown(kOne), "is down (Xd)"));
+}
+
+TEST(Maintenance, AWishToStartWhatALostOwnerHasIsOneToBeFulfilled) {
+  Cluster cluster;
+  ASSERT_TRUE(cluster.up(kOne));
+  ASSERT_TRUE(cluster.run(WishGroup{"web1", cluster.group().version, true, kNobody, "start", "root", {}, {}}));
+  EXPECT_FALSE(cluster.group().asked) << "it runs";
+  ASSERT_TRUE(cluster.run(WishGroup{"web1", cluster.group().version, true, kNobody, "start", "root", {}, kTwo}));
+  EXPECT_FALSE(cluster.group().asked) << "another one is its owner by now";
+  ASSERT_TRUE(cluster.run(WishGroup{"web1", cluster.group().version, true, kNobody, "start", "root", {}, kOne}));
+  EXPECT_TRUE(cluster.group().asked);
+  EXPECT_EQ(required_level(WishGroup{"web1", 1, true, kNobody, "", "", {}, kOne}), 2u);
+}
+
+TEST(Maintenance, AServerThatHasLeftIsForgotten) {
+  Cluster cluster;
+  ASSERT_TRUE(cluster.standing(kWitness, ServerStanding::kDown));
+  std::string without = text(1);
+  const auto begin = without.find("[server.witness]");
+  without.erase(begin, without.find("[group.") - begin);
+  ASSERT_TRUE(cluster.run(ApplyConfiguration{cluster.state.configuration_version, without, "test", 0})) << cluster.refusal;
+  EXPECT_FALSE(cluster.state.servers.contains(kWitness)) << "who bears its id next is another one";
+}
+
 TEST(Maintenance, TheClusterEndsWhenAllGroupsAreDownAndStartsAgain) {
   Cluster cluster;
   ASSERT_TRUE(cluster.up(kOne));

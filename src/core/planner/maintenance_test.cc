@@ -81,6 +81,15 @@ TEST(Standings, ALossIsRecordedOnceTheLeaseIsOverAndTheStartIsPast) {
   EXPECT_TRUE(world.plan().cluster_steps.empty()) << "who has not come yet is not lost";
 }
 
+TEST(Standings, AServerThatHasNotVotedYetIsNotLost) {
+  World world;
+  world.state.voters.now = {kOne, kThree};
+  world.lose(kTwo);
+  EXPECT_TRUE(world.plan().cluster_steps.empty()) << "it joins, and has never been there";
+  world.state.voters.now.insert(kTwo);
+  EXPECT_EQ(world.standing_step().standing, ServerStanding::kDown);
+}
+
 TEST(Standings, AReturnIsAutomaticOrByHand) {
   for (const bool by_hand : {false, true}) {
     World world(by_hand ? "return = \"manual\"\n" : "");
@@ -164,6 +173,23 @@ TEST(Shutdown, WhatCannotMoveIsStopped) {
   EXPECT_EQ(world.destination("web1"), kTwo);
   world.clock_ms += 1;
   EXPECT_EQ(world.destination("web1"), ServerId{}) << "the time for moves is over";
+}
+
+TEST(Shutdown, AServerEndsWhenItsGroupsRunElsewhere) {
+  World world;
+  world.state.servers[kOne].shutdown = Shutdown{true, Afterwards::kNothing, "root", "", 0, world.clock_ms + 1000, {}};
+  world.up("web2", kTwo);
+  GroupState& moving = world.state.groups.at("web1");
+  moving.wanted = moving.asked = true;
+  moving.target = moving.owner = kTwo;
+  moving.phase = GroupPhase::kStarting;
+  EXPECT_TRUE(world.plan().cluster_steps.empty()) << "it does not run there yet";
+  world.clock_ms += 1000;
+  EXPECT_EQ(world.standing_step().standing, ServerStanding::kStopped) << "the time for that is over";
+  world.clock_ms -= 1000;
+  world.up("web1", kTwo);
+  moving.asked = false;
+  EXPECT_EQ(world.standing_step().standing, ServerStanding::kStopped);
 }
 
 TEST(Shutdown, TheClusterEndsWhenAllIsDownAndStartsWithOtherLives) {
