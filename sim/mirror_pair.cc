@@ -266,6 +266,7 @@ struct MirrorPair::ActionHandler {
   }
   void operator()(const mirror::DropSnapshot&) const { node.disk->drop_snapshot(); }
   void operator()(const mirror::Discarded&) const {}
+  void operator()(const mirror::DiskRetried&) const {}
   void operator()(const mirror::Grown&) const {}
   void operator()(const mirror::BackupReady&) const {}
   void operator()(const mirror::Alerted& action) const {

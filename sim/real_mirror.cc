@@ -345,6 +345,7 @@ struct RealMirror::ActionHandler {
   void operator()(const mirror::Stopped&) const {}
   void operator()(const mirror::Verified&) const {}
   void operator()(const mirror::Discarded&) const {}
+  void operator()(const mirror::DiskRetried&) const {}
   void operator()(const mirror::Grown&) const {}
   void operator()(const mirror::BackupReady&) const {}
 };

@@ -204,7 +204,7 @@ void describe(CLI::App& app, Given& given) {
       ->capture_default_str();
   command->add_flag("--follow,-f", given.follow, "Go on as it grows");
   command = add(app, "disk", "Disturb a server's volatile disk", given);
-  command->add_option("FAULT", given.words, "full on|off, eio PATH on|off, stats")->required();
+  command->add_option("FAULT", given.words, "full on|off, eio PATH on|off, lossy-flush PATH on|off, stats")->required();
 }
 
 int dispatch(const std::string& name, Given& given) {

@@ -17,7 +17,7 @@ namespace {
 using nlohmann::ordered_json;
 
 constexpr const char* kDiskPlace = "/var/lib/baton/";  // where the server sees the disk
-constexpr const char* kUsage = "unknown command; the disk knows: full on|off, eio PATH on|off, stats";
+constexpr const char* kUsage = "unknown command; the disk knows: full on|off, eio PATH on|off, lossy-flush PATH on|off, stats";
 
 ordered_json lose(uint64_t seed, fuse_session* session, VolatileNodes& nodes) {
   // First the kernel hands over dirty pages of shared mappings: they too are unsynced writes. Afterwards it
@@ -29,14 +29,15 @@ ordered_json lose(uint64_t seed, fuse_session* session, VolatileNodes& nodes) {
           {"torn", losses.torn}, {"kept", losses.kept},         {"cut_back", losses.cut_back}};
 }
 
-ordered_json set_failing(std::string path, bool on, fuse_session* session, VolatileNodes& nodes) {
+ordered_json set_fault(const std::string& fault, std::string path, bool on, fuse_session* session, VolatileNodes& nodes) {
   if (path.compare(0, strlen(kDiskPlace), kDiskPlace) == 0) path.erase(0, strlen(kDiskPlace));
   while (!path.empty() && path[0] == '/') path.erase(0, 1);
-  if (int error = nodes.set_failing(path, on); error != 0) {
+  int error = fault == "eio" ? nodes.set_failing(path, on) : nodes.set_losing(path, on);
+  if (error != 0) {
     return {{"error", fmt::format("{}: {} (give a path below /var/lib/baton)", path, strerror(error))}};
   }
   drop_kernel_caches(session, nodes);
-  return {{"eio", on}, {"path", path}};
+  return {{fault, on}, {"path", path}};
 }
 
 void serve_one(int connection, fuse_session* session, VolatileNodes& nodes) {
@@ -91,8 +92,8 @@ std::string answer_control(const std::string& command, fuse_session* session, Vo
   } else if (verb == "full" && is_switch(first)) {
     nodes.full = first == "on";
     answer = {{"full", first == "on"}};
-  } else if (verb == "eio" && is_switch(second)) {
-    answer = set_failing(first, second == "on", session, nodes);
+  } else if ((verb == "eio" || verb == "lossy-flush") && is_switch(second)) {
+    answer = set_fault(verb, first, second == "on", session, nodes);
   } else if (verb == "stats") {
     answer = {{"unsynced_bytes", nodes.unsynced_bytes()}, {"full", nodes.full.load()}};
   }

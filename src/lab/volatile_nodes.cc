@@ -49,7 +49,7 @@ void VolatileNodes::forget(VolatileNode* node, uint64_t lookups) {
   struct stat attributes {};
   bool unlinked = fstat(node->path, &attributes) != 0 || attributes.st_nlink == 0;
   // Closed is not synced: unsynced pages of a file that still has a name stay, and so does a fault.
-  if (!unlinked && (node->dirty_since != 0 || node->failing)) return;
+  if (!unlinked && (node->dirty_since != 0 || node->failing || node->losing)) return;
   auto found = nodes_.find({node->device, node->inode});
   if (found == nodes_.end()) return;
   last = found->second;
@@ -136,6 +136,12 @@ int VolatileNodes::sync(VolatileNode& node, bool data_only) {
     std::unique_lock guard(node.lock);
     backing = node.backing;
     if (backing < 0) return 0;  // never opened: nothing unsynced
+    if (node.losing) {
+      return change_overlay(node, [&] {
+        node.overlay.resize(0);
+        return EIO;
+      });
+    }
     if (int error = flush_locked(node); error != 0) return error;
   }
   return (data_only ? fdatasync(backing) : fsync(backing)) == 0 ? 0 : errno;
@@ -205,12 +211,20 @@ Losses VolatileNodes::lose(uint64_t seed) {
 }
 
 int VolatileNodes::set_failing(const std::string& name, bool on) {
+  return set_fault(name, &VolatileNode::failing, on);
+}
+
+int VolatileNodes::set_losing(const std::string& name, bool on) {
+  return set_fault(name, &VolatileNode::losing, on);
+}
+
+int VolatileNodes::set_fault(const std::string& name, std::atomic<bool> VolatileNode::*fault, bool on) {
   int path = openat(root_->path, name.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC);
   struct stat attributes {};
   if (path < 0) return errno;
   if (fstat(path, &attributes) != 0) return errno;
   auto* node = adopt(path, attributes);
-  node->failing = on;
+  node->*fault = on;
   forget(node, 1);
   return 0;
 }

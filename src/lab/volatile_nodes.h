@@ -32,6 +32,7 @@ struct VolatileNode {
   ino_t inode = 0;
   uint64_t lookups = 0;  // the table's lock guards it
   std::atomic<bool> failing = false;
+  std::atomic<bool> losing = false;
 
   std::shared_mutex lock;  // guards what follows, and `backing`
   VolatileOverlay overlay;
@@ -67,12 +68,15 @@ class VolatileNodes {
   std::atomic<bool> full = false;
   /// Makes reads, writes and syncs of one file fail with EIO; `name` is below the disk's root.
   int set_failing(const std::string& name, bool on);
+  /// Makes syncs of one file fail with EIO; what was not synced is gone, as after a write-back that failed.
+  int set_losing(const std::string& name, bool on);
 
   uint64_t unsynced_bytes() const { return unsynced_; }
   /// Every node that the kernel may have cached something of.
   std::vector<VolatileNode*> known();
 
  private:
+  int set_fault(const std::string& name, std::atomic<bool> VolatileNode::*fault, bool on);
   using Key = std::pair<dev_t, ino_t>;
 
   std::vector<std::shared_ptr<VolatileNode>> all();

@@ -26,6 +26,9 @@ class BlockDevice {
   virtual void zero(BlockRange range, bool unmap, Done done) = 0;
   /// Everything whose `done` came before is durable at the end.
   virtual void flush(Done done) = 0;
+  /// After a flush has failed all later ones do, too, until this is called: whoever calls it takes nothing that was
+  /// written before for durable.
+  virtual void retry() = 0;
 
   virtual uint64_t size_blocks() const = 0;
   /// What the store underneath has now: it may have been enlarged since it was opened.

@@ -67,6 +67,7 @@ struct MirrorDaemon::ActionHandler {
   void operator()(const Discarded&) const { daemon.discarded(); }
   void operator()(const Grown& grown) const { daemon.grown(grown.size_blocks); }
   void operator()(const BackupReady& ready) const { daemon.backup_ready(ready.wanted); }
+  void operator()(const DiskRetried&) const { daemon.device_->retry(); }
   void operator()(const Alerted& alerted) const {
     spdlog::error("{}", alerted.text);
     daemon.notify(mirror_control::Alert{alerted.text});

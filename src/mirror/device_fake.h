@@ -32,6 +32,7 @@ class DeviceFake : public BlockDevice {
     });
   }
   void flush(Done done) override { begun.push_back(done); }
+  void retry() override {}
   uint64_t size_blocks() const override { return content.size() / kBlockBytes; }
   Result<uint64_t> available_bytes() const override { return content.size(); }
   Status grow(uint64_t size_bytes) override { return content.resize(size_bytes), Status{}; }

@@ -47,6 +47,7 @@ class FaultyDevice : public BlockDevice {
   void write(BlockRange range, const uint8_t* data, Done done) override;
   void zero(BlockRange range, bool unmap, Done done) override;
   void flush(Done done) override;
+  void retry() override { inner_->retry(); }
   uint64_t size_blocks() const override { return inner_->size_blocks(); }
   Result<uint64_t> available_bytes() const override { return inner_->available_bytes(); }
   Status grow(uint64_t size_bytes) override { return inner_->grow(size_bytes); }

@@ -133,6 +133,11 @@ void FileDevice::flushed(Transfer* transfer, uint64_t covered, int result) {
   finish(transfer, flush_error_);
 }
 
+void FileDevice::retry() {
+  // SAFETY: D3. Behind a page cache a lost write goes on being read as if it were there: only a new start tells.
+  if (direct_) flush_error_ = 0;
+}
+
 Result<uint64_t> FileDevice::available_bytes() const { return size_of(fd_.get(), path_); }
 
 Status FileDevice::grow(uint64_t size_bytes) {

@@ -26,6 +26,7 @@ class FileDevice : public BlockDevice {
   void write(BlockRange range, const uint8_t* data, Done done) override;
   void zero(BlockRange range, bool unmap, Done done) override;
   void flush(Done done) override;
+  void retry() override;
   uint64_t size_blocks() const override { return size_blocks_; }
   Result<uint64_t> available_bytes() const override;
   Status grow(uint64_t size_bytes) override;
@@ -64,7 +65,7 @@ class FileDevice : public BlockDevice {
   bool direct_ = true;
   uint64_t ended_writes_ = 1;    // the writes of an earlier process are one that has ended
   uint64_t flushed_writes_ = 0;  // of them, those that a flush has covered
-  int flush_error_ = 0;          // of the first flush that failed: none counts after it
+  int flush_error_ = 0;          // of the first flush that failed: none counts until the disk is tried again
   Zeroing unmapping_ = Zeroing::kPunch;
   Zeroing zeroing_ = Zeroing::kZeroRange;
   std::vector<std::unique_ptr<Transfer>> transfers_;

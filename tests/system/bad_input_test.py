@@ -168,6 +168,16 @@ class BadDisk(ClusterTest):
         self.disk(standby, "eio", STORE, "off")
         self.ends_well(batonds)
 
+    def test_store_of_the_standby_that_loses_what_it_should_flush(self):
+        """The disk reports such a loss once and is well again: the copy must be sent all of it anew (protocol.md, D3)."""
+        batonds = self.batonds()
+        standby = OTHER[self.owner()]
+        self.disk(standby, "lossy-flush", STORE, "on")
+        self.rows_go_on(300)
+        self.says(standby, "failed to flush", "reports errors")
+        self.disk(standby, "lossy-flush", STORE, "off")
+        self.ends_well(batonds)
+
     def test_unreadable_store_of_the_active_server(self):
         batonds = self.batonds()
         owner = self.owner()

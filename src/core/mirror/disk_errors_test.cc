@@ -289,6 +289,24 @@ TEST(DiskErrors, ARejoinTakesTheSecondarysDiskForWellAgain) {
   EXPECT_TRUE(bench.sent<HelloReply>());
 }
 
+// The device refuses every flush after one that failed, until it is told that the copy begins anew.
+TEST(DiskErrors, ADiskThatFailedToFlushIsTriedAgainWithTheNextPrimary) {
+  Bench bench(written_copy());
+  bench.serve();
+  bench.receive(FlushPeer{1});
+  bench.finish<LocalFlush>(false);
+  bench.finish_all();
+  EXPECT_FALSE(bench.last<DiskRetried>());
+  bench.pass(10s);
+  bench.forget();
+  bench.link_up();
+  EXPECT_FALSE(bench.last<DiskRetried>());
+  bench.receive(Hello{MirrorProtocol::kC, Permit{1}, kBenchSize, {2, 2}, {}, {2, 2}});
+  bench.finish_all();
+  EXPECT_TRUE(bench.sent<HelloReply>());
+  EXPECT_EQ(bench.count<DiskRetried>(), 1u);
+}
+
 TEST(DiskErrors, AReadErrorAtTheSecondaryIsOnlySaid) {
   Bench bench(written_copy());
   bench.serve();

@@ -374,6 +374,9 @@ struct Grown {
 struct BackupReady {
   bool wanted = false;
 };
+/// A disk that failed is tried again: nothing that was written to it before counts any more (D3), what is written from
+/// now on does.
+struct DiskRetried {};
 /// Something that people must look at soon (alert): a disk that failed, a peer that is slow.
 struct Alerted {
   std::string text;
@@ -382,7 +385,7 @@ struct Alerted {
 using Action = std::variant<LocalRead, LocalWrite, LocalFlush, PersistSuperblock, PersistActivity, PersistBitmap,
                             SendMessage, CloseLink, CompleteRequest, ReleaseBuffer, ProposeInSync, Promoted, Demoted,
                             RoleRefused, AbortExport, Stopped, WantLink, Reported, Noted, Verified, LocalZero, TakeSnapshot,
-                            RevertToSnapshot, DropSnapshot, Discarded, Grown, BackupReady, Alerted,
+                            RevertToSnapshot, DropSnapshot, Discarded, Grown, BackupReady, Alerted, DiskRetried,
                             CopyBuffer>;
 
 /// What the outer program reads anew for every step.

@@ -60,7 +60,7 @@ void SecondarySide::answer_hello() {
   order_ = OrderedWork();
   accepted_ = true;
   order_lost_ = false;  // the handshake settles what was left out
-  disk_failure_.clear();
+  forget_disk_failure();
   const Superblock& superblock = core_.journal.superblock();
   copying_ = !superblock.consistent;
   HelloReply reply{superblock.permit,
@@ -230,6 +230,13 @@ void SecondarySide::answer_task(const Task& task, bool ok, std::vector<BlockHash
 /// Empty also once it is time to see whether the disk (a full filesystem, say) is well again.
 std::string SecondarySide::disk_failure() const {
   return disk_failure_.empty() || core_.now() >= disk_failed_at_ + kDiskPause ? std::string() : disk_failure_;
+}
+
+void SecondarySide::forget_disk_failure() {
+  if (disk_failure_.empty()) return;
+  disk_failure_.clear();
+  // SAFETY: D3, C4 the incarnation is another one since, and the primary writes again what no flush has covered.
+  core_.operations.emit(DiskRetried{});
 }
 
 void SecondarySide::disk_failed(Purpose purpose) {

@@ -31,7 +31,7 @@ class SecondarySide {
   void operation_done(Purpose purpose, uint64_t subject, bool ok, std::vector<BlockHash> hashes);
   void link_lost();
   /// A person says that the disk is well again (`baton mirror rejoin`).
-  void forget_disk_failure() { disk_failure_.clear(); }
+  void forget_disk_failure();
   void advance();
 
   /// No write or read for a primary is under way (O2).
