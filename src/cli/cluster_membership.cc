@@ -2,8 +2,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <iostream>
 #include <thread>
@@ -20,6 +23,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 constexpr Duration kConnectLimit = 20s;
 constexpr milliseconds kLookAgain{200};
+constexpr Duration kEndLimit = 15s;
 
 /// Nothing of a cluster may be here yet.
 Status check_empty(const JoinOptions& options) {
@@ -49,6 +53,28 @@ Status write_identity(const JoinOptions& options, const JoinAnswer& answer) {
 
 int64_t wall_ms() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+std::string server_section(const std::string& name, uint32_t id, const std::vector<std::string>& addresses) {
+  std::string list;
+  for (const auto& address : addresses) list += fmt::format("{}\"{}\"", list.empty() ? "" : ", ", address);
+  return fmt::format("[server.{}]\nid = {}\ninterconnects = [{}]\n", name, id, list);
+}
+
+/// The same look at the machine as before `create`, by what is known before the cluster lets it in: this server, and the
+/// one that it will ask.
+Status demand_ready_machine(const Context& context, const JoinToken& token, const JoinOptions& options) {
+  const std::string asked = options.name == "asked" ? "other" : "asked";
+  const std::string text = "[cluster]\nname = \"joining\"\n" + server_section(options.name, 1, options.interconnects) +
+                           server_section(asked, 2, token.addresses);
+  std::string file = "/tmp/baton-join-XXXXXX";
+  const int handle = ::mkstemp(file.data());
+  if (handle < 0) return fail("cannot make a file in /tmp for the look at this machine: {}", std::strerror(errno));
+  ::close(handle);
+  Status ready = write_durably(file, text, 0600);
+  if (ready) ready = demand_preflight(context, {file, options.name, options.configuration_directory, options.state_directory});
+  ::unlink(file.c_str());
+  return ready;
 }
 
 Result<JoinAnswer> ask_to_join(const JoinToken& token, const JoinOptions& options) {
@@ -109,11 +135,25 @@ Status wait_for_voter(const Context& context, const std::string& server, bool in
                  in ? "it does not vote yet" : "it still votes", limit.count() / 1000, last);
 }
 
+/// It has put its identity aside by then: the server may join again.
+Status wait_for_own_end(const Context& context) {
+  const auto begin = Clock::now();
+  while (context.api.get("/v1/status", milliseconds(5000))) {
+    if (Clock::now() - begin > kEndLimit)
+      return fail_as(ErrorCode::kTimeout, "this server is out of the cluster, but its batond has not ended after {} s: see its log",
+                     kEndLimit / 1s);
+    std::this_thread::sleep_for(kLookAgain);
+  }
+  return {};
+}
+
 Status take_out(const Context& context, const std::string& server, bool leave) {
   const json body{{"server", server}, {"leave", leave}, {"author", author()}};
   auto done = context.api.post("/v1/cluster/remove", body.dump());
   if (!done) return pass(done);
   if (auto out = wait_for_voter(context, server, false, milliseconds(60000)); !out) return out;
+  if (leave)
+    if (auto ended = wait_for_own_end(context); !ended) return ended;
   if (context.json) {
     print_json({{"server", server}, {"removed", true}});
   } else {
@@ -150,6 +190,11 @@ Status join_cluster(const Context& context, const JoinOptions& options) {
   const auto token = read_join_token(options.token);
   if (!token) return pass(token);
   if (auto empty = check_empty(options); !empty) return empty;
+  if (token->addresses.size() != options.interconnects.size())
+    return fail_as(ErrorCode::kInvalid, "the cluster's servers have {} interconnects, and --interconnect gives {}: one address of "
+                   "this server for each link, in the others' order", token->addresses.size(), options.interconnects.size());
+  if (options.preflight)
+    if (auto ready = demand_ready_machine(context, *token, options); !ready) return ready;
   const auto answer = ask_to_join(*token, options);
   if (!answer) return pass(answer);
   if (auto written = write_identity(options, *answer); !written) return written;

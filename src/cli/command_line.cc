@@ -159,6 +159,7 @@ class CommandLine {
     join->add_option_function<std::string>(
         "--timeout", [this](const std::string& text) { join_.timeout = read_timeout(text); },
         "how long to wait until it votes (default: 2 min)");
+    join->add_flag_callback("--no-preflight", [this] { join_.preflight = false; }, "do not look at the machine before");
     join->add_flag_callback("--no-wait", [this] { join_.wait = false; }, "do not wait until it votes");
     join->add_option("--etc", join_.configuration_directory, "where cluster.toml, cluster.key and server are kept");
     join->add_option("--state", join_.state_directory, "where batond keeps its databases");

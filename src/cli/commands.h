@@ -37,6 +37,7 @@ struct JoinOptions {
   std::vector<std::string> interconnects;
   bool witness = false;
   bool wait = true;
+  bool preflight = true;
   milliseconds timeout{120000};
   std::string configuration_directory = "/etc/baton";
   std::string state_directory = "/var/lib/baton";

@@ -199,6 +199,7 @@ class Daemon {
   std::map<ServerId, EngineNode> leaving_;  // not configured any more, but still voters, or just told that they are not
   EventLoop::Handle ring_timer_;
   EventLoop::Handle renew_timer_;
+  bool renewing_ = false;  // corosync is reading a new configuration, or will soon
   std::unique_ptr<JoinDoor> join_door_;
 };
 

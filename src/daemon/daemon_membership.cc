@@ -42,6 +42,18 @@ std::string clock_problem(int64_t theirs) {
                      std::abs(ahead) / 1000, ahead > 0 ? "ahead of" : "behind");
 }
 
+/// /etc and /var may be different filesystems. What is not there is no failure.
+Status move_file(const std::string& from, const std::string& to) {
+  std::error_code failed;
+  if (!std::filesystem::exists(from, failed)) return {};
+  std::filesystem::rename(from, to, failed);
+  if (!failed) return {};
+  std::filesystem::copy_file(from, to, std::filesystem::copy_options::overwrite_existing, failed);
+  if (!failed) std::filesystem::remove(from, failed);
+  if (failed) return fail("cannot move {} to {}: {}", from, to, failed.message());
+  return {};
+}
+
 }  // namespace
 
 /// The configuration as this server knew it last: /etc/baton/cluster.toml is only how the server began.
@@ -106,14 +118,22 @@ void Daemon::follow_membership() {
   });
 }
 
-/// Corosync reads the node list anew, on every server: whoever writes last has all do it with the new one.
+/// Corosync reads the node list anew, on every server: whoever writes last has all do it with the new one. A link on which
+/// an address changes goes first, and comes back when all servers have had the time to take it away.
 void Daemon::renew_ring() {
-  if (engine_ == nullptr || !engine_->differs(engine_config())) return;
-  spdlog::info("corosync reads its new list of servers and interconnects");
-  engine_->apply(engine_config(), [this](const Status& done) {
-    if (done) return changed();
-    write_note({.kind = "problem", .text = done.error().message + "; it is tried again"});
-    renew_timer_ = loop_.after(kRingAgain, [this] { renew_ring(); });
+  if (engine_ == nullptr || renewing_) return;  // its end looks again
+  EngineConfig wanted = engine_config();
+  if (!engine_->differs(wanted)) return;
+  const bool first_step = take_changed_links_out(wanted, engine_->addresses());
+  spdlog::info("corosync reads its new list of servers and interconnects{}", first_step ? ", without those that change" : "");
+  renewing_ = true;
+  engine_->apply(wanted, [this, first_step](const Status& done) {
+    if (!done) write_note({.kind = "problem", .text = done.error().message + "; it is tried again"});
+    changed();
+    renew_timer_ = loop_.after(!done ? kRingAgain : first_step ? kStayOnRing : Duration{1}, [this] {
+      renewing_ = false;
+      renew_ring();
+    });
   });
 }
 
@@ -124,14 +144,19 @@ void Daemon::leave_for_good() {
   engine_->stop(5s, [this, aside](const Status&) {
     guard_.reset();
     GuardClient::forget_earlier_cluster(paths_.run_directory);
-    std::error_code failed;
-    std::filesystem::create_directories(aside, failed);
+    std::error_code ignored;  // what follows fails with it
+    std::filesystem::create_directories(aside, ignored);
+    std::filesystem::permissions(aside, std::filesystem::perms::owner_all, ignored);
+    Status moved;
+    const auto move = [&](const std::string& directory, const std::string& file) {
+      if (moved) moved = move_file(directory + "/" + file, aside + "/" + file);
+    };
     // The name goes first: without it nothing here starts as a server of the cluster again.
-    for (const std::string file : {"server", "joined", "cluster.key", "cluster.toml"})
-      std::filesystem::rename(paths_.configuration_directory + "/" + file, aside + "/" + file, failed);
-    for (const std::string file : {"database.sqlite", "database.sqlite-wal", "database.sqlite-shm"})
-      std::filesystem::rename(paths_.state_directory + "/" + file, aside + "/" + file, failed);
-    std::filesystem::remove(paths_.state_directory + "/cluster.toml", failed);
+    for (const char* file : {"server", "joined", "cluster.key", "cluster.toml"}) move(paths_.configuration_directory, file);
+    for (const char* file : {"database.sqlite", "database.sqlite-wal", "database.sqlite-shm", "database.sqlite-journal"})
+      move(paths_.state_directory, file);
+    std::filesystem::remove(paths_.state_directory + "/cluster.toml", ignored);
+    if (!moved) spdlog::error("{}: move it by hand before batond is started again", moved.error().message);
     loop_.stop();
   });
 }

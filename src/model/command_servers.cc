@@ -31,18 +31,26 @@ Applied check_identities(const Configuration& before, const Configuration& after
   return Applied{true, {}};
 }
 
-/// The servers are joined by what stays: a ring that loses all its links at once falls apart.
-Applied check_interconnects(const Configuration& before, const Configuration& after) {
-  for (const auto& server : after.servers) {
+bool stays(const Configuration& before, const Configuration& after, size_t link) {
+  return std::all_of(after.servers.begin(), after.servers.end(), [&](const auto& server) {
     const auto* present = before.server(server.id);
-    if (present == nullptr || present->interconnects == server.interconnects) continue;
-    bool kept = false;
-    for (size_t link = 0; link < std::min(present->interconnects.size(), server.interconnects.size()); ++link)
-      kept = kept || present->interconnects[link] == server.interconnects[link];
-    if (!kept)
-      return refuse("no interconnect of {} would stay as it is, in its place in the list, and the server would be cut "
-                    "off: change one after the other (with a single one: add a second one first)", server.name);
-  }
+    if (present == nullptr) return true;
+    return link < std::min(present->interconnects.size(), server.interconnects.size()) &&
+           present->interconnects[link] == server.interconnects[link];
+  });
+}
+
+/// The servers are joined by what stays: a link on which an address changes is away for a moment.
+Applied check_interconnects(const Configuration& before, const Configuration& after) {
+  const bool changed = std::any_of(after.servers.begin(), after.servers.end(), [&](const auto& server) {
+    const auto* present = before.server(server.id);
+    return present != nullptr && present->interconnects != server.interconnects;
+  });
+  size_t link = 0;
+  while (link < after.servers.front().interconnects.size() && !stays(before, after, link)) ++link;
+  if (changed && link == after.servers.front().interconnects.size())
+    return refuse("no interconnect would stay as it is, in its place in the list, on all servers, and they would be cut off "
+                  "from each other: change one after the other (with a single one: add a second one first)");
   return Applied{true, {}};
 }
 
