@@ -9,7 +9,7 @@
 #include "src/base/planted.h"
 #include "src/core/planner/candidate.h"
 #include "src/core/planner/choice.h"
-#include "src/core/planner/maintenance.h"
+#include "src/core/planner/planned_maintenance.h"
 #include "src/core/planner/standing.h"
 #include "src/model/command_rules.h"
 

@@ -1,5 +1,5 @@
-// See maintenance.h.
-#include "src/core/planner/maintenance.h"
+// See planned_maintenance.h.
+#include "src/core/planner/planned_maintenance.h"
 
 #include <algorithm>
 
