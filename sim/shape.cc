@@ -20,6 +20,7 @@ constexpr const char* kLimits = "start_timeout = \"2500 ms\"\nstop_timeout = \"2
 std::string servers_text(const Shape& shape) {
   std::string text = "[cluster]\nname = \"sim\"\nstartup_wait = \"0 s\"\npublic_lan = \"10.0.0.0/24\"\n"
                      "timing = { profile = \"lan\", restart_grace = \"3 s\" }\n";
+  if (shape.strict) text.replace(text.find("\"0 s\""), 5, "\"3 s\"");
   if (shape.strict) text += "return = \"manual\"\nbreaker = { groups = 1, failovers = 2, window = \"30 s\" }\n";
   if (shape.fencing == Shape::Fencing::kRequired) text += "fencing = \"required\"\n";
   for (uint32_t id = 1; id <= shape.voters(); ++id) {

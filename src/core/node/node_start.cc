@@ -39,6 +39,19 @@ bool NodeCore::Implementation::a_server_is_there() const {
   });
 }
 
+/// Every copy that is configured there has been heard of: before that a start would go by what the others have.
+bool NodeCore::Implementation::has_reported(ServerId server) const {
+  const auto known = reports.find(server);
+  for (const auto& group : configuration.groups) {
+    if (std::find(group.servers.begin(), group.servers.end(), server) == group.servers.end()) continue;
+    for (const auto& resource : group.resources)
+      if (resource.kind == ResourceKind::kMirror &&
+          (known == reports.end() || !known->second.contains(mirror_key(group.name, resource.name))))
+        return false;
+  }
+  return true;
+}
+
 /// Servers that were up when the cluster was last seen working, and have not come yet.
 std::vector<std::string> NodeCore::Implementation::missing_servers() const {
   std::vector<std::string> names;
@@ -47,7 +60,9 @@ std::vector<std::string> NodeCore::Implementation::missing_servers() const {
     const bool stopped_with_all = database.state().shut_down || database.state().shutdown;
     const auto peer = peers.find(server.id);
     const bool there = server.id == settings.self || (peer != peers.end() && peer->second.in_view && !peer->second.silent);
-    if (server.role == ServerRole::kServer && !there && (was_up || stopped_with_all)) names.push_back(server.name);
+    if (server.role != ServerRole::kServer || !(was_up || stopped_with_all)) continue;
+    if (!there) names.push_back(server.name);
+    else if (!has_reported(server.id)) names.push_back(server.name + " (its mirrors' copies)");
   }
   return names;
 }

@@ -91,6 +91,7 @@ struct NodeCore::Implementation {
   void watch_start();
   std::string starting(Instant when) const;
   bool a_server_is_there() const;
+  bool has_reported(ServerId server) const;
   std::vector<std::string> missing_servers() const;
   std::map<ServerId, uint64_t> lives() const;
   void name_lost_owner(WishGroup& wish) const;

@@ -86,7 +86,10 @@ class GroupPlanner {
     std::string lost = fmt::format("{} lost", owner_name());
     if (!owner.why_absent.empty()) lost += " (" + owner.why_absent + ")";
     if (!owner.lease_over) {
-      if (state_.wanted) plan_.waiting[group_.name] = lost + ": it moves when the lease there has surely ended";
+      const std::string not_now = why_not_now(input_, group_, state_);
+      if (state_.wanted)
+        plan_.waiting[group_.name] =
+            not_now.empty() ? lost + ": it moves when the lease there has surely ended" : lost + "; " + not_now;
       return;
     }
     const std::string unfenced = command_rules::unfenced_owner(input_.state, input_.configuration, state_);
