@@ -115,6 +115,9 @@ TEST(Standings, WhoComesAndGoesIsHeldForAGrowingTimeAndIsTheLastResort) {
   EXPECT_EQ(world.destination("web1"), kTwo);
   world.servers[kTwo].present = false;
   EXPECT_EQ(world.destination("web1"), kOne) << "nobody else is left";
+  record.drain = Drain{"root", "", 0};
+  EXPECT_EQ(world.destination("web1"), ServerId{}) << "a person wants none to come there";
+  record.drain.reset();
   world.servers[kTwo].present = true;
   world.clock_ms += 1000;
   EXPECT_EQ(world.standing_step().standing, ServerStanding::kNormal);

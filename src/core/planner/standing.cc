@@ -93,9 +93,10 @@ Standing standing_of(const Input& input, ServerId server) {
     standing.bar = "is being shut down";
     standing.help = fmt::format("wait until it is started again; or: baton server shutdown {} --cancel", name);
   } else if (standing.standing == ServerStanding::kIsolated) {
-    standing.last_resort = standing.hold_until_ms != 0;
+    // Not even then where a person wants none to come.
+    standing.last_resort = standing.hold_until_ms != 0 && !record.drain && !record.suspension;
     standing.bar = fmt::format("is isolated (Od): {}", standing.reason);
-    if (standing.last_resort) standing.bar += fmt::format(" ({} left)", time_left(input, standing.hold_until_ms));
+    if (standing.hold_until_ms != 0) standing.bar += fmt::format(" ({} left)", time_left(input, standing.hold_until_ms));
     standing.help = return_help(input, server);
   } else if (record.standing == ServerStanding::kStopped ||
              (record.standing == ServerStanding::kIsolated && record.hold_until_ms == 0)) {
