@@ -95,6 +95,7 @@ class Cluster : public Server::Observer, public RealMirror::Surroundings {
   void corosync_fault(Server& server);
   void clock_fault(Server& server);
   void group_fault(Server& server);
+  void failing_part();
   void lose_database(Server& server, bool rotten, Duration lasts);
   void heal_everything();
 

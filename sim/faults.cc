@@ -74,7 +74,7 @@ void Cluster::fault() {
   Server& server = some_server();
   if (!server.powered() && random_.chance(0.6)) return server.power_on();
   if (random_.chance(weather_.joins)) return join_or_leave();
-  if (random_.chance(weather_.maintenance)) return operator_->maintain(server);
+  if (random_.chance(weather_.maintenance)) return random_.chance(0.3) ? failing_part() : operator_->maintain(server);
   if (weather_.flutter && random_.chance(0.8)) return flutter();
   switch (random_.below(20)) {
     case 0:
@@ -341,6 +341,23 @@ void Cluster::group_fault(Server& server) {
   world_.say("sim", "group {} on server {}: {}", group.name, server.id(), kNames[kind - 2]);
   server.set_sick(group.name, kKinds[kind - 2]);
   world_.after(random_.between(500ms, 8s), [&server, name = group.name] { server.set_sick(name, Sickness::kNone); });
+}
+
+/// A service or an address fails where it runs, and does not start there for a while: its group leaves, or is held.
+void Cluster::failing_part() {
+  std::vector<const GroupConfiguration*> fit;
+  for (const auto& [name, group] : checkers_->state().groups) {
+    const auto* configured = settings_.configuration.group(name);
+    if (group.phase == GroupPhase::kStarted && configured != nullptr) fit.push_back(configured);
+  }
+  if (fit.empty()) return;
+  const GroupConfiguration& group = *fit[random_.below(fit.size())];
+  Server& owner = *servers_.at(checkers_->state().groups.at(group.name).owner);
+  world_.count("part keeps failing");
+  world_.say("sim", "a part of group {} keeps failing on server {}", group.name, owner.id());
+  owner.set_sick(group.name, Sickness::kStartFails);
+  owner.fail_resource(group.name, group.resources.back().name);
+  world_.after(random_.between(500ms, 6s), [&owner, name = group.name] { owner.set_sick(name, Sickness::kNone); });
 }
 
 /// The agent cuts the power and looks whether it is off, or does not reach it. Somebody switches it on again.
