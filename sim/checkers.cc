@@ -14,6 +14,8 @@ Checkers::Checkers(World& world, const ClusterSettings& settings,
       if (resource.kind == ResourceKind::kMirror || resource.kind == ResourceKind::kAddress)
         exclusive_.emplace_back(group.name, mirror_key(group.name, resource.name));
   states_[0] = reference_;
+  const auto founders = settings.configuration.voters();
+  voters_.now = {founders.begin(), founders.end()};
 }
 
 void Checkers::applied(const Server& server, const node::EntryApplied& applied) {
@@ -22,7 +24,11 @@ void Checkers::applied(const Server& server, const node::EntryApplied& applied) 
     throw Violation("committed", fmt::format("server {} applied entry {} before anybody applied {}",
                                              server.id(), entry.index, committed_.size() + 1));
   if (entry.index == committed_.size() + 1) {
-    check_majority(entry);
+    if (const auto* change = std::get_if<SetVoters>(&entry.command)) {
+      check_change(change->voters, entry);
+      voters_ = change->voters;
+    }
+    check_majority(server, entry);
     if (entry.request != 0 && !requests_.insert({entry.origin, entry.request}).second)
       throw Violation("once", fmt::format("request {} of server {} was recorded twice, again as entry {}",
                                           entry.request, entry.origin, entry.index));
@@ -40,6 +46,15 @@ void Checkers::applied(const Server& server, const node::EntryApplied& applied) 
   if (known.outcome.applied != applied.outcome.applied || known.outcome.refusal != applied.outcome.refusal)
     throw Violation("state", fmt::format("entry {} was judged differently at servers {} and {}", entry.index,
                                          known.first, server.id()));
+}
+
+/// A joint entry begins from what is settled, a settling one ends the joint one before it.
+void Checkers::check_change(const VoterSet& changed, const database::Entry& entry) const {
+  const bool fits = changed.joint() ? !voters_.joint() && changed.before == voters_.now
+                                    : voters_.joint() && changed.now == voters_.now;
+  if (!fits)
+    throw Violation("voters", fmt::format("entry {} ({}, epoch {}) does not follow from the change before", entry.index,
+                                          describe(entry.command), entry.epoch));
 }
 
 void Checkers::newly_committed(const database::Entry& entry, const Applied& outcome) {
@@ -71,19 +86,29 @@ void Checkers::check_reason(const database::Entry& entry, const ClusterState& be
   }
 }
 
+/// By the voters of the newest change up to this entry, itself included; of both sets until the leader (which is the first to
+/// apply an entry) has a settling one in its log (V1).
+void Checkers::check_majority(const Server& leader, const database::Entry& entry) const {
+  check_majority_of(voters_.now, entry);
+  const bool change_itself = std::holds_alternative<SetVoters>(entry.command);
+  const bool settled_later = !change_itself && leader.node().voters() == VoterSet{voters_.now, {}};
+  if (voters_.joint() && !settled_later) check_majority_of(voters_.before, entry);
+}
+
 /// Durable: on the disks of a majority, or on one whose loss came later.
-void Checkers::check_majority(const database::Entry& entry) const {
+void Checkers::check_majority_of(const std::set<ServerId>& voters, const database::Entry& entry) const {
   size_t holders = 0;
-  for (const auto& [id, voter] : servers_) {
+  for (const ServerId id : voters) {
+    const auto& voter = servers_.at(id);
     const auto holds = [&](const std::vector<database::Entry>& log) {
       return log.size() >= entry.index && log[entry.index - 1] == entry;
     };
     if (holds(voter->disk().stored().entries) || holds(voter->disk().lost())) ++holders;
   }
-  if (holders < servers_.size() / 2 + 1)
+  if (holders < voters.size() / 2 + 1)
     throw Violation("durable",
                     fmt::format("entry {} ({}, epoch {}) counts as committed with {} of {} disks holding it",
-                                entry.index, describe(entry.command), entry.epoch, holders, servers_.size()));
+                                entry.index, describe(entry.command), entry.epoch, holders, voters.size()));
 }
 
 void Checkers::decided(const Server& server, const node::Decided& decided) {
@@ -211,6 +236,7 @@ void Checkers::check_waiting(const Server& server) {
 
 void Checkers::at_the_end() const {
   for (const auto& [id, server] : servers_) {
+    if (!voters_.contains(id)) continue;
     const auto& log = server->disk().stored().entries;
     for (size_t place = 0; place < committed_.size(); ++place)
       if (place >= log.size() || !(log[place] == committed_[place].entry))

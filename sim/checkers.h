@@ -40,7 +40,9 @@ class Checkers {
   RequestHistory& history() { return history_; }
 
  private:
-  void check_majority(const database::Entry& entry) const;
+  void check_majority(const Server& leader, const database::Entry& entry) const;
+  void check_change(const VoterSet& changed, const database::Entry& entry) const;
+  void check_majority_of(const std::set<ServerId>& voters, const database::Entry& entry) const;
   void newly_committed(const database::Entry& entry, const Applied& outcome);
   void check_reason(const database::Entry& entry, const ClusterState& before) const;
   void check_one_owner() const;
@@ -76,6 +78,7 @@ class Checkers {
   std::set<std::pair<ServerId, uint64_t>> requests_;
   std::set<std::pair<ServerId, uint64_t>> answered_;
   std::map<Epoch, ServerId> leaders_;
+  VoterSet voters_;  // by the committed entries
 };
 
 }  // namespace baton::sim

@@ -8,6 +8,8 @@ namespace {
 /// By then a healed cluster must be well again: freeze limit, restart grace and time-outs included.
 constexpr Duration kRecoveryLimit = 60s;
 constexpr Duration kLookInterval = 500ms;
+constexpr Duration kDepartureFelt = 5s;
+constexpr uint32_t kSpareServers = 2;
 
 }  // namespace
 
@@ -20,18 +22,22 @@ Cluster::Cluster(World& world, const Weather& weather) : world_(world), random_(
   settings_.persist_at_most = weather.persist_at_most;
   settings_.freeze_limit = 5s;
   ids_ = settings_.configuration.voters();
+  configured_ = {ids_.begin(), ids_.end()};
+  voters_.now = configured_;
+  all_ = ids_;
+  for (uint32_t spare = 1; spare <= kSpareServers; ++spare) all_.push_back(ServerId{weather.shape.voters() + spare});
   const auto& timing = settings_.configuration.timing;
   BusSettings bus{timing.token, timing.consensus};
   if (weather.eager_rings || weather.flutter) bus.quick_chance = 1;
   if (weather.flutter || weather.sick_groups) bus.late_chance = 0;
   if (weather.flutter) bus.quick_at_most = weather.figure_eight ? 3ms : 12ms;
   if (weather.figure_eight) bus.wait_at_most = 5ms;
-  bus_ = std::make_unique<Bus>(world, bus, ids_,
+  bus_ = std::make_unique<Bus>(world, bus, all_,
                                [this](ServerId to, const BusEvent& event) { servers_.at(to)->delivered(event); });
   guard_bus_ = std::make_unique<Bus>(
-      world, bus, ids_, [this](ServerId to, const BusEvent& event) { servers_.at(to)->delivered_to_guard(event); });
+      world, bus, all_, [this](ServerId to, const BusEvent& event) { servers_.at(to)->delivered_to_guard(event); });
   bus_->also(guard_bus_.get());
-  for (const ServerId id : ids_)
+  for (const ServerId id : all_)
     servers_[id] = std::make_unique<Server>(world, *bus_, *guard_bus_, settings_, id, *this);
   checkers_ = std::make_unique<Checkers>(world, settings_, servers_);
   if (weather.real_mirrors) make_real_mirrors();
@@ -61,7 +67,12 @@ Server* Cluster::mirror_peer(const Server& server, const std::string& mirror) {
   return nullptr;
 }
 
-Server& Cluster::some_server() { return *servers_.at(ids_[random_.below(ids_.size())]); }
+Server& Cluster::some_server() {
+  std::vector<Server*> enlisted;
+  for (const auto& [id, server] : servers_)
+    if (server->enlisted()) enlisted.push_back(server.get());
+  return *enlisted[random_.below(enlisted.size())];
+}
 
 void Cluster::run_until(Instant end) {
   while (world_.run_next(end)) {
@@ -90,6 +101,9 @@ void Cluster::run() {
   }
   heal_everything();
   recover("everything was healed");
+  // A machine that has left takes itself off, which is felt like any other loss.
+  run_until(std::max(world_.now(), departed_at_ + kDepartureFelt));
+  recover("the last one that left was gone");
   run_until(world_.now() + 3s);
   const std::string problem = checkers_->why_not_well();
   if (!problem.empty()) throw Violation("progress", "it was well, and without any fault is not any more: " + problem);

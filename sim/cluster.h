@@ -28,6 +28,7 @@ struct Weather {
   bool flutter = false;
   bool figure_eight = false;
   bool eager_rings = false;        // they form anew sooner than by time-outs
+  double joins = 0.04;             // of the faults: servers join and leave
   bool sick_groups = false;        // one group at a time is ill, and nothing else
   double two_at_once = 0.15;       // of all faults
   bool extreme_clocks = false;
@@ -61,7 +62,10 @@ class Cluster : public Server::Observer, public RealMirror::Surroundings {
   std::map<std::string, uint64_t> counts() const;
 
   // Server::Observer
-  void applied(Server& server, const node::EntryApplied& applied) override { checkers_->applied(server, applied); }
+  void applied(Server& server, const node::EntryApplied& applied) override {
+    checkers_->applied(server, applied);
+    follow_membership(applied);
+  }
   void stepped(Server& server) override { checkers_->stepped(server); }
   MirrorTruth& truth() override { return checkers_->truth(); }
   RealMirror* real_mirror(const std::string& mirror) override;
@@ -89,6 +93,13 @@ class Cluster : public Server::Observer, public RealMirror::Surroundings {
   void lose_database(Server& server, bool rotten, Duration lasts);
   void heal_everything();
 
+  // sim/membership.cc
+  void join_or_leave();
+  ServerConfiguration some_machine(ServerId id) const;
+  void follow_membership(const node::EntryApplied& applied);
+  void enlist_and_dismiss(const std::string& text);
+  bool is_member(ServerId server) const { return configured_.contains(server); }
+
   // sim/sick_groups.cc
   void sick_round();
   std::string some_group(const std::string& other_than);
@@ -106,7 +117,12 @@ class Cluster : public Server::Observer, public RealMirror::Surroundings {
   std::unique_ptr<Bus> bus_;
   std::unique_ptr<Bus> guard_bus_;
   std::map<ServerId, std::unique_ptr<Server>> servers_;
-  std::vector<ServerId> ids_;
+  std::vector<ServerId> ids_;  // the founders
+  std::vector<ServerId> all_;  // and those that may join
+  std::set<ServerId> configured_;
+  VoterSet voters_;         // by the newest committed change
+  uint64_t followed_ = 0;   // entries
+  Instant departed_at_{};   // of the last machine that left, also if it is yet to come
   std::unique_ptr<Checkers> checkers_;
   std::map<std::string, std::unique_ptr<RealMirror>> real_mirrors_;
   std::unique_ptr<Operator> operator_;

@@ -29,12 +29,26 @@ Weather figure_eight() {
   return {.name = "figure-eight", .lasts = 4s, .quiet_at_most = 30ms, .flutter = true, .figure_eight = true};
 }
 
+/// Servers join and leave all the time, with faults in between.
+Weather joins() { return {.name = "joins", .lasts = 25s, .quiet_at_most = 1500ms, .crash_chance = 0.001, .joins = 0.5}; }
+/// The network flutters while they do.
+Weather joins_in_flutter() {
+  return {.name = "joins-in-flutter",
+          .lasts = 12s,
+          .quiet_at_most = 250ms,
+          .crash_chance = 0.002,
+          .persist_at_most = 25ms,
+          .flutter = true,
+          .joins = 0.4};
+}
+
 /// One group at a time is ill: the others must not notice (I6).
 Weather sick_groups() { return {.name = "sick-groups", .lasts = 40s, .sick_groups = true}; }
 
 using MakeWeather = Weather (*)();
 constexpr MakeWeather kWeathers[] = {single_faults, changing, crashes,      storm,
-                                     crash_storm,   flutter,  figure_eight, sick_groups};
+                                     crash_storm,   flutter,  figure_eight, sick_groups,
+                                     joins,         joins_in_flutter};
 
 }  // namespace
 
@@ -54,6 +68,7 @@ Weather make_weather(Random& random, const std::string& name) {
 void Cluster::fault() {
   Server& server = some_server();
   if (!server.powered() && random_.chance(0.6)) return server.power_on();
+  if (random_.chance(weather_.joins)) return join_or_leave();
   if (weather_.flutter && random_.chance(0.8)) return flutter();
   switch (random_.below(20)) {
     case 0:
@@ -152,10 +167,10 @@ void Cluster::network_fault() {
   world_.count(kNames[kind]);
   std::vector<std::pair<ServerId, ServerId>> cuts;
   if (kind == 0) {  // one cannot hear anybody
-    for (const ServerId each : ids_)
+    for (const ServerId each : all_)
       if (each != one) cuts.push_back({each, one});
   } else if (kind == 1) {  // isolated
-    for (const ServerId each : ids_)
+    for (const ServerId each : all_)
       if (each != one) cuts.insert(cuts.end(), {{each, one}, {one, each}});
   } else if (one != other) {  // two do not reach each other; the others reach both
     cuts.push_back({one, other});
@@ -217,7 +232,7 @@ void Cluster::figure_eight() {
         follower.start_batond();
       }
       bus_->heal();
-      for (const ServerId id : ids_)
+      for (const ServerId id : all_)
         if (id != leads && id != follower.id()) isolate(id);
     });
     when += forgets ? random_.between(15ms, 60ms) : random_.between(6ms, 26ms);
@@ -226,7 +241,7 @@ void Cluster::figure_eight() {
 }
 
 void Cluster::isolate(ServerId server) {
-  for (const ServerId each : ids_) {
+  for (const ServerId each : all_) {
     if (each == server) continue;
     bus_->set_reachable(each, server, false);
     bus_->set_reachable(server, each, false);
@@ -253,10 +268,13 @@ void Cluster::disk_fault(Server& server) {
 /// A database may be lost, or found damaged and moved away by a person, while all the others count and hold theirs, and are
 /// a majority.
 void Cluster::lose_database(Server& server, bool rotten, Duration lasts) {
+  // Of two voters the other one could not teach it what it held, nor while they change to two.
   const bool others_count = std::all_of(servers_.begin(), servers_.end(), [&](const auto& each) {
-    return each.second->disk().stored().counting && !each.second->disk().rotten;
+    const Server& one = *each.second;
+    if (!one.enlisted()) return true;
+    return one.disk().stored().counting && !one.disk().rotten && one.running() && one.node().voters() == voters_;
   });
-  if (!others_count || servers_.size() < 3 || checkers_->committed() == 0) return;
+  if (!others_count || voters_.joint() || voters_.now.size() < 3 || checkers_->committed() == 0) return;
   world_.count(rotten ? "database damaged" : "database lost");
   world_.say("sim", "the database of server {} is {}", server.id(), rotten ? "damaged" : "lost");
   if (rotten) {

@@ -3,6 +3,7 @@
 
 #include "sim/cluster.h"
 #include "sim/plants.h"
+#include "src/core/database/voter_log.h"
 #include "src/core/group/group_run.h"
 
 namespace baton::sim {
@@ -41,6 +42,25 @@ TEST(Planted, CausesForgotten) { EXPECT_NE(find_violation("causes-forgotten", 50
 TEST(Planted, WaitsSilently) { EXPECT_NE(find_violation("waits-silently", 100), 0u); }
 TEST(Planted, GroupsInTurn) { EXPECT_NE(find_violation("groups-in-turn", 50, "sick-groups"), 0u); }
 TEST(Planted, FormerOwnerNotKilled) { EXPECT_NE(find_violation("former-owner-not-killed", 100), 0u); }
+
+TEST(Planted, NewMajorityOnly) { EXPECT_NE(find_violation("new-majority-only", 500, "joins"), 0u); }
+TEST(Planted, OldMajorityOnly) { EXPECT_NE(find_violation("old-majority-only", 500, "joins"), 0u); }
+
+/// V1, by hand, too: a voter must lead after its change was cut off for the others to suffer from it.
+bool a_change_that_is_cut_off_is_forgotten() {
+  constexpr ServerId kOne{1}, kTwo{2};
+  database::VoterLog log(database::StoredVoter{}, {kOne});
+  log.append({database::make_epoch(1, kOne), 1, SetVoters{VoterSet{{kOne, kTwo}, {kOne}}}, kOne, 1, 0});
+  log.cut(0);
+  return !log.voters().joint();
+}
+TEST(Planted, VotersNotCutBack) {
+  EXPECT_TRUE(a_change_that_is_cut_off_is_forgotten());
+  EXPECT_TRUE(plant("voters-not-cut-back"));
+  EXPECT_FALSE(a_change_that_is_cut_off_is_forgotten());
+  plant("none");
+  EXPECT_NE(find_violation("voters-not-cut-back", 500, "joins-in-flutter"), 0u);
+}
 
 /// B2, by hand: the steps that outlive a batond are too short for random histories to meet soon.
 bool not_found_up_is_killed_before_it_is_down() {

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "sim/real_mirror.h"
+#include "src/model/configuration_toml.h"
 
 namespace baton::sim {
 
@@ -30,7 +31,10 @@ Server::Server(World& world, Bus& bus, Bus& guard_bus, const ClusterSettings& se
       random_(world.random().fork()),
       clock_offset_(random_.between(1000s, 100000s)),
       clock_drift_ppm_(some_drift(random_, settings.extreme_clocks)) {
-  witness_ = settings.configuration.server(id)->role == ServerRole::kWitness;
+  const auto* founder = settings.configuration.server(id);
+  enlisted_ = founder != nullptr;
+  if (!enlisted_) disk_.lose_everything();
+  witness_ = enlisted_ && founder->role == ServerRole::kWitness;
   if (witness_) return;
   for (const auto& group : settings.configuration.groups) {
     if (std::find(group.servers.begin(), group.servers.end(), id) == group.servers.end()) continue;
@@ -54,8 +58,23 @@ std::function<void()> Server::while_batond(std::function<void()> what) {
   };
 }
 
+void Server::enlist(const std::string& text) {
+  world_.mark('e', id_);
+  world_.say(fmt::format("server {}", id_), "joins the cluster");
+  joined_text_ = text;
+  enlisted_ = true;
+}
+
+void Server::dismiss() {
+  world_.mark('f', id_);
+  world_.say(fmt::format("server {}", id_), "has left the cluster");
+  power_off();
+  disk_.lose_everything();
+  enlisted_ = false;
+}
+
 void Server::power_on() {
-  if (powered_) return;
+  if (powered_ || !enlisted_) return;
   world_.mark('+', id_);
   world_.say(fmt::format("server {}", id_), "power on");
   powered_ = true;
@@ -107,6 +126,11 @@ void Server::start_batond() {
   settings.self = id_;
   settings.founding_text = settings_.texts.front();
   settings.founding = settings_.founding;
+  if (!joined_text_.empty()) {
+    settings.founding_text = joined_text_;
+    settings.founding = *parse_configuration(joined_text_);
+    settings.joined = true;
+  }
   settings.start = random_.below(uint64_t{1} << 38) + 1;
   settings.published_lease = page_;
   settings.freeze_limit = settings_.freeze_limit;

@@ -66,6 +66,13 @@ class Server {
 
   Server(World& world, Bus& bus, Bus& guard_bus, const ClusterSettings& settings, ServerId id, Observer& observer);
 
+  // ---- In the cluster or not ----
+  /// Given its identity and the cluster's present configuration, with an empty database, as one that joins.
+  void enlist(const std::string& text);
+  /// Off, and nothing left of it.
+  void dismiss();
+  bool enlisted() const { return enlisted_; }
+
   // ---- Power, program, pauses ----
   void power_on();
   void power_off();
@@ -183,6 +190,8 @@ class Server {
   Duration clock_stood_{};  // in pauses of the machine
   Duration wall_offset_{};
   bool witness_ = false;
+  bool enlisted_ = false;
+  std::string joined_text_;  // empty: a founder
 
   // Survives everything.
   VoterDisk disk_;

@@ -3,18 +3,22 @@
 #include <algorithm>
 
 #include "sim/checkers.h"
+#include "src/model/configuration_toml.h"
 
 namespace baton::sim {
 
 std::string Checkers::why_not_well() const {
-  for (const auto& [id, server] : servers_) {
+  if (reference_.configuration_version == 0) return "there is no configuration";
+  const auto configured = parse_configuration(reference_.configuration_text)->voters();
+  for (const ServerId id : configured) {
+    const auto& server = servers_.at(id);
     if (!server->running()) return fmt::format("server {} does not run", id);
     const auto& standing = server->node().standing();
     if (!standing.serving) return fmt::format("server {} does not serve: {}", id, standing.waiting);
     if (!standing.counting) return fmt::format("server {} does not count", id);
     if (standing.committed != committed()) return fmt::format("server {} lags behind", id);
   }
-  if (reference_.groups.empty()) return "there is no configuration";
+  if (reference_.voters != VoterSet{{configured.begin(), configured.end()}, {}}) return "not all servers vote, or others do";
   for (const auto& [name, group] : reference_.groups)
     if (const std::string problem = incomplete_group(name, group); !problem.empty()) return problem;
   if (const std::string problem = incomplete_mirrors(); !problem.empty()) return problem;
@@ -29,7 +33,7 @@ std::string Checkers::incomplete_group(const std::string& name, const GroupState
   if (group.phase != GroupPhase::kStarted) {
     std::string waits;
     for (const auto& [id, server] : servers_) {
-      if (server->node().standing().leader != id) continue;
+      if (!server->running() || server->node().standing().leader != id) continue;
       const auto plan = server->node().plan(server->local_now());
       if (plan.waiting.contains(name)) waits = "; " + plan.waiting.at(name);
     }
@@ -73,6 +77,7 @@ std::string Checkers::residue() const {
     for (const auto& group : settings_.configuration.groups) {
       const auto state = reference_.groups.find(group.name);
       if (state != reference_.groups.end() && state->second.owner == id) continue;
+      if (!server->running()) continue;
       if (server->anything_up(group.name)) return fmt::format("something of group {} is up on server {}", group.name, id);
       const auto* run = server->node().run(group.name);
       if (run != nullptr && !run->all_down() && !run->nothing_up())

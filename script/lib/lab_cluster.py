@@ -188,11 +188,12 @@ class LabCluster:
                              f"{(done.stderr + done.stdout).strip()}")
         return done
 
-    def up(self, configuration, volatile_disks=True):
-        """Brings the lab up with this TOML text and creates the cluster; replaces a lab that is up."""
+    def up(self, configuration, volatile_disks=True, servers=2):
+        """Brings the lab up with this TOML text and creates the cluster; replaces a lab that is up. Servers that the text does
+        not name are spare machines."""
         path = write_configuration(configuration)
         options = ["--volatile-disks"] if volatile_disks else []
-        self.lab("up", "--replace", "--servers", "2", "--config", path, *options)
+        self.lab("up", "--replace", "--servers", str(servers), "--config", path, *options)
         self.refresh()
 
     def down(self):

@@ -25,6 +25,9 @@ enum class Plant {
   kAloneBeforeCommitted,           // a primary goes on alone before the set says that it is
   kAnswerForgotten,                // the peer's answers are forgotten: a link at rest is taken for overdue
   kNotFoundUpIsDown,               // a restarted batond takes for down what an earlier one may be bringing up
+  kNewMajorityOnly,                // while a change of voters is not settled, the new voters decide alone
+  kOldMajorityOnly,                // ... the old ones do
+  kVotersNotCutBack,               // voters of a change that was cut off the log stay in effect
   kFenceIgnored,                   // a guard grants whatever a server knows
   kAcknowledgedBeforeFence,        // a voter acknowledges a takeaway before its guard has the fence
   kKnownBeforeDown,                // a server says that it knows of a takeaway while the group is still up there

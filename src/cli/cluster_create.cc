@@ -12,6 +12,7 @@
 #include <optional>
 
 #include "src/cli/commands.h"
+#include "src/cli/durable_file.h"
 #include "src/format/store_check.h"
 #include "src/model/configuration_toml.h"
 
@@ -19,28 +20,6 @@ namespace baton::cli {
 namespace {
 
 constexpr size_t kKeyBytes = 64;
-
-/// Writes beside, syncs, renames: after a power cut there is the old file or the new one.
-Status write_durably(const std::string& path, const std::string& text, mode_t mode) {
-  std::string draft = path + ".new";
-  int fd = open(draft.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
-  if (fd < 0) return fail("cannot write {}: {}", draft, strerror(errno));
-  bool good = fchmod(fd, mode) == 0 &&
-              write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && fsync(fd) == 0;
-  int error_number = errno;
-  close(fd);
-  if (good && rename(draft.c_str(), path.c_str()) == 0) {
-    int directory = open(std::filesystem::path(path).parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (directory >= 0) {
-      fsync(directory);
-      close(directory);
-    }
-    return {};
-  }
-  if (good) error_number = errno;
-  unlink(draft.c_str());
-  return fail("cannot write {}: {}", path, strerror(error_number));
-}
 
 /// The text of a file; nothing if there is none.
 std::optional<std::string> present_text(const std::string& path) {

@@ -84,9 +84,37 @@ class CommandLine {
                        "where cluster.toml, cluster.key and server are kept");
     create->add_option("--state", create_.state_directory, "where batond keeps its databases");
     create->add_flag_callback("--no-preflight", [this] { create_.preflight = false; }, "do not look at the machine before");
+    add_membership(family);
     CLI::App* status = add(family, "status", "the same as `baton status`",
                            [this](const Context& context) { return show_status(context, watch_, links_); });
     status->add_flag("-w,--watch", watch_, "show each change until interrupted");
+  }
+
+  void add_membership(CLI::App* family) {
+    CLI::App* token = add(family, "token", "one word with which one server may join, for some minutes",
+                          [this](const Context& context) { return make_join_token_for(context, good_for_); });
+    token->add_option_function<std::string>(
+        "--for", [this](const std::string& text) { good_for_ = read_timeout(text); }, "how long (default: 10 min)");
+    CLI::App* join = add(family, "join", "make this server one of a running cluster's",
+                         [this](const Context& context) { return join_cluster(context, join_); });
+    join->add_option("TOKEN", join_.token, "what `baton cluster token` printed on a server of it")->required();
+    join->add_option("--name", join_.name, "this server's name there")->required();
+    join->add_option("--interconnect", join_.interconnects, "this server's address on each link, in the others' order")
+        ->delimiter(',')->required();
+    join->add_flag("--witness", join_.witness, "a vote without groups");
+    join->add_option_function<std::string>(
+        "--timeout", [this](const std::string& text) { join_.timeout = read_timeout(text); },
+        "how long to wait until it votes (default: 2 min)");
+    join->add_flag_callback("--no-preflight", [this] { join_.preflight = false; }, "do not look at the machine before");
+    join->add_flag_callback("--no-wait", [this] { join_.wait = false; }, "do not wait until it votes");
+    join->add_option("--etc", join_.configuration_directory, "where cluster.toml, cluster.key and server are kept");
+    join->add_option("--state", join_.state_directory, "where batond keeps its databases");
+    add(family, "leave", "take this server out of the cluster",
+        [](const Context& context) { return leave_cluster(context); });
+    CLI::App* remove = add(family, "remove", "take a server out of the cluster that will not come back",
+                           [this](const Context& context) { return remove_server_from_cluster(context, server_, yes_); });
+    remove->add_option("SERVER", server_, "which one")->required();
+    remove->add_flag("--yes", yes_, "do not ask");
   }
 
   void add_configuration() {
@@ -284,6 +312,8 @@ class CommandLine {
   FenceOptions fence_;
   PreflightOptions preflight_;
   SupportOptions support_;
+  JoinOptions join_;
+  milliseconds good_for_{600000};
   GroupOptions group_;
 };
 

@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "src/base/result.h"
 #include "src/base/time.h"
@@ -28,6 +29,18 @@ struct CreateOptions {
   std::string configuration_directory = "/etc/baton";
   std::string state_directory = "/var/lib/baton";
   bool preflight = true;
+};
+
+struct JoinOptions {
+  std::string token;
+  std::string name;
+  std::vector<std::string> interconnects;
+  bool witness = false;
+  bool wait = true;
+  bool preflight = true;
+  milliseconds timeout{120000};
+  std::string configuration_directory = "/etc/baton";
+  std::string state_directory = "/var/lib/baton";
 };
 
 struct GroupOptions {
@@ -69,6 +82,10 @@ struct VerifyOptions {
 
 Status show_status(const Context& context, bool watch, bool links = false);
 Status create_cluster(const Context& context, const CreateOptions& options);
+Status make_join_token_for(const Context& context, milliseconds good_for);
+Status join_cluster(const Context& context, const JoinOptions& options);
+Status leave_cluster(const Context& context);
+Status remove_server_from_cluster(const Context& context, const std::string& name, bool yes);
 Status show_preflight(const Context& context, const PreflightOptions& options);
 /// The same before a server is made one of a cluster: silent about what is well, an error when something is a problem.
 Status demand_preflight(const Context& context, const PreflightOptions& options);

@@ -28,7 +28,7 @@ constexpr Duration kLinkInterval = 1s;
 
 Result<std::string> read_text(const std::string& path, const char* what) {
   std::ifstream file(path);
-  if (!file) return fail_as(ErrorCode::kNotFound, "cannot read {} ({}): run `baton cluster create` on this server first", path, what);
+  if (!file) return fail_as(ErrorCode::kNotFound, "cannot read {} ({}): run `baton cluster create` or `baton cluster join` on this server first", path, what);
   std::stringstream text;
   text << file.rdbuf();
   return text.str();
@@ -133,6 +133,8 @@ Status Daemon::read_identity() {
   self_ = server->id;
   founding_text_ = *text;
   founding_ = *configuration;
+  joined_ = std::filesystem::exists(paths_.configuration_directory + "/joined");
+  read_present_configuration();
   const std::string hex = trimmed(*key);
   cluster_key_.assign(hex.begin(), hex.end());
   if (cluster_key_.size() < 64)
@@ -157,6 +159,9 @@ Status Daemon::open_stores() {
     GuardClient::forget_earlier_cluster(paths_.run_directory);
     std::filesystem::remove(founding_mark, ignored);
   }
+  // The first start of one that joined: positions in an earlier cluster's log mean nothing here.
+  if (joined_ && !std::filesystem::exists(database) && !std::filesystem::exists(paths_.state_directory + "/cluster.toml"))
+    GuardClient::forget_earlier_cluster(paths_.run_directory);
   auto voter = VoterStore::open(database, post, self_);
   if (!voter) return pass(voter);
   voter_store_ = std::move(*voter);
@@ -172,6 +177,7 @@ Status Daemon::open_stores() {
   settings.self = self_;
   settings.founding_text = founding_text_;
   settings.founding = founding_;
+  settings.joined = joined_;
   settings.start = start_;
   settings.published_lease = lease_page_->deadline();
   node_ = std::make_unique<node::NodeCore>(settings, std::move(*stored), EventLoop::now());
@@ -191,23 +197,7 @@ Status Daemon::start_engine() {
       });
     });
   }
-  EngineConfig config;
-  config.cluster_name = founding_.cluster_name;
-  size_t links = 0;
-  for (const auto& server : founding_.servers) {
-    config.nodes.push_back(EngineNode{server.id, server.name, server.interconnects});
-    links = std::max(links, server.interconnects.size());
-  }
-  for (size_t link = 0; link < links; ++link) config.links.push_back(EngineLink{founding_.link_priorities.at(link), 0});
-  config.passive = founding_.link_mode == LinkMode::kPassive;
-  const auto& timing = founding_.timing;
-  config.timing.name = timing.name;
-  config.timing.token_ms = static_cast<uint32_t>(timing.token.count());
-  config.timing.consensus_ms = static_cast<uint32_t>(timing.consensus.count());
-  config.timing.ping_interval_ms = static_cast<uint32_t>(timing.link_ping_interval.count());
-  config.timing.ping_timeout_ms = static_cast<uint32_t>(timing.link_ping_timeout.count());
-  config.timing.pong_count = 1;
-  const auto started = engine_->start(config, engine_key(cluster_key_));
+  const auto started = engine_->start(engine_config(), engine_key(cluster_key_));
   if (!started) {
     engine_timer_ = loop_.after(kLinkInterval, [this] { (void)start_engine(); });
     return pass(started);
@@ -228,6 +218,7 @@ void Daemon::feed(const node::Event& event) {
     for (auto& action : actions) carry_out(action);
   }
   feeding_ = false;
+  follow_membership();
   arm_timer();
 }
 

@@ -14,6 +14,7 @@
 #include "src/daemon/event_store.h"
 #include "src/daemon/guard_client.h"
 #include "src/daemon/http_server.h"
+#include "src/daemon/join_door.h"
 #include "src/daemon/link_watch.h"
 #include "src/daemon/mirror_calls.h"
 #include "src/daemon/mirror_client.h"
@@ -29,6 +30,9 @@
 #include "src/os/worker_thread.h"
 
 namespace baton {
+
+/// TCP: servers that join ask here, while a token is good.
+constexpr uint16_t kJoinPort = 7799;
 
 /// Where batond finds and keeps its things. The defaults are the installed product's.
 struct DaemonPaths {
@@ -64,6 +68,8 @@ class Daemon {
   /// missing after two seconds.
   using StoresDone = std::function<void(const std::vector<std::string>& problems)>;
   void check_stores_everywhere(const std::string& text, StoresDone done);
+  /// A token for one server to join with.
+  Result<std::string> make_token(Duration good_for);
   MirrorClient* mirror(const std::string& key);
   MirrorCalls& mirror_calls() { return *mirror_calls_; }
 
@@ -106,12 +112,22 @@ class Daemon {
   void take_store_answer(ServerId from, const node::StoreChecked& answer);
   void read_links();
   void changed();
+  // daemon_membership.cc
+  void read_present_configuration();
+  EngineConfig engine_config() const;
+  void follow_membership();
+  void renew_ring();
+  void leave_for_good();
+  void let_in(const std::string& line, JoinDoor::Answer done);
+  std::string key_text() const;
 
   EventLoop& loop_;
   DaemonPaths paths_;
   ServerId self_;
   std::string founding_text_;
   Configuration founding_;
+  bool joined_ = false;     // came later than the founders
+  Configuration present_;   // as the database said last
   Bytes cluster_key_;
   uint64_t start_ = 0;
 
@@ -168,6 +184,14 @@ class Daemon {
   LoopDoor loop_door_;
   WorkerThread store_worker_;
   std::vector<std::string> problems_;
+
+  uint64_t followed_version_ = 0;
+  VoterSet followed_voters_;
+  std::map<ServerId, EngineNode> leaving_;  // not configured any more, but still voters, or just told that they are not
+  EventLoop::Handle ring_timer_;
+  EventLoop::Handle renew_timer_;
+  bool renewing_ = false;  // corosync is reading a new configuration, or will soon
+  std::unique_ptr<JoinDoor> join_door_;
 };
 
 }  // namespace baton

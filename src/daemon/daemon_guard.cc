@@ -12,7 +12,7 @@ void Daemon::start_guard() {
   GuardClientSettings settings;
   settings.program = paths_.program_directory + "/baton-guard";
   settings.run_directory = paths_.run_directory;
-  settings.guard = {self_, founding_.voters(), founding_.timing.lease, founding_.timing.beat};
+  settings.guard = {self_, present_.voters(), founding_.timing.lease, founding_.timing.beat};
   guard_ = std::make_unique<GuardClient>(
       loop_, settings,
       GuardClient::Callbacks{[this](const guard::ReportMessage& message) {

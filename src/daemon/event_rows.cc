@@ -137,6 +137,8 @@ void describe_kind(const RestrictMirror& command, History& history) {
   describe_operator("restrict", command.mirror, command.author, history);
 }
 
+void describe_kind(const SetVoters&, History& history) { history.kind = "voters"; }
+
 void describe_kind(const RecordFence& command, History& history) {
   history.kind = "fence";
   history.reason = command.author.empty() ? command.text : command.author + ": " + command.text;

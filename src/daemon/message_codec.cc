@@ -8,6 +8,7 @@
 #include "src/format/cluster.pb.h"
 #include "src/format/command_codec.h"
 #include "src/format/mirror_report_json.h"
+#include "src/format/voter_set_wire.h"
 
 namespace baton {
 namespace {
@@ -87,6 +88,7 @@ void put(const database::Promise& message, wire::Message& out) {
   put_position(message.last, to->mutable_last());
   to->set_committed(message.committed);
   put_leases(message.lease_left, to->mutable_lease_left());
+  put_voter_set(message.voters, *to->mutable_voters());
 }
 
 void put(const database::Refuse& message, wire::Message& out) {
@@ -205,7 +207,8 @@ void put(const node::MirrorAnswer& message, wire::Message& out) {
 Result<node::Message> take(const wire::Promise& from) {
   auto leases = take_leases(from.lease_left());
   if (!leases) return pass(leases);
-  return database::Promise{Epoch(from.epoch()), take_position(from.last()), from.committed(), std::move(*leases)};
+  return database::Promise{Epoch(from.epoch()), take_position(from.last()), from.committed(), std::move(*leases),
+                           take_voter_set(from.voters())};
 }
 
 Result<node::Message> take(const wire::Fetch& from) {

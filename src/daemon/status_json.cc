@@ -171,6 +171,16 @@ json mirrors_json(const StatusSources& sources) {
   return list;
 }
 
+/// Who decides, by name; `before`: a change is on its way.
+json voters_json(const node::NodeCore& node) {
+  const auto names = [&](const std::set<ServerId>& servers) {
+    json list = json::array();
+    for (const ServerId server : servers) list.push_back(node.configuration().server_name(server));
+    return list;
+  };
+  return {{"now", names(node.voters().now)}, {"before", names(node.voters().before)}, {"waiting", node.voters_waiting()}};
+}
+
 }  // namespace
 
 namespace {
@@ -202,6 +212,7 @@ json status_json(const StatusSources& sources) {
             {"leader", standing.leader == ServerId{} ? "" : configuration.server_name(standing.leader)},
             {"epoch", standing.epoch.value}, {"committed", standing.committed}, {"waiting", waiting},
             {"counting", standing.counting}}},
+          {"voters", voters_json(node)},
           {"lease", lease_json(sources)},
           {"interconnects", interconnects_json(configuration)},
           {"configuration_version", node.state().configuration_version}, {"problems", sources.problems},

@@ -5,6 +5,7 @@
 
 #include "src/base/assert.h"
 #include "src/format/cluster.pb.h"
+#include "src/format/voter_set_wire.h"
 
 namespace baton {
 namespace {
@@ -147,6 +148,10 @@ void put(const RestrictMirror& command, wire::Command& out) {
   to->set_author(command.author);
 }
 
+void put(const SetVoters& command, wire::Command& out) {
+  put_voter_set(command.voters, *out.mutable_set_voters()->mutable_voters());
+}
+
 void put(const RecordFence& command, wire::Command& out) {
   auto* to = out.mutable_record_fence();
   to->set_server(command.server.value);
@@ -231,6 +236,8 @@ Result<Command> take(const wire::RestrictMirror& from) {
                         from.author()};
 }
 
+Result<Command> take(const wire::SetVoters& from) { return SetVoters{take_voter_set(from.voters())}; }
+
 Result<Command> take(const wire::RecordFence& from) {
   const int outcome = static_cast<int>(from.outcome()) - 1;
   if (outcome < 0 || outcome > static_cast<int>(FenceOutcome::kFailed)) {
@@ -267,6 +274,7 @@ Result<Command> decode_command(std::string_view bytes) {
     case wire::Command::kBreakMirror: return take(in.break_mirror());
     case wire::Command::kForceMirror: return take(in.force_mirror());
     case wire::Command::kRestrictMirror: return take(in.restrict_mirror());
+    case wire::Command::kSetVoters: return take(in.set_voters());
     case wire::Command::kRecordFence: return take(in.record_fence());
     case wire::Command::KIND_NOT_SET: break;
   }

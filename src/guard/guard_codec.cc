@@ -7,7 +7,7 @@ namespace baton::guard {
 
 namespace {
 
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
 constexpr uint32_t kMostItems = 1024;
 enum class Kind : uint8_t { kBeat = 1, kTell, kDuties, kReport, kKept };
 
@@ -40,6 +40,16 @@ LogPosition take_position(ByteReader& in) {
 
 uint32_t take_count(ByteReader& in) { return std::min(in.take<uint32_t>(), kMostItems); }
 
+void put(ByteWriter& out, const std::set<ServerId>& servers) {
+  out.put(static_cast<uint32_t>(servers.size()));
+  for (const ServerId server : servers) out.put(server.value);
+}
+std::set<ServerId> take_servers(ByteReader& in) {
+  std::set<ServerId> servers;
+  for (uint32_t left = take_count(in); left > 0 && !in.failed(); --left) servers.insert(ServerId(in.take<uint32_t>()));
+  return servers;
+}
+
 void put(ByteWriter& out, const Knowledge& knowledge) {
   out.put(static_cast<uint8_t>(knowledge.grants));
   put(out, knowledge.knows);
@@ -49,6 +59,9 @@ void put(ByteWriter& out, const Knowledge& knowledge) {
     out.put(server.value);
     put(out, position);
   }
+  put(out, knowledge.voters.now);
+  put(out, knowledge.voters.before);
+  put(out, knowledge.voters_fence);
 }
 Knowledge take_knowledge(ByteReader& in) {
   Knowledge knowledge;
@@ -59,6 +72,9 @@ Knowledge take_knowledge(ByteReader& in) {
     const ServerId server(in.take<uint32_t>());
     knowledge.fences[server] = take_position(in);
   }
+  knowledge.voters.now = take_servers(in);
+  knowledge.voters.before = take_servers(in);
+  knowledge.voters_fence = take_position(in);
   return knowledge;
 }
 

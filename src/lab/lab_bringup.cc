@@ -74,10 +74,11 @@ Result<Creation> start_creation(const Lab& lab, const Member& member) {
   return creation;
 }
 
-Status create_cluster(const Lab& lab) {
+Status create_cluster(const Lab& lab, const std::string& configuration) {
   std::vector<Creation> creations;
+  const std::string text = read_file(configuration).value_or("");
   for (const auto& member : lab.members) {
-    if (member.role == Role::kClient) continue;
+    if (member.role == Role::kClient || !is_configured(text, member.name)) continue;
     auto creation = start_creation(lab, member);
     if (!creation) return pass(creation);
     creations.push_back(*creation);
@@ -128,7 +129,7 @@ Status build(Lab& lab, const UpOptions& options, const Progress& progress) {
   }
   if (lab.configured && options.create) {
     progress("creating the cluster");
-    if (auto created = create_cluster(lab); !created) return created;
+    if (auto created = create_cluster(lab, options.configuration); !created) return created;
   }
   lab.complete = true;
   if (auto saved = save_state(lab); !saved) return saved;

@@ -57,13 +57,17 @@ Status write_hosts(const Lab& lab) {
   return write_file(std::string(kDataDirectory) + "/hosts", hosts);
 }
 
+bool is_configured(const std::string& configuration, const std::string& member) {
+  return configuration.find("[server." + member + "]") != std::string::npos;
+}
+
 Status place_configuration(const Lab& lab, const std::string& configuration) {
   auto content = read_file(configuration);
   if (!content) return pass(content);
   auto key = random_hex(64);
   if (!key) return pass(key);
   for (const auto& member : lab.members) {
-    if (member.role == Role::kClient) continue;
+    if (member.role == Role::kClient || !is_configured(*content, member.name)) continue;
     auto etc = member.directory() + "/etc";
     if (auto made = make_directories(etc); !made) return made;
     if (auto written = write_file(etc + "/cluster.toml", *content); !written) return written;

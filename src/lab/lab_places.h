@@ -17,7 +17,10 @@ void remove_created_places();
 /// The members' /etc/hosts.
 Status write_hosts(const Lab& lab);
 
-/// Puts the configuration and one fresh cluster key into the servers' and the witness's /etc/baton.
+/// Does the configuration name that member? One that it does not is a spare machine.
+bool is_configured(const std::string& configuration, const std::string& member);
+
+/// Puts the configuration and one fresh cluster key into the servers' and the witness's /etc/baton, spares left out.
 Status place_configuration(const Lab& lab, const std::string& configuration);
 
 }  // namespace baton::lab

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "src/base/ids.h"
+#include "src/model/voter_set.h"
 
 namespace baton {
 
@@ -83,6 +84,8 @@ struct FenceState {
 struct ClusterState {
   uint64_t configuration_version = 0;
   std::string configuration_text;  // the TOML as applied
+  /// By the last committed change of them. They follow the configured servers one by one (docs/protocol.md, "Voters").
+  VoterSet voters;
   std::map<std::string, GroupState> groups;
   std::map<std::string, MirrorState> mirrors;  // by mirror_key()
   std::map<ServerId, FenceState> fences;       // of servers that were ever to be fenced

@@ -167,6 +167,12 @@ Applied apply(ClusterState& state, const WishGroup& command, uint64_t index) {
 
 Applied apply(ClusterState&, const StartEpoch&, uint64_t) { return Applied{true, {}}; }
 
+/// In effect since it is in the log: there is nothing left to refuse.
+Applied apply(ClusterState& state, const SetVoters& command, uint64_t) {
+  state.voters = command.voters;
+  return Applied{true, {}};
+}
+
 }  // namespace command_rules
 
 Applied apply_command(ClusterState& state, const Command& command, uint64_t index) {

@@ -122,6 +122,14 @@ struct RestrictMirror {
   bool operator==(const RestrictMirror&) const = default;
 };
 
+/// A change of voters, by the epoch's leader only, of one server at a time: first with `before` (both majorities are
+/// needed), then, once that is committed and older leases have ended, without. Takes effect when it is in a log
+/// (docs/protocol.md, "Voters"); what is applied is for the state's readers.
+struct SetVoters {
+  VoterSet voters;
+  bool operator==(const SetVoters&) const = default;
+};
+
 /// What becomes of a lost server's power: wanted, then how it ended; none once it is a member again.
 struct RecordFence {
   ServerId server;
@@ -133,7 +141,7 @@ struct RecordFence {
 };
 
 using Command = std::variant<StartEpoch, ApplyConfiguration, AssignGroup, SetGroupPhase, WishGroup, SetInSync,
-                             BreakMirror, ForceMirror, RestrictMirror, RecordFence>;
+                             BreakMirror, ForceMirror, RestrictMirror, RecordFence, SetVoters>;
 
 /// What applying a command did. `applied` false: the state had changed since it was decided, `refusal` says how.
 struct Applied {

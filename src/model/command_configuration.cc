@@ -2,7 +2,6 @@
 // docs/protocol.md, "Commands".
 #include <algorithm>
 #include <array>
-#include <tuple>
 
 #include "src/model/command_rules.h"
 #include "src/model/configuration_toml.h"
@@ -33,22 +32,14 @@ std::map<std::string, MirrorDefinition> mirrors_of(const Configuration& configur
   return mirrors;
 }
 
-/// What corosync, the lease and the voters were started with: it cannot change yet. Empty: nothing of it differs.
+/// What corosync and the lease were started with: it cannot change yet. Empty: nothing of it differs.
 std::string changed_foundation(const Configuration& before, const Configuration& after) {
-  using Facts = std::tuple<std::string, ServerRole, std::vector<std::string>>;
-  const auto servers = [](const Configuration& configuration) {
-    std::map<ServerId, Facts> list;
-    for (const auto& server : configuration.servers) list[server.id] = {server.name, server.role, server.interconnects};
-    return list;
-  };
   const auto timing = [](const TimingProfile& profile) {
     return std::array{profile.token, profile.consensus, profile.link_ping_interval, profile.link_ping_timeout,
                       profile.lease, profile.beat, profile.restart_grace};
   };
-  if (servers(before) != servers(after)) return "the servers, the witness and their interconnects";
   if (timing(before.timing) != timing(after.timing)) return "the timing";
-  if (before.link_mode != after.link_mode || before.link_priorities != after.link_priorities)
-    return "the mode and the priorities of the links";
+  if (before.link_mode != after.link_mode) return "the mode of the links";
   if (before.cluster_name != after.cluster_name) return "the cluster's name";
   return "";
 }
@@ -153,6 +144,7 @@ Applied apply(ClusterState& state, const ApplyConfiguration& command, uint64_t i
     if (!before) return refuse("the present configuration cannot be read: {}", before.error().message);
     if (const auto changed = changed_foundation(*before, *after); !changed.empty())
       return refuse("{} cannot be changed yet once the cluster is founded", changed);
+    if (const Applied servers = check_servers(state, *before, *after); !servers.applied) return servers;
     if (const Applied mirrors = check_mirror_definitions(state, *before, *after); !mirrors.applied) return mirrors;
     for (const auto& [name, group] : state.groups) {
       const Applied checked = check_running_group(state, name, *before, *after);
@@ -160,6 +152,11 @@ Applied apply(ClusterState& state, const ApplyConfiguration& command, uint64_t i
     }
   }
   adopt_configuration(state, *after, index);
+  forget_removed_servers(state, *after);
+  if (state.configuration_version == 0) {
+    const auto founders = after->voters();
+    state.voters = VoterSet{{founders.begin(), founders.end()}, {}};
+  }
   state.configuration_text = command.text;
   ++state.configuration_version;
   return Applied{true, {}};

@@ -47,6 +47,11 @@ Applied apply(ClusterState& state, const SetInSync& command, uint64_t index);
 Applied apply(ClusterState& state, const BreakMirror& command, uint64_t index);
 Applied apply(ClusterState& state, const ForceMirror& command, uint64_t index);
 Applied apply(ClusterState& state, const RestrictMirror& command, uint64_t index);
+Applied apply(ClusterState& state, const SetVoters& command, uint64_t index);
+
+/// May the servers become those of `after`, and what is forgotten of those that leave. Judged before anything changes.
+Applied check_servers(const ClusterState& state, const Configuration& before, const Configuration& after);
+void forget_removed_servers(ClusterState& state, const Configuration& after);
 Applied apply(ClusterState& state, const RecordFence& command, uint64_t index);
 /// SAFETY: N2. Empty, or why a group may not be taken from its lost owner yet.
 std::string unfenced_owner(const ClusterState& state, const Configuration& configuration, const GroupState& group);

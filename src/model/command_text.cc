@@ -47,6 +47,16 @@ std::string describe_one(const RestrictMirror& command) {
   return fmt::format("mirror {}: server {} {} by {}", command.mirror, command.server,
                      command.restricted ? "restricted" : "no longer restricted", command.author);
 }
+std::string list_servers(const std::set<ServerId>& servers) {
+  std::string list;
+  for (const ServerId server : servers) list += fmt::format("{}{}", list.empty() ? "" : ", ", server);
+  return list;
+}
+std::string describe_one(const SetVoters& command) {
+  if (!command.voters.joint()) return fmt::format("voters are {}", list_servers(command.voters.now));
+  return fmt::format("voters change from {} to {}", list_servers(command.voters.before),
+                     list_servers(command.voters.now));
+}
 
 std::string describe_one(const RecordFence& command) {
   const std::string who = command.author.empty() ? "" : fmt::format(" by {}", command.author);

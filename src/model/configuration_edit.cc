@@ -1,6 +1,8 @@
 // See configuration_edit.h. Values are found by where the reader saw them.
 #include "src/model/configuration_edit.h"
 
+#include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "src/model/configuration_toml.h"
@@ -64,6 +66,57 @@ Result<std::string> set_mirror_value(const std::string& text, const std::string&
   std::string edited;
   for (const std::string& line : lines) edited += line;
   if (const auto after = parse_configuration(edited, "the changed configuration"); !after) return pass(after);
+  return edited;
+}
+
+Result<std::string> add_server(const std::string& text, const ServerConfiguration& server) {
+  const auto before = parse_configuration(text);
+  if (!before) return pass(before);
+  if (before->server(server.name) != nullptr)
+    return fail_as(ErrorCode::kConflict, "there is a server {} already: join under another name (--name), or remove "
+                                         "that one first (baton cluster remove {})", server.name, server.name);
+  std::string addresses;
+  for (const auto& address : server.interconnects) addresses += fmt::format("{}\"{}\"", addresses.empty() ? "" : ", ", address);
+  std::string edited = text;
+  if (!edited.empty() && edited.back() != '\n') edited += '\n';
+  edited += fmt::format("\n[server.{}]\nid = {}\n{}interconnects = [{}]\n", server.name, server.id,
+                        server.role == ServerRole::kWitness ? "role = \"witness\"\n" : "", addresses);
+  if (const auto after = parse_configuration(edited, "with the new server"); !after) return pass(after);
+  return edited;
+}
+
+Result<std::string> remove_server(const std::string& text, const std::string& name) {
+  const auto before = parse_configuration(text);
+  if (!before) return pass(before);
+  const auto* server = before->server(name);
+  if (server == nullptr) return fail_as(ErrorCode::kNotFound, "there is no server \"{}\"", name);
+  for (const auto& group : before->groups) {
+    if (std::find(group.servers.begin(), group.servers.end(), server->id) != group.servers.end())
+      return fail_as(ErrorCode::kConflict, "group {} names {} among its servers: take it out first (edit the output of "
+                     "`baton config show`, then `baton apply FILE`)", group.name, server->name);
+  }
+  const std::string header = "[server." + server->name + "]";
+  std::string edited, above_next;  // comments and empty lines go with what follows them
+  bool inside = false, found = false;
+  for (const std::string& line : split_lines(text)) {
+    const size_t begin = line.find_first_not_of(" \t");
+    if (begin != std::string::npos && line[begin] == '[') {
+      inside = line.compare(begin, header.size(), header) == 0;
+      found = found || inside;
+    }
+    const bool is_remark = begin == std::string::npos || line[begin] == '#' || line[begin] == '\n';
+    if (inside && is_remark) {
+      above_next += line;
+    } else if (inside) {
+      above_next.clear();
+    } else {
+      edited += std::exchange(above_next, "") + line;
+    }
+  }
+  if (!found)
+    return fail_as(ErrorCode::kInvalid, "{} is written in a way that only a person should change: edit the output of "
+                                        "`baton config show` and apply it with `baton apply FILE`", server->name);
+  if (const auto after = parse_configuration(edited, "without the server"); !after) return pass(after);
   return edited;
 }
 

@@ -61,5 +61,34 @@ TEST(ConfigurationEdit, WhatItCannotChangeIsRefused) {
   EXPECT_TRUE(set_mirror_value(inline_table, "db", "data", "size", "2 GiB"));
 }
 
+constexpr const char* kServers = "[cluster]\nname = \"x\"\n\n# the first\n[server.one]\nid = 1\ninterconnects = [\"10.0.1.1\"]\n"
+                                 "\n# the second\n[server.two]\nid = 2\ninterconnects = [\"10.0.1.2\"]\n";
+
+TEST(ConfigurationEdit, AServerComesAndGoes) {
+  ServerConfiguration three;
+  three.name = "three";
+  three.id = ServerId{7};
+  three.interconnects = {"10.0.1.3"};
+  const auto with = add_server(kServers, three);
+  ASSERT_TRUE(with.has_value()) << with.error().message;
+  const auto parsed = parse_configuration(*with);
+  ASSERT_EQ(parsed->servers.size(), 3u);
+  EXPECT_EQ(parsed->server("three")->id, ServerId{7});
+  EXPECT_FALSE(add_server(*with, three).has_value()) << "the name is taken";
+  three.name = "four";
+  EXPECT_FALSE(add_server(*with, three).has_value()) << "the id and the address are taken";
+  three.id = ServerId{8};
+  three.interconnects = {"10.0.1.4", "10.0.2.4"};
+  EXPECT_FALSE(add_server(*with, three).has_value()) << "a link more than the others";
+  const auto without = remove_server(*with, "One");
+  ASSERT_TRUE(without.has_value()) << without.error().message;
+  EXPECT_EQ(parse_configuration(*without)->servers.size(), 2u);
+  EXPECT_FALSE(remove_server(*with, "nobody").has_value());
+  const std::string group = *with + "[group.g]\nservers = [\"two\"]\n[group.g.service.s]\ncommand = [\"/bin/true\"]\n";
+  const auto named = remove_server(group, "two");
+  ASSERT_FALSE(named.has_value());
+  EXPECT_NE(named.error().message.find("group g names two"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace baton

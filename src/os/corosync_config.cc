@@ -8,7 +8,9 @@
 #include "src/os/corosync_config.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <set>
+#include <sstream>
 
 namespace baton {
 
@@ -49,6 +51,8 @@ Status check_timing(const EngineTiming& timing) {
   return {};
 }
 
+bool is_left_out(const EngineConfig& config, size_t link) { return config.nodes.front().addresses[link].empty(); }
+
 Status check_nodes(const EngineConfig& config) {
   if (config.nodes.empty()) return fail_as(ErrorCode::kInvalid, "a cluster needs at least one server");
   std::set<ServerId> ids;
@@ -64,8 +68,10 @@ Status check_nodes(const EngineConfig& config) {
                      "server {} has {} interconnect addresses, but there are {} interconnects", node.name,
                      node.addresses.size(), config.links.size());
     }
-    for (const auto& address : node.addresses) {
-      if (!is_plain(address) || !addresses.insert(address).second) {
+    for (size_t link = 0; link < node.addresses.size(); ++link) {
+      const std::string& address = node.addresses[link];
+      if (is_left_out(config, link) && address.empty()) continue;
+      if (is_left_out(config, link) || !is_plain(address) || !addresses.insert(address).second) {
         return fail_as(ErrorCode::kInvalid, "server {}: interconnect address '{}' is unfit or used twice",
                        node.name, address);
       }
@@ -115,6 +121,7 @@ std::string totem_section(const EngineConfig& config) {
       config.cluster_name, config.passive ? "passive" : "active", config.key_file, timing.token_ms, timing.consensus_ms,
       token_retransmits(timing), kIdleRounds);
   for (size_t number = 0; number < config.links.size(); ++number) {
+    if (is_left_out(config, number)) continue;
     const auto& link = config.links[number];
     text += fmt::format(
         "    interface {{\n"
@@ -134,7 +141,7 @@ std::string totem_section(const EngineConfig& config) {
 std::string node_section(const EngineNode& node) {
   std::string text = fmt::format("    node {{\n        nodeid: {}\n        name: {}\n", node.id, node.name);
   for (size_t number = 0; number < node.addresses.size(); ++number) {
-    text += fmt::format("        ring{}_addr: {}\n", number, node.addresses[number]);
+    if (!node.addresses[number].empty()) text += fmt::format("        ring{}_addr: {}\n", number, node.addresses[number]);
   }
   return text + "    }\n";
 }
@@ -170,6 +177,33 @@ Result<std::string> corosync_configuration(const EngineConfig& config) {
       "}}\n",
       config.state_directory, config.log_file);
   return text;
+}
+
+std::map<ServerId, std::map<size_t, std::string>> addresses_in(const std::string& text) {
+  std::map<ServerId, std::map<size_t, std::string>> addresses;
+  std::istringstream lines(text);
+  ServerId node;
+  for (std::string line; std::getline(lines, line);) {
+    unsigned int id = 0, link = 0;
+    char address[128];
+    if (std::sscanf(line.c_str(), " nodeid: %u", &id) == 1) node = ServerId{id};
+    if (std::sscanf(line.c_str(), " ring%u_addr: %127s", &link, address) == 2) addresses[node][link] = address;
+  }
+  return addresses;
+}
+
+bool take_changed_links_out(EngineConfig& config, const std::map<ServerId, std::map<size_t, std::string>>& present) {
+  std::set<size_t> changed;
+  for (const auto& node : config.nodes) {
+    const auto known = present.find(node.id);
+    if (known == present.end()) continue;
+    for (const auto& [link, address] : known->second)
+      if (link < node.addresses.size() && node.addresses[link] != address) changed.insert(link);
+  }
+  if (changed.empty() || changed.size() == config.links.size()) return false;
+  for (auto& node : config.nodes)
+    for (const size_t link : changed) node.addresses[link].clear();
+  return true;
 }
 
 }  // namespace baton

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -29,7 +30,7 @@ Result<EngineTiming> engine_timing(const std::string& name);
 struct EngineNode {
   ServerId id;
   std::string name;
-  std::vector<std::string> addresses;  // one per link, in the order of `links`
+  std::vector<std::string> addresses;  // one per link, in the order of `links`; empty on every node: without that link
 };
 
 struct EngineLink {
@@ -51,5 +52,12 @@ struct EngineConfig {
 /// The text of corosync.conf. Errors (kInvalid): no nodes, no or more than 8 links, a node whose addresses do
 /// not match the links, doubled ids or addresses, unsafe timing, or text that would break out of its line.
 Result<std::string> corosync_configuration(const EngineConfig& config);
+
+/// What such a text says of each node's address on each link.
+std::map<ServerId, std::map<size_t, std::string>> addresses_in(const std::string& text);
+
+/// Corosync changes no address of a link that it has: a link on which one differs from `present` has to go, everywhere,
+/// before it comes back. Takes those out, but never the last one; true if there are any.
+bool take_changed_links_out(EngineConfig& config, const std::map<ServerId, std::map<size_t, std::string>>& present);
 
 }  // namespace baton

@@ -85,6 +85,29 @@ TEST(CorosyncConfig, Golden) {
   EXPECT_EQ(*text, kGolden);
 }
 
+TEST(CorosyncConfig, ALinkGoesBeforeAnAddressOfItChanges) {
+  const auto present = addresses_in(kGolden);
+  EXPECT_EQ(present.at(ServerId(2)).at(1), "10.2.0.2");
+  auto config = two_servers();
+  EXPECT_FALSE(take_changed_links_out(config, present)) << "nothing differs";
+  config.nodes[1].addresses[1] = "10.2.0.9";
+  config.nodes.push_back({ServerId(3), "server3", {"10.1.0.3", "10.2.0.3"}});
+  auto first = config;
+  EXPECT_TRUE(take_changed_links_out(first, present));
+  const auto between = corosync_configuration(first);
+  ASSERT_TRUE(between.has_value()) << between.error().message;
+  EXPECT_EQ(between->find("10.2.0"), std::string::npos) << *between;
+  EXPECT_EQ(between->find("linknumber: 1"), std::string::npos) << *between;
+  EXPECT_NE(between->find("ring0_addr: 10.1.0.3"), std::string::npos) << *between;
+  auto second = config;
+  EXPECT_FALSE(take_changed_links_out(second, addresses_in(*between))) << "it has gone";
+  EXPECT_EQ(second.nodes[1].addresses[1], "10.2.0.9");
+  config.nodes[0].addresses[0] = "10.1.0.9";
+  EXPECT_FALSE(take_changed_links_out(config, present)) << "one has to stay";
+  first.nodes[1].addresses[1] = "10.2.0.9";
+  EXPECT_FALSE(corosync_configuration(first).has_value()) << "a link that only one has";
+}
+
 TEST(CorosyncConfig, EveryProfileIsSafe) {
   for (const char* name : {"fast", "lan", "wan"}) {
     auto config = two_servers();

@@ -170,6 +170,16 @@ Result<CorosyncEngine::Start> CorosyncEngine::start(EngineConfig config, const B
   return Start::kStarted;
 }
 
+bool CorosyncEngine::differs(EngineConfig config) const {
+  const auto text = state_->text_of(std::move(config));
+  const auto present = read_text_file(state_->paths.config_file());
+  return !text || !present || *present != *text;
+}
+
+std::map<ServerId, std::map<size_t, std::string>> CorosyncEngine::addresses() const {
+  return addresses_in(read_text_file(state_->paths.config_file()).value_or(""));
+}
+
 void CorosyncEngine::apply(EngineConfig config, std::function<void(Status)> callback) {
   const std::string file = state_->paths.config_file();
   auto before = read_text_file(file);

@@ -45,6 +45,10 @@ class CorosyncEngine {
   /// written.
   Result<Start> start(EngineConfig config, const Bytes& key);
 
+  /// Is this another configuration than the one that was written last?
+  bool differs(EngineConfig config) const;
+  /// By the one that was written last.
+  std::map<ServerId, std::map<size_t, std::string>> addresses() const;
   /// Writes a changed configuration (servers or links added or removed) and has the running engine read it.
   void apply(EngineConfig config, std::function<void(Status)> callback);
 

@@ -6,7 +6,6 @@
 
 #include <fmt/format.h>
 
-#include "src/base/assert.h"
 #include "src/core/database/database_implementation.h"
 
 namespace baton::database {
@@ -26,9 +25,7 @@ void Database::Implementation::step(Instant when, const Event& event, std::vecto
 }
 
 void Database::Implementation::handle(const ViewChanged& event) {
-  members.clear();
-  for (const ServerId voter : settings.voters)
-    if (event.members.contains(voter)) members.insert(voter);
+  members = event.members;
   std::erase_if(not_counting, [&](ServerId voter) { return !members.contains(voter); });
   silent.clear();
   // SAFETY: an epoch belongs to one view. Leading, acknowledging and serving end here; grants, acknowledgements
@@ -42,11 +39,12 @@ void Database::Implementation::handle(const ViewChanged& event) {
   promises.clear();
   fetched.clear();
   lease_over.clear();
+  settle_at = kNever;
   lease_wait_until = kNever;
   reminder_at = kNever;
   leader_owes_since = kNever;
   attempts = 0;
-  attempt_at = counting_members() >= majority() ? now + rank(false) * settings.step_timeout : kNever;
+  attempt_at = may_lead() ? now + rank(false) * settings.step_timeout : kNever;
   catch_up_at = log.durable_counting() || members.empty() ? kNever : now;
 }
 
@@ -66,7 +64,7 @@ void Database::Implementation::handle(const SilenceChanged& event) {
   for (const ServerId voter : event.silent)
     if (members.contains(voter) && voter != settings.self) silent.insert(voter);
   const bool leader_hangs = role == Role::kFollowing && silent.contains(leader_of(epoch));
-  if (leader_hangs && counting_members() >= majority()) {
+  if (leader_hangs && may_lead()) {
     attempt_at = std::min(attempt_at, now + rank(true) * settings.step_timeout);
   } else if (serves()) {
     attempt_at = kNever;
@@ -81,7 +79,7 @@ void Database::Implementation::check_timers() {
   }
   if (role == Role::kCollecting) choose_log();
   if (now >= attempt_at) {
-    if (!log.durable_counting() || counting_members() < majority()) {
+    if (!log.durable_counting() || !may_lead()) {
       attempt_at = kNever;
     } else if (disk_failing) {
       attempt_at = now + settings.persist_retry;  // it could not promise anything
@@ -101,6 +99,7 @@ void Database::Implementation::check_timers() {
 void Database::Implementation::progress() {
   after_durable_promise();
   if (leads()) advance_commit();
+  if (leads()) settle_voters();
   apply_committed();
   count_when_caught_up();
   acknowledge();
@@ -115,10 +114,10 @@ void Database::Implementation::persist_if_needed() {
 }
 
 Instant Database::Implementation::next_tick() const {
-  Instant next = std::min({attempt_at, catch_up_at, lease_wait_until, reminder_at});
+  Instant next = std::min({attempt_at, catch_up_at, lease_wait_until, reminder_at, settle_at});
   if (leader_owes_since != kNever && role == Role::kFollowing)
     next = std::min(next, leader_owes_since + (2 + rank(true)) * settings.step_timeout);
-  if (role == Role::kCollecting && promises.size() >= majority())
+  if (role == Role::kCollecting && promised_by_majority())
     next = std::min(next, collecting_since + settings.step_timeout);
   if (role == Role::kFetching) next = std::min(next, fetch_sent_at + settings.resend_interval);
   if (leads()) {
@@ -134,17 +133,22 @@ Instant Database::Implementation::next_tick() const {
   return next;
 }
 
-size_t Database::Implementation::counting_members() const {
-  size_t count = members.size() - not_counting.size();
-  if (!log.durable_counting() && members.contains(settings.self) && !not_counting.contains(settings.self))
-    --count;
-  return count;
+std::set<ServerId> Database::Implementation::counting_members() const {
+  std::set<ServerId> counting = members;
+  for (const ServerId voter : not_counting) counting.erase(voter);
+  if (!log.durable_counting()) counting.erase(settings.self);
+  return counting;
+}
+
+bool Database::Implementation::may_lead() const {
+  return log.voters().contains(settings.self) && log.voters().majority(counting_members());
 }
 
 uint32_t Database::Implementation::rank(bool without_leader) const {
   uint32_t before = 0;
   for (const ServerId voter : members) {
     if (voter >= settings.self) break;
+    if (!log.voters().contains(voter)) continue;
     if (not_counting.contains(voter) || silent.contains(voter)) continue;
     if (without_leader && voter == leader_of(epoch)) continue;
     ++before;
@@ -179,22 +183,33 @@ void Database::Implementation::update_standing() {
   if (leads()) fresh.lease_over = lease_over;
   if (fresh == standing) return;
   standing = std::move(fresh);
-  actions->push_back(StandingChanged{});
+  actions->emplace_back(StandingChanged{});
+}
+
+std::string Database::Implementation::why_no_majority() const {
+  const auto counting = counting_members();
+  std::string text = "no majority: ";
+  for (const auto* set : log.voters().deciding()) {
+    std::string missing;
+    for (const ServerId voter : *set)
+      if (!counting.contains(voter)) missing += fmt::format("{}{}", missing.empty() ? "" : ", ", voter);
+    const auto there = std::count_if(set->begin(), set->end(), [&](ServerId voter) { return counting.contains(voter); });
+    text += fmt::format("{}{} of {} voters are there, {} are needed; missing: {}",
+                        set == log.voters().deciding().front() ? "" : ", and of the new ones ", there, set->size(),
+                        set->size() / 2 + 1, missing);
+  }
+  return text;
 }
 
 std::string Database::Implementation::why_waiting() const {
   if (disk_failing) return "the disk under the cluster database is full or fails; trying again every 500 ms";
   if (serves()) return {};
   if (members.empty()) return "no connection to corosync";
-  if (counting_members() < majority()) {
-    std::string missing;
-    for (const ServerId voter : settings.voters)
-      if (!members.contains(voter) || not_counting.contains(voter))
-        missing += fmt::format("{}{}", missing.empty() ? "" : ", ", voter);
-    return fmt::format("no majority: {} of {} voters are there, {} are needed; missing: {}", counting_members(),
-                       settings.voters.size(), majority(), missing);
-  }
-  if (!log.durable_counting()) return "this voter's database was lost: catching up with the others";
+  const VoterSet& voters = log.voters();
+  const bool lost = !log.durable_counting();
+  if (lost && !voters.contains(settings.self)) return "new here: catching up with the voters";
+  if (!voters.majority(counting_members())) return why_no_majority();
+  if (lost) return "this voter's database was lost: catching up with the others";
   switch (role) {
     case Role::kNone:
       return "a new epoch has not been opened yet";
@@ -215,8 +230,6 @@ std::string Database::Implementation::why_waiting() const {
 
 Database::Database(const Settings& settings, StoredVoter stored)
     : implementation_(std::make_unique<Implementation>(settings, std::move(stored))) {
-  BATON_ASSERT(std::find(settings.voters.begin(), settings.voters.end(), settings.self) !=
-               settings.voters.end());
   auto& standing = implementation_->standing;
   standing.counting = implementation_->log.durable_counting();
   standing.epoch = implementation_->log.promised();
@@ -246,6 +259,13 @@ LogPosition Database::known_by(ServerId owner) const {
     if (losers.contains(owner)) last = std::min(last, index - 1);
   return implementation_->log.position(last);
 }
+const VoterSet& Database::voters() const { return implementation_->log.voters(); }
+uint64_t Database::voters_index() const { return implementation_->log.voters_index(); }
+LogPosition Database::voters_fence_above(const LogPosition& exact) const {
+  const uint64_t index = implementation_->log.voters_index();
+  return index > exact.index ? implementation_->fence_at(index) : LogPosition{};
+}
+std::string Database::why_not_change(const VoterSet& voters) const { return implementation_->why_not_change(voters); }
 LogPosition Database::applied_on_disk() const {
   return implementation_->log.position(std::min(implementation_->applied, implementation_->log.durable_index()));
 }

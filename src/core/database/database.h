@@ -13,7 +13,8 @@ namespace baton::database {
 
 struct Settings {
   ServerId self;
-  std::vector<ServerId> voters;      // all configured, self included
+  std::set<ServerId> voters;         // of a log that names none: as founded
+  Duration settle_after{};           // how long the leases of a former majority may run (docs/protocol.md, V5)
   Duration step_timeout = 300ms;     // without progress towards an epoch the next candidate tries
   Duration resend_interval = 200ms;  // unacknowledged appends and proposals are sent again
   Duration proposal_limit = 5s;      // a proposal that is not decided by then is answered "not known"
@@ -37,8 +38,8 @@ struct Persisted {
   uint64_t token = 0;
   bool ok = true;
 };
-/// Wants a command committed; answered by exactly one ProposalDecided. An AssignGroup is the serving leader's
-/// own decision: it is not forwarded, and with the end of the epoch it is answered "not known".
+/// Wants a command committed; answered by exactly one ProposalDecided. An AssignGroup or SetVoters is the serving
+/// leader's own decision: it is not forwarded, and with the end of the epoch it is answered "not known".
 struct ProposeCommand {
   uint64_t request = 0;  // unique on this voter, across restarts too
   Command command;
@@ -114,6 +115,13 @@ class Database {
   void step(Instant now, const Event& event, std::vector<Action>& actions);
   Instant next_tick() const;
 
+  /// The voters by this log, committed or not, and the place of their newest change in it.
+  const VoterSet& voters() const;
+  uint64_t voters_index() const;
+  /// V5: the fence that the newest change of them is, if it is above `exact`.
+  LogPosition voters_fence_above(const LogPosition& exact) const;
+  /// Why the leader cannot propose these voters now, for people; empty: it can.
+  std::string why_not_change(const VoterSet& voters) const;
   /// F2, of uncommitted entries: servers from which one above `exact` takes, or may take, a group, and where.
   std::map<ServerId, LogPosition> fences_above(const LogPosition& exact) const;
   /// The last entry on disk that is below every uncommitted entry which takes, or may take, a group from `owner`.

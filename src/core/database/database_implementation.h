@@ -41,7 +41,7 @@ struct PendingProposal {
 };
 
 struct Database::Implementation {
-  Implementation(const Settings& given, StoredVoter stored) : settings(given), log(std::move(stored)) {}
+  Implementation(const Settings& given, StoredVoter stored) : settings(given), log(std::move(stored), given.voters) {}
 
   // database.cc: events, view, timers, standing
   void step(Instant when, const Event& event, std::vector<Action>& wanted);
@@ -56,9 +56,11 @@ struct Database::Implementation {
   Instant next_tick() const;
   void update_standing();
   std::string why_waiting() const;
+  std::string why_no_majority() const;
   void send(Message message) { actions->push_back(Send{std::move(message)}); }
-  size_t majority() const { return settings.voters.size() / 2 + 1; }
-  size_t counting_members() const;
+  std::set<ServerId> counting_members() const;
+  /// It votes, and a majority that counts is in the view: what a candidate needs to begin.
+  bool may_lead() const;
   uint32_t rank(bool without_leader) const;
   std::map<ServerId, Duration> lease_account(Grants grants) const;
 
@@ -72,6 +74,8 @@ struct Database::Implementation {
   void work_in(Epoch other_epoch);
   void after_durable_promise();
   void choose_log();
+  std::map<ServerId, Promise>::const_iterator best_promise() const;
+  bool promised_by_majority() const;
   void send_fetch();
   void begin_leading();
   Duration patience() const;
@@ -95,12 +99,16 @@ struct Database::Implementation {
   void apply_committed();
   ServerId owner_that_loses(const Entry& entry) const;
 
+  // voter_changes.cc
+  std::string why_not_change(const VoterSet& wanted) const;
+  void settle_voters();
+
   // proposals.cc
   void handle(const ProposeCommand& event);
   void receive(ServerId from, const Propose& message);
   void append_proposal(ServerId origin, uint64_t request, const Command& command, int64_t wall_ms);
   void send_proposals();
-  void drop_old_assignments();
+  void drop_old_decisions();
   void give_up_proposals();
 
   bool serves() const;
@@ -147,6 +155,7 @@ struct Database::Implementation {
   // Leader.
   std::map<ServerId, Follower> followers;
   std::map<ServerId, Instant> lease_over;
+  Instant settle_at = kNever;         // a committed change of voters is settled then (V5)
   Instant lease_wait_until = kNever;  // an entry waits for a lease to end (L3)
   Instant reminder_at = kNever;       // to followers, while the epoch does not serve yet
 

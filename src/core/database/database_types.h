@@ -49,6 +49,7 @@ struct Promise {
   LogPosition last;
   uint64_t committed = 0;
   std::map<ServerId, Duration> lease_left;  // by this voter's account, at sending
+  VoterSet voters;                          // by this voter's log (docs/protocol.md, V3)
 };
 struct Refuse {
   Epoch promised;

@@ -32,6 +32,7 @@ void Database::Implementation::start_candidacy() {
   promise_owed = false;
   acknowledgement_owed = false;
   leader_owes_since = kNever;
+  settle_at = kNever;
   lease_wait_until = kNever;
   reminder_at = kNever;
   // Twice: one time-out for all promises, and some more to go on with a majority's.
@@ -50,6 +51,7 @@ void Database::Implementation::work_in(Epoch other_epoch) {
   promises.clear();
   fetched.clear();
   leader_owes_since = kNever;
+  settle_at = kNever;
   lease_wait_until = kNever;
   reminder_at = kNever;
   ++attempts;
@@ -67,7 +69,7 @@ void Database::Implementation::receive(ServerId from, const Prepare& message) {
   if (from == settings.self) {
     // Its own Prepare has come back: everything before it has been received.
     if (role != Role::kCollecting || message.epoch != epoch) return;
-    promises[from] = Promise{epoch, log.last(), committed, lease_account(Grants::kAll)};
+    promises[from] = Promise{epoch, log.last(), committed, lease_account(Grants::kAll), log.voters()};
     promised_at[from] = now;
     choose_log();
     return;
@@ -94,7 +96,7 @@ void Database::Implementation::after_durable_promise() {
   }
   if (role == Role::kFollowing && promise_owed && (durable || planted(Plant::kPromiseNotPersisted))) {
     promise_owed = false;
-    send(Promise{epoch, log.last(), committed, lease_account(Grants::kAll)});
+    send(Promise{epoch, log.last(), committed, lease_account(Grants::kAll), log.voters()});
   }
 }
 
@@ -118,21 +120,39 @@ void Database::Implementation::receive(ServerId, const Refuse& message) {
   start_candidacy();
 }
 
+std::map<ServerId, Promise>::const_iterator Database::Implementation::best_promise() const {
+  auto best = promises.find(settings.self);
+  for (auto promise = promises.begin(); promise != promises.end(); ++promise)
+    if (best == promises.end() || promise->second.last > best->second.last) best = promise;
+  return best;
+}
+
+/// SAFETY: V3. Majorities by the most advanced log, which is to become this one's: this voter may have missed that
+/// others decide by now.
+bool Database::Implementation::promised_by_majority() const {
+  const auto best = best_promise();
+  if (best == promises.end()) return false;
+  std::set<ServerId> promised;
+  for (const auto& [voter, promise] : promises) promised.insert(voter);
+  return best->second.voters.majority(promised);
+}
+
 /// With enough promises: the most advanced log becomes this one's.
 void Database::Implementation::choose_log() {
-  if (role != Role::kCollecting || promises.size() < majority() || !promises.contains(settings.self)) return;
+  if (role != Role::kCollecting || !promises.contains(settings.self) || !promised_by_majority()) return;
   const bool all = std::all_of(members.begin(), members.end(), [&](ServerId voter) {
     return promises.contains(voter) || not_counting.contains(voter) || silent.contains(voter);
   });
   if (!all && now < collecting_since + settings.step_timeout) return;
-  fetch_from = settings.self;
-  LogPosition best = log.last();
+  fetch_from = best_promise()->first;
+  if (!best_promise()->second.voters.contains(settings.self)) {
+    // It was removed and did not know. Another candidate leads, and this one learns from it.
+    role = Role::kNone;
+    attempt_at = kNever;
+    return;
+  }
   lease_over.clear();
   for (const auto& [voter, promise] : promises) {
-    if (promise.last > best) {
-      best = promise.last;
-      fetch_from = voter;
-    }
     for (const auto& [server, left] : promise.lease_left) {
       // Counted from the receipt, which is later than the sending.
       auto& over = lease_over[server];

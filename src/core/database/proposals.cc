@@ -13,8 +13,13 @@ void Database::Implementation::handle(const ProposeCommand& event) {
   pending.try_emplace(event.request, PendingProposal{event.command, event.wall_ms, now, Instant{}, Epoch{}});
 }
 
+/// Decided by the leader of one epoch from what it saw: nobody else's to carry out.
+static bool is_the_leaders_own(const Command& command) {
+  return std::holds_alternative<AssignGroup>(command) || std::holds_alternative<SetVoters>(command);
+}
+
 void Database::Implementation::send_proposals() {
-  drop_old_assignments();
+  drop_old_decisions();
   if (!serves()) return;
   for (auto& [request, proposal] : pending) {
     if (leads()) {
@@ -30,16 +35,19 @@ void Database::Implementation::send_proposals() {
   }
 }
 
-/// An assignment was decided from what the leader of one epoch saw of the servers. Another leader, or the same
-/// one in another view, decides anew: it is not handed on.
-void Database::Implementation::drop_old_assignments() {
+/// An assignment or a change of voters was decided from what the leader of one epoch saw of the servers. Another
+/// leader, or the same one in another view, decides anew: it is not handed on.
+void Database::Implementation::drop_old_decisions() {
   std::erase_if(pending, [&](const auto& one) {
     const PendingProposal& proposal = one.second;
-    if (!std::holds_alternative<AssignGroup>(proposal.command)) return false;
+    if (!is_the_leaders_own(proposal.command)) return false;
     const bool present = leads() && (proposal.sent_in == epoch || (proposal.sent_in == Epoch{} && serves()));
-    if (present) return false;
-    actions->emplace_back(
-        ProposalDecided{one.first, false, Applied{false, "the epoch in which it was decided is over"}});
+    std::string refusal = present ? "" : "the epoch in which it was decided is over";
+    const auto* change = std::get_if<SetVoters>(&proposal.command);
+    // SAFETY: V4. Judged before it is in the log: from then on it is in effect.
+    if (present && change != nullptr && proposal.sent_in == Epoch{}) refusal = why_not_change(change->voters);
+    if (refusal.empty()) return false;
+    actions->emplace_back(ProposalDecided{one.first, false, Applied{false, refusal}});
     return true;
   });
 }
@@ -55,7 +63,7 @@ void Database::Implementation::append_proposal(ServerId origin, uint64_t request
 void Database::Implementation::receive(ServerId from, const Propose& message) {
   if (message.request == 0 || message.origin != from) return;
   if (leads()) {
-    if (!serves()) return;  // the proposer asks again in this epoch
+    if (!serves() || is_the_leaders_own(message.command)) return;  // the proposer asks again in this epoch
     append_proposal(message.origin, message.request, message.command, message.wall_ms);
     const auto follower = followers.find(from);
     if (follower != followers.end()) follower->second.due = true;  // at the least a sign of life

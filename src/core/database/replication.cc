@@ -2,6 +2,7 @@
 // Pure. docs/protocol.md, "Commit", "A lost database" and "Taking a group from an owner that has not released
 // it".
 #include <algorithm>
+#include <functional>
 
 #include "src/base/assert.h"
 #include "src/base/planted.h"
@@ -199,14 +200,15 @@ void Database::Implementation::repeat_appends() {
 }
 
 void Database::Implementation::advance_commit() {
-  std::vector<uint64_t> on_disk;
-  if (log.durable_counting()) on_disk.push_back(log.durable_index());
+  std::map<ServerId, uint64_t> on_disk;
+  if (log.durable_counting()) on_disk[settings.self] = log.durable_index();
   for (const auto& [voter, follower] : followers)
-    if (follower.counting) on_disk.push_back(follower.matched);
+    if (follower.counting) on_disk[voter] = follower.matched;
   lease_wait_until = kNever;
-  if (on_disk.size() < majority()) return;
-  std::sort(on_disk.rbegin(), on_disk.rend());
-  uint64_t candidate = on_disk[majority() - 1];
+  // SAFETY: V1, V2. By the voters of the newest change in this log.
+  const auto by_majority = log.voters().reached(on_disk, std::greater<uint64_t>());
+  if (!by_majority) return;
+  uint64_t candidate = *by_majority;
   // SAFETY: L3. Not before the owner from whom an entry takes a group has lost its lease.
   if (candidate > committed) {
     for (const auto& [index, owners] : takeovers()) {
@@ -256,19 +258,18 @@ bool Database::Implementation::owners_lease_over(uint64_t index, const std::set<
     }
     return latest;
   };
-  std::vector<Instant> votes;
+  std::map<ServerId, Instant> votes;
   if (log.durable_counting() && log.durable_index() >= index) {
     std::map<ServerId, Instant> own;
     for (const auto& [server, left] : lease_account(Grants::kBelowFences)) own[server] = now + left;
-    votes.push_back(over_at(own));
+    votes[settings.self] = over_at(own);
   }
   for (const auto& [voter, follower] : followers)
-    if (follower.counting && follower.matched >= index) votes.push_back(over_at(follower.lease_over));
-  if (votes.size() < majority()) return false;
-  std::sort(votes.begin(), votes.end());
-  const Instant over = votes[majority() - 1];
-  if (now >= over) return true;
-  lease_wait_until = over;
+    if (follower.counting && follower.matched >= index) votes[voter] = over_at(follower.lease_over);
+  const auto over = log.voters().reached(votes, std::less<Instant>());
+  if (!over) return false;
+  if (now >= *over) return true;
+  lease_wait_until = *over;
   return false;
 }
 

@@ -2,6 +2,8 @@
 #include "src/core/database/voter_log.h"
 
 #include "src/base/assert.h"
+#include "src/base/planted.h"
+#include "src/model/configuration_toml.h"
 
 namespace baton::database {
 
@@ -15,9 +17,10 @@ size_t size_of(const Entry& entry) {
 
 }  // namespace
 
-VoterLog::VoterLog(StoredVoter stored)
+VoterLog::VoterLog(StoredVoter stored, const std::set<ServerId>& founders)
     : promised_(stored.promised),
       counting_(stored.counting),
+      voters_{{0, VoterSet{founders, {}}, false}},
       durable_promised_(stored.promised),
       durable_counting_(stored.counting),
       durable_length_(stored.entries.size()),
@@ -68,11 +71,28 @@ void VoterLog::promise(Epoch epoch) {
 void VoterLog::append(Entry entry) {
   BATON_ASSERT(entry.index == last_index() + 1);
   BATON_ASSERT(entry.epoch >= last().epoch);
+  note_voters(entry);
   if (entry.request != 0) proposals_.emplace(std::pair{entry.origin, entry.request}, entry.index);
   entries_.push_back(std::move(entry));
 }
 
+/// The founding configuration says who votes first, whatever this server was told; then each change does.
+void VoterLog::note_voters(const Entry& entry) {
+  if (const auto* change = std::get_if<SetVoters>(&entry.command)) {
+    voters_.push_back({entry.index, change->voters, true});
+    return;
+  }
+  const auto* founding = std::get_if<ApplyConfiguration>(&entry.command);
+  if (founding == nullptr || founding->expected_version != 0 || voters_.size() > 1) return;
+  const auto configuration = parse_configuration(founding->text);
+  if (!configuration) return;
+  const auto ids = configuration->voters();
+  voters_.push_back({entry.index, VoterSet{{ids.begin(), ids.end()}, {}}, false});
+}
+
 void VoterLog::cut(uint64_t index) {
+  // SAFETY: V1. A change that is cut off was never in effect.
+  while (voters_.back().index > index && !planted(Plant::kVotersNotCutBack)) voters_.pop_back();
   while (last_index() > index) {
     const Entry& gone = entries_.back();
     const auto found = proposals_.find({gone.origin, gone.request});

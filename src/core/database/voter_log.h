@@ -17,7 +17,7 @@ namespace baton::database {
 
 class VoterLog {
  public:
-  explicit VoterLog(StoredVoter stored);
+  VoterLog(StoredVoter stored, const std::set<ServerId>& founders);
 
   // ---- As wanted, in memory ----
   Epoch promised() const { return promised_; }
@@ -34,6 +34,9 @@ class VoterLog {
   /// The greatest place at or below `limit`'s index whose epoch is not newer than `limit`'s: where another log
   /// that ends in `limit` may agree with this one.
   LogPosition common_guess(const LogPosition& limit) const;
+  /// In effect by the entries that are here, committed or not (docs/protocol.md, V1); the SetVoters that says so, 0: none.
+  const VoterSet& voters() const { return voters_.back().voters; }
+  uint64_t voters_index() const { return voters_.back().changed ? voters_.back().index : 0; }
   /// Where a proposal stands in this log; 0: nowhere.
   uint64_t find(ServerId origin, uint64_t request) const;
 
@@ -56,6 +59,13 @@ class VoterLog {
   bool persisted(uint64_t token, bool ok);
 
  private:
+  struct Voters {
+    uint64_t index = 0;  // of the entry
+    VoterSet voters;
+    bool changed = false;  // by a SetVoters
+  };
+  void note_voters(const Entry& entry);
+
   struct Flight {
     uint64_t token = 0;
     Epoch promised;
@@ -68,6 +78,7 @@ class VoterLog {
   bool counting_ = false;
   std::vector<Entry> entries_;
   std::map<std::pair<ServerId, uint64_t>, uint64_t> proposals_;
+  std::vector<Voters> voters_;  // the founders, then as the entries say
 
   Epoch durable_promised_;
   bool durable_counting_ = false;

@@ -15,7 +15,12 @@ GuardCore::GuardCore(const Settings& settings, uint64_t start, const Knowledge& 
       knowledge_(kept),
       published_until_(published),
       now_(now) {
+  take_knowledge();
+}
+
+void GuardCore::take_knowledge() {
   lease_.set_knowledge(knowledge_.grants, knowledge_.knows, knowledge_.fences);
+  if (!knowledge_.voters.now.empty()) lease_.set_voters(knowledge_.voters, knowledge_.voters_fence);
 }
 
 void GuardCore::step(Instant now, const Event& event, std::vector<Action>& actions) {
@@ -54,7 +59,7 @@ void GuardCore::handle(const Tell& event) {
   const bool granted = knowledge_.grants;
   knowledge_ = event.knowledge;
   knowledge_.knows = std::max(knowledge_.knows, knew);  // F1: never back
-  lease_.set_knowledge(knowledge_.grants, knowledge_.knows, knowledge_.fences);
+  take_knowledge();
   actions_->push_back(Keep{knowledge_});
   // SAFETY: F3, before the answer that lets batond acknowledge the entry.
   if (lease_.fenced() && published_until_ != Instant{}) {

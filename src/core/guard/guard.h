@@ -17,6 +17,8 @@ struct Knowledge {
   LogPosition knows;    // F1
   LogPosition exact;    // up to there the fences are those of entries known to be committed
   Fences fences;        // F2
+  VoterSet voters;           // by the log; empty: not told
+  LogPosition voters_fence;  // V5
   bool operator==(const Knowledge&) const = default;
 };
 
@@ -85,6 +87,7 @@ class GuardCore {
   void handle(const Tell& event);
   void handle(const TimeJumped&);
   void handle(const Tick&) {}
+  void take_knowledge();
   void notice_gap();
   void publish();
   void beat_if_due();

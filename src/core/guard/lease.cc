@@ -3,25 +3,17 @@
 #include "src/core/guard/lease.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "src/base/planted.h"
 
 namespace baton::guard {
 
-namespace {
-
-/// With the clocks' drift (1%), rounded up.
-Duration with_drift(Duration duration) { return duration + duration / 100 + Duration{1}; }
-
-}  // namespace
-
 Lease::Lease(const Settings& settings, uint64_t start, Instant now)
-    : settings_(settings), start_(start), started_(now) {}
+    : settings_(settings), start_(start), started_(now), voters_{{settings.voters.begin(), settings.voters.end()}, {}} {}
 
 void Lease::view_changed(const std::set<ServerId>& members) {
-  members_.clear();
-  for (const ServerId voter : settings_.voters)
-    if (members.contains(voter)) members_.insert(voter);
+  members_ = members;
   heard_.clear();
   acknowledged_.clear();
 }
@@ -32,10 +24,18 @@ void Lease::set_knowledge(bool grants, const LogPosition& knows, const Fences& f
   fences_ = fences;
 }
 
+void Lease::set_voters(const VoterSet& voters, const LogPosition& fence) {
+  voters_ = voters;
+  voters_fence_ = fence;
+}
+
 LogPosition Lease::fence_of(ServerId voter) const {
   if (planted(Plant::kFenceIgnored)) return {};
   const auto found = fences_.find(voter);
-  return found == fences_.end() ? LogPosition{} : found->second;
+  const LogPosition fence = found == fences_.end() ? LogPosition{} : found->second;
+  // SAFETY: V5. Who does not know the newest change of voters counts grants by a majority that may have passed. (This guard
+  // goes by the change itself since it was told of it.)
+  return voter == settings_.self ? fence : std::max(fence, voters_fence_);
 }
 
 Beat Lease::make_beat(Instant now) {
@@ -69,12 +69,11 @@ void Lease::beat_received(Instant now, ServerId from, const Beat& beat) {
 /// The newest own beat that a majority has granted, itself included: the lease runs from its sending.
 void Lease::renew(Instant now) {
   if (!grants_ || fenced()) return;  // SAFETY: F3. Its own grant is one, too.
-  std::vector<uint64_t> granted{sequence_};
-  for (const auto& [voter, sequence] : acknowledged_) granted.push_back(sequence);
-  const size_t majority = settings_.voters.size() / 2 + 1;
-  if (granted.size() < majority) return;
-  std::sort(granted.rbegin(), granted.rend());
-  const auto sent = sent_.find(granted[majority - 1]);
+  std::map<ServerId, uint64_t> granted = acknowledged_;
+  granted[settings_.self] = sequence_;
+  const auto by_majority = voters_.reached(granted, std::greater<uint64_t>());  // V2
+  if (!by_majority) return;
+  const auto sent = sent_.find(*by_majority);
   if (sent == sent_.end() || sent->second.knows < fence_of(settings_.self)) return;
   // SAFETY: from the sending, never from the receipt.
   const Instant until = sent->second.when + settings_.lease;
@@ -92,7 +91,11 @@ void Lease::note_grant(ServerId voter, const LogPosition& knows, Instant over, I
 
 Account Lease::collect(bool below_fences, Instant now) const {
   Account account;
-  for (const ServerId voter : settings_.voters) {
+  std::set<ServerId> servers = voters_.all();
+  servers.insert(settings_.voters.begin(), settings_.voters.end());
+  servers.insert(members_.begin(), members_.end());
+  for (const auto& [server, grants] : given_) servers.insert(server);
+  for (const ServerId voter : servers) {
     Instant over = now;
     // SAFETY: a start counts as a grant to everybody: what was granted before it is forgotten.
     if (!planted(Plant::kLeaseForgottenAtRestart)) over = std::max(over, started_ + with_drift(settings_.lease));

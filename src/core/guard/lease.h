@@ -10,12 +10,13 @@
 #include "src/base/ids.h"
 #include "src/base/time.h"
 #include "src/model/log_position.h"
+#include "src/model/voter_set.h"
 
 namespace baton::guard {
 
 struct Settings {
   ServerId self;
-  std::vector<ServerId> voters;
+  std::vector<ServerId> voters;  // until batond tells
   Duration lease = 1100ms;
   Duration beat = 100ms;
 };
@@ -23,6 +24,9 @@ struct Settings {
 using Fences = std::map<ServerId, LogPosition>;
 /// When what was granted to each server will surely be over, by this server's clock.
 using Account = std::map<ServerId, Instant>;
+
+/// With what two clocks may differ in (1%), rounded up.
+constexpr Duration with_drift(Duration duration) { return duration + duration / 100 + Duration{1}; }
 
 /// Sent to all guards of the view each `beat`.
 struct Beat {
@@ -42,10 +46,12 @@ class Lease {
   /// `start` is unique per start of this guard (random); `now` counts as a grant to every voter, itself included.
   Lease(const Settings& settings, uint64_t start, Instant now);
 
-  /// New view: what was heard in the old one is forgotten. Beats of voters that are not members are ignored.
+  /// New view: what was heard in the old one is forgotten. Beats of servers that are not members are ignored.
   void view_changed(const std::set<ServerId>& members);
   /// What batond said last (F1-F4). `grants` false: nothing is granted, not even to this server itself.
   void set_knowledge(bool grants, const LogPosition& knows, const Fences& fences);
+  /// Who votes by this server's log, and the fence of everybody else that the newest change of them is (V5).
+  void set_voters(const VoterSet& voters, const LogPosition& fence);
   /// The beat to send now. Remembers when, and what it grants.
   Beat make_beat(Instant now);
   void beat_received(Instant now, ServerId from, const Beat& beat);
@@ -91,6 +97,8 @@ class Lease {
   bool grants_ = false;
   LogPosition knows_;
   Fences fences_;
+  VoterSet voters_;
+  LogPosition voters_fence_;
   std::set<ServerId> members_;
   uint64_t sequence_ = 0;
   Instant lease_until_{};

@@ -139,5 +139,43 @@ TEST(Lease, AloneIsAMajorityOfOne) {
   EXPECT_EQ(only.lease_until(), at(1007ms));
 }
 
+TEST(Lease, WhileVotersChangeBothMajoritiesMustGrant) {
+  constexpr ServerId kFour{4};
+  const VoterSet joint{{kOne, kThree, kFour}, {kOne, kTwo, kThree}};
+  Pair pair;
+  pair.one.set_voters(joint, {});
+  pair.two.beat_received(at(40ms), kOne, pair.one.make_beat(at(10ms)));
+  pair.one.beat_received(at(90ms), kTwo, pair.two.make_beat(at(70ms)));
+  EXPECT_EQ(pair.one.lease_until(), Instant{}) << "two of the old three, but one of the new";
+  Lease three{settings(kThree), 33, at(0ms)};
+  three.view_changed({kOne, kThree});
+  three.set_knowledge(true, {}, {});
+  pair.one.view_changed({kOne, kThree});
+  three.beat_received(at(95ms), kOne, pair.one.make_beat(at(92ms)));
+  pair.one.beat_received(at(98ms), kThree, three.make_beat(at(97ms)));
+  EXPECT_EQ(pair.one.lease_until(), at(92ms) + 1000ms);
+}
+
+TEST(Lease, AChangeOfVotersIsAFenceOfEverybodyElse) {
+  constexpr LogPosition kChange{Epoch{65}, 7};
+  const VoterSet voters{{kOne, kTwo, kThree}, {}};
+  Pair pair;
+  pair.two.beat_received(at(40ms), kOne, pair.one.make_beat(at(10ms)));
+  pair.two.set_voters(voters, kChange);
+  EXPECT_TRUE(pair.two.make_beat(at(50ms)).granted.empty()) << "it may still count by those of before";
+  EXPECT_FALSE(pair.two.fenced()) << "it goes by the change itself";
+  pair.one.set_knowledge(true, kChange, {});
+  pair.one.set_voters(voters, kChange);
+  pair.two.beat_received(at(70ms), kOne, pair.one.make_beat(at(60ms)));
+  EXPECT_TRUE(pair.two.make_beat(at(80ms)).granted.contains(kOne));
+}
+
+TEST(Lease, TellsOfVotersThatCameLater) {
+  constexpr ServerId kNew{9};
+  Lease fresh{settings(kTwo), 5, at(0ms)};
+  fresh.set_voters({{kTwo, kThree, kNew}, {}}, {});
+  EXPECT_EQ(fresh.account(at(0ms)).at(kNew), at(0ms) + with_drift(1000ms)) << "who knows what was granted before";
+}
+
 }  // namespace
 }  // namespace baton::guard

@@ -15,10 +15,16 @@ constexpr int kBeatsInSilence = 8;  // one that sends none for a lease is silent
 constexpr Duration kProposeAgain = 200ms;
 constexpr uint64_t kRequestsOfAStart = uint64_t{1} << 24;
 
+std::set<ServerId> founders(const Settings& settings) {
+  const auto ids = settings.founding.voters();
+  return settings.joined ? std::set<ServerId>{} : std::set<ServerId>(ids.begin(), ids.end());
+}
+
 database::Settings database_settings(const Settings& settings) {
   database::Settings made;
   made.self = settings.self;
-  made.voters = settings.founding.voters();
+  made.voters = founders(settings);
+  made.settle_after = guard::with_drift(settings.founding.timing.lease);
   return made;
 }
 
@@ -63,7 +69,9 @@ void NodeCore::Implementation::step(Instant when, const Event& event, std::vecto
 }
 
 void NodeCore::Implementation::handle(const ViewChanged& event) {
-  for (const auto voter : configuration.voters()) {
+  std::set<ServerId> servers = event.members;
+  for (const auto& server : configuration.servers) servers.insert(server.id);
+  for (const auto voter : servers) {
     auto& peer = peers[voter];
     const bool member = event.members.contains(voter);
     if (peer.in_view && !member) {
@@ -178,7 +186,9 @@ void NodeCore::Implementation::feed_database(const database::Event& event) {
 
 void NodeCore::Implementation::on_applied(const database::EntryApplied& applied) {
   const auto& command = applied.entry.command;
-  // SAFETY: F2.
+  // SAFETY: F2, V5.
+  if (std::holds_alternative<SetVoters>(command) && applied.entry.index > exact.index)
+    voters_fence = std::max(voters_fence, applied.fence);
   if (applied.taken_from != ServerId{} && applied.entry.index > exact.index) {
     auto& fence = fences[applied.taken_from];
     fence = std::max(fence, applied.fence);
@@ -205,6 +215,9 @@ void NodeCore::Implementation::on_applied(const database::EntryApplied& applied)
 
 void NodeCore::Implementation::load_configuration(const Configuration& loaded) {
   configuration = loaded;
+  std::erase_if(peers, [&](const auto& peer) {
+    return configuration.server(peer.first) == nullptr && !members.contains(peer.first);
+  });
   configuration_version = database.state().configuration_version;
   for (const auto& group : configuration.groups) {
     const bool here = std::find(group.servers.begin(), group.servers.end(), settings.self) != group.servers.end();
@@ -343,6 +356,8 @@ const ClusterState& NodeCore::state() const { return implementation_->database.s
 const database::Standing& NodeCore::standing() const { return implementation_->database.standing(); }
 const Configuration& NodeCore::configuration() const { return implementation_->configuration; }
 Instant NodeCore::lease_until() const { return implementation_->published_until; }
+const VoterSet& NodeCore::voters() const { return implementation_->database.voters(); }
+const std::string& NodeCore::voters_waiting() const { return implementation_->voters_waiting; }
 Instant NodeCore::freeze_ends() const {
   const Instant since = implementation_->lapsed_since;
   return since == kNever ? kNever : since + implementation_->settings.freeze_limit;

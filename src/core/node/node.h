@@ -21,6 +21,7 @@ struct Settings {
   ServerId self;
   std::string founding_text;    // the TOML that `baton cluster create` was given; applied when the database is empty
   Configuration founding;       // parsed from it: voters, timing until the database says otherwise
+  bool joined = false;          // it came later: the log alone says who votes
   uint64_t start = 1;           // unique per start of this process (random)
   Instant published_lease{};    // what the lease page says at the start of this process
   Duration freeze_limit = 10s;  // after a lost lease: then the groups here are killed
@@ -49,6 +50,9 @@ class NodeCore {
   const database::Standing& standing() const;
   const Configuration& configuration() const;
   Instant lease_until() const;
+  /// The voters by this server's log, and why (the leader knows) a change of them that is due does not begin.
+  const VoterSet& voters() const;
+  const std::string& voters_waiting() const;
   /// While there is no lease: when what is frozen here is ended; kNever: there is one.
   Instant freeze_ends() const;
   /// What this server's guard reported last; nullptr: it cannot be reached.

@@ -1,5 +1,6 @@
 // What the epoch's leader does about the power of lost servers. Pure. docs/protocol.md, "Fencing".
 #include <algorithm>
+#include <limits>
 
 #include "src/core/node/node_state.h"
 
@@ -95,7 +96,8 @@ bool NodeCore::Implementation::too_many_fenced() const {
   const auto fenced = std::count_if(records.begin(), records.end(), [](const auto& record) {
     return record.second.outcome != FenceOutcome::kNone;
   });
-  const size_t voters = configuration.voters().size();
+  size_t voters = std::numeric_limits<size_t>::max();  // of the smaller set, while they change
+  for (const auto* set : database.voters().deciding()) voters = std::min(voters, set->size());
   return static_cast<size_t>(fenced) >= std::max<size_t>(1, (voters - 1) / 2);
 }
 

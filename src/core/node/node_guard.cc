@@ -40,6 +40,9 @@ guard::Knowledge NodeCore::Implementation::knowledge() {
   wanted.fences = fences;
   // SAFETY: F2. Uncommitted entries, too.
   for (const auto& [server, position] : database.fences_above(exact)) raise(wanted.fences, server, position);
+  // SAFETY: V1, V5. Before any entry of the log counts as being on this voter's disk.
+  wanted.voters = database.voters();
+  wanted.voters_fence = std::max(voters_fence, database.voters_fence_above(exact));
   return wanted;
 }
 
@@ -53,7 +56,8 @@ void NodeCore::Implementation::tell_guard() {
   withdrawn = fenced;
   if (told && *told == wanted) return;
   ++tell_number;
-  if (!told || told->fences != wanted.fences) fences_number = tell_number;
+  if (!told || told->fences != wanted.fences || told->voters != wanted.voters || told->voters_fence != wanted.voters_fence)
+    fences_number = tell_number;
   told = wanted;
   out().push_back(TellGuard{{settings.start, tell_number, std::move(wanted)}});
 }
@@ -63,7 +67,7 @@ bool NodeCore::Implementation::fences_in_place() const {
   if (planted(Plant::kAcknowledgedBeforeFence)) return true;
   if (guard && told) return guard->teller == settings.start && guard->number >= fences_number;
   // Without a guard: only if there is nothing that it had to know.
-  return fences.empty() && database.fences_above(exact).empty();
+  return fences.empty() && database.fences_above(exact).empty() && database.voters_index() == 0;
 }
 
 void NodeCore::Implementation::handle(const Persisted& event) {
@@ -88,9 +92,11 @@ void NodeCore::Implementation::handle(const GuardReported& event) {
   if (guard_noted) note({.kind = "problem", .text = "baton-guard answers again"});
   guard_noted = false;
   if (another) {
+    guard_since = now;
     told.reset();
     for (const auto& [server, position] : event.report.knowledge.fences) raise(fences, server, position);
     server_knows = std::max(server_knows, event.report.knowledge.knows);
+    voters_fence = std::max(voters_fence, event.report.knowledge.voters_fence);
     // Kept from an earlier batond of this boot: what is above is taken as it stands in the log.
     if (database.holds(event.report.knowledge.exact)) exact = std::max(exact, event.report.knowledge.exact);
   }
@@ -111,6 +117,9 @@ std::map<ServerId, Duration> NodeCore::Implementation::lease_left(Instant when,
   const bool all = grants == database::Database::Grants::kAll;
   for (const auto& [server, over] : all ? guard->account : guard->account_below_fences)
     left[server] = std::max(Duration{0}, over - when);
+  // SAFETY: a server that this guard has not heard of may have been granted a lease by one before it.
+  const Duration of_former = guard_since + guard::with_drift(configuration.timing.lease) - when;
+  for (const auto& server : configuration.servers) left.try_emplace(server.id, std::max(Duration{0}, of_former));
   return left;
 }
 

@@ -17,9 +17,30 @@ void NodeCore::Implementation::lead() {
     propose("configuration", ApplyConfiguration{0, settings.founding_text, "baton cluster create"});
     return;
   }
+  change_voters();
   const auto plan = planner::make_plan(planner_input(now));
   for (const auto& step : plan.steps) propose("group " + step.group, step.command);
   lead_fencing();
+}
+
+/// The voters follow the configured servers, one by one: first who is configured no more leaves, then who is new
+/// comes, once it has caught up (docs/protocol.md, "Voters").
+void NodeCore::Implementation::change_voters() {
+  voters_waiting.clear();
+  const VoterSet& present = database.voters();
+  std::set<ServerId> wanted;
+  for (const auto& server : configuration.servers) wanted.insert(server.id);
+  if (present.joint() || present.now == wanted || is_proposing("voters")) return;
+  std::set<ServerId> next = present.now;
+  const auto leaving = std::find_if(next.begin(), next.end(), [&](ServerId voter) { return !wanted.contains(voter); });
+  if (leaving != next.end()) {
+    next.erase(leaving);
+  } else {
+    next.insert(*std::find_if(wanted.begin(), wanted.end(), [&](ServerId server) { return !next.contains(server); }));
+  }
+  const VoterSet change{next, present.now};
+  voters_waiting = database.why_not_change(change);
+  if (voters_waiting.empty()) propose("voters", SetVoters{change});
 }
 
 planner::Input NodeCore::Implementation::planner_input(Instant when) const {

@@ -69,6 +69,7 @@ struct NodeCore::Implementation {
 
   // node_planning.cc: what the epoch's leader does for all
   void lead();
+  void change_voters();
   planner::Input planner_input(Instant when) const;
   planner::ServerView view_of(ServerId server, Instant when) const;
 
@@ -94,6 +95,7 @@ struct NodeCore::Implementation {
   Settings settings;
   Configuration configuration;
   uint64_t configuration_version = 0;  // loaded; 0: the founding one
+  std::string voters_waiting;          // leader only: why a change of voters that is due does not begin
   database::Database database;
   Silence silence;
 
@@ -110,6 +112,8 @@ struct NodeCore::Implementation {
   std::optional<guard::Report> guard;       // its last one; none: not there
   std::optional<guard::Knowledge> told;     // to that guard
   guard::Fences fences;                     // F2, of entries known to be committed
+  Instant guard_since{};       // of this guard's first report
+  LogPosition voters_fence;    // of the newest change of voters that was applied
   LogPosition exact;                        // entries up to there are in `fences`, told by an earlier batond
   LogPosition server_knows;                 // F1
   uint64_t tell_number = 0;

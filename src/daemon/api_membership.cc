@@ -1,0 +1,54 @@
+// See api_membership.h.
+#include "src/daemon/api_membership.h"
+
+#include "src/daemon/api_answers.h"
+#include "src/model/configuration_edit.h"
+
+namespace baton {
+
+using nlohmann::json;
+
+namespace {
+
+constexpr int64_t kTokenMs = 600000;
+
+void post_token(Daemon& daemon, const json& body, const HttpRespond& respond) {
+  const bool given = body.contains("for_ms") && body["for_ms"].is_number_integer();
+  const milliseconds good_for{given ? body["for_ms"].get<int64_t>() : kTokenMs};
+  const auto token = daemon.make_token(good_for);
+  if (!token) return refuse(respond, token.error());
+  answer(respond, {{"token", *token}, {"for_ms", good_for.count()}});
+}
+
+/// Takes a server out of the configuration; the voters follow. One that is there is not removed behind its back: it
+/// leaves by itself, or is stopped first.
+void post_remove(Daemon& daemon, const json& body, const HttpRespond& respond) {
+  const auto& node = daemon.node();
+  const std::string name = text_member(body, "server");
+  const auto* server = node.configuration().server(name);
+  if (server == nullptr) return refuse(respond, {ErrorCode::kNotFound, fmt::format("there is no server \"{}\"", name)});
+  const auto peer = node.peers().find(server->id);
+  const bool here = server->id == daemon.self();
+  if (!here && peer != node.peers().end() && peer->second.in_view)
+    return refuse(respond, {ErrorCode::kConflict,
+                            fmt::format("{} is a member and works: run `baton cluster leave` on it, or stop it first",
+                                        server->name)});
+  if (here && !flag_member(body, "leave"))
+    return refuse(respond, {ErrorCode::kConflict, "this is the server itself: run `baton cluster leave`"});
+  const auto text = remove_server(node.state().configuration_text, server->name);
+  if (!text) return refuse(respond, text.error());
+  commit(daemon, ApplyConfiguration{node.state().configuration_version, *text, author_of(body)}, respond,
+         [&daemon] { return daemon.node().state().configuration_version; });
+}
+
+}  // namespace
+
+void post_cluster(Daemon& daemon, const HttpRequest& request, const std::string& verb, const HttpRespond& respond) {
+  const auto body = read_body(request);
+  if (!body) return refuse(respond, body.error());
+  if (verb == "token") return post_token(daemon, *body, respond);
+  if (verb == "remove") return post_remove(daemon, *body, respond);
+  refuse(respond, {ErrorCode::kNotFound, "clusters know token and remove"});
+}
+
+}  // namespace baton
