@@ -7,7 +7,7 @@ import subprocess
 from lab_cluster import (ADDRESS, BIN, GROUP, LabCluster, LabFailure, api_call, group_of, now_ns, started_on)
 
 OTHER = {"server1": "server2", "server2": "server1"}
-DETECTION_MS = {"fast": 286, "lan": 836, "wan": 5280}  # token + consensus
+DETECTION_MS = {"fast": 242, "lan": 836, "wan": 5280}  # token + consensus
 SERVICE = os.path.join(BIN, "baton-bench-service")
 PRIVATE = 0  # the number of the link that is an interconnect alone
 LAN_PEERS = {"server1": ("10.88.0.12", "10.88.0.9"), "server2": ("10.88.0.11", "10.88.0.9")}

@@ -7,6 +7,7 @@
 #include "src/daemon/api_maintenance.h"
 #include "src/daemon/api_membership.h"
 #include "src/daemon/api_mirrors.h"
+#include "src/daemon/explain_json.h"
 #include "src/daemon/status_json.h"
 #include "src/model/configuration_toml.h"
 
@@ -75,9 +76,11 @@ void get_explain(Daemon& daemon, const HttpRequest& request, const HttpRespond& 
   const auto group = query_text(request, "group");
   if (daemon.node().configuration().group(group) == nullptr)
     return refuse(respond, {ErrorCode::kNotFound, fmt::format("there is no group \"{}\"", group)});
-  daemon.events().explain(group, 20, [respond](const Result<json>& found) {
+  daemon.events().explain(group, 20, [&daemon, group, respond](const Result<json>& found) {
     if (!found) return refuse(respond, found.error());
-    answer(respond, *found);
+    json whole = *found;
+    whole["now"] = explain_now(daemon.status(), group);
+    answer(respond, whole);
   });
 }
 

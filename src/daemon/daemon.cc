@@ -284,7 +284,15 @@ void Daemon::on_view(const GroupView& view) {
   mirror_calls_->servers_left(changed_view.members);
   std::erase_if(peer_links_, [&](const auto& known) { return !changed_view.members.contains(known.first); });
   runner_->announce_addresses();
+  look_for_addresses_of(changed_view.members);
   changed();
+}
+
+/// While the lease of a lost owner runs out.
+void Daemon::look_for_addresses_of(const std::set<ServerId>& members) {
+  if (members.empty()) return;
+  for (const auto& [name, group] : node_->state().groups)
+    if (group.owner != ServerId{} && !members.contains(group.owner)) runner_->look_for_addresses(name);
 }
 
 void Daemon::on_message(const GroupMember& sender, std::span<const uint8_t> bytes) {
@@ -345,7 +353,7 @@ void Daemon::entry_applied(const node::EntryApplied& applied) {
   remember_in_sync(applied);
   remember_starts(applied);
   push_mirror_states();
-  prepare_mirrors(applied);
+  prepare_group(applied);
   settle_mirrors();
   // After a restart of batond the log is applied again from its begin: told once is enough.
   const bool told = applied.entry.index <= events_->history_before_start();

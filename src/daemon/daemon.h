@@ -104,7 +104,8 @@ class Daemon {
   void make_mirror_calls();
   void retire(const std::string& key);
   void push_mirror_states();
-  void prepare_mirrors(const node::EntryApplied& applied);
+  void prepare_group(const node::EntryApplied& applied);
+  void look_for_addresses_of(const std::set<ServerId>& members);
   void settle_mirrors();
   void mirror_note(const std::string& kind, const std::string& key, const std::string& text);
   void mirror_reported(const std::string& key, const mirror_control::Report& report);

@@ -105,8 +105,8 @@ void Daemon::push_mirror_states() {
     if (auto* client = mirror(key)) client->set_state(state);
 }
 
-/// While a group is stopped elsewhere to come here, the devices of its mirrors can be made.
-void Daemon::prepare_mirrors(const node::EntryApplied& applied) {
+/// While a group is stopped elsewhere to come here, the devices of its mirrors can be made, and its addresses probed.
+void Daemon::prepare_group(const node::EntryApplied& applied) {
   const auto* wish = std::get_if<WishGroup>(&applied.entry.command);
   if (wish == nullptr || !applied.outcome.applied || wish->target != self_) return;
   if (applied.entry.index <= events_->history_before_start()) return;
@@ -114,6 +114,7 @@ void Daemon::prepare_mirrors(const node::EntryApplied& applied) {
   if (group == node_->state().groups.end() || group->second.owner == self_ || group->second.owner == ServerId{}) return;
   for (const auto& [key, owner] : mirror_owners_)
     if (auto* client = owner.first == wish->group ? mirror(key) : nullptr) client->prepare();
+  runner_->look_for_addresses(wish->group);
 }
 
 /// Restarts the mirror daemons for whose changed settings the time has come.

@@ -45,6 +45,8 @@ class ResourceRunner {
 
   /// Announces every address held here again (the network or the membership has healed).
   void announce_addresses();
+  /// The group may soon start here: asks already now whether anybody else has its addresses.
+  void look_for_addresses(const std::string& group);
 
  private:
   struct Step {  // what an adapter needs, copied: configurations may change meanwhile

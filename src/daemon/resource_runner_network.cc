@@ -101,6 +101,11 @@ void ResourceRunner::announce_addresses() {
     if (held.held) held.address->announce_again();
 }
 
+void ResourceRunner::look_for_addresses(const std::string& group) {
+  for (auto& [key, held] : addresses_)
+    if (held.group == group && !held.held && held.address != nullptr) held.address->look_ahead();
+}
+
 // ---- Service ----
 
 SupervisedService& ResourceRunner::service_of(const StepPointer& step) {

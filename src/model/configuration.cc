@@ -10,7 +10,7 @@
 namespace baton {
 
 std::optional<TimingProfile> timing_profile(const std::string& name) {
-  if (name == "fast") return TimingProfile{"fast", 130ms, 156ms, 100ms, 300ms, 330ms, 15ms, 90000ms};
+  if (name == "fast") return TimingProfile{"fast", 110ms, 132ms, 100ms, 300ms, 330ms, 15ms, 90000ms};
   if (name == "lan") return TimingProfile{};
   if (name == "wan") return TimingProfile{"wan", 2400ms, 2880ms, 500ms, 2000ms, 6600ms, 500ms, 180000ms};
   return std::nullopt;

@@ -1,5 +1,5 @@
 // Reads `timing`, `link_mode` and `link_priorities` of [cluster], and refuses sums that cannot work, with the sum. What corosync
-// bears was measured and read in its limits: its resend timer is token / 4.2 and at least 30 ms, knet's threads tick every
+// bears was measured and read in its limits: its resend timer is token / 3.2 and at least 30 ms, knet's threads tick every
 // 200 ms.
 #include <algorithm>
 
@@ -9,7 +9,7 @@ namespace baton {
 namespace {
 
 constexpr milliseconds kLongestTiming = 600s;
-constexpr milliseconds kShortestToken = 130ms;
+constexpr milliseconds kShortestToken = 100ms;
 constexpr milliseconds kLinkTick = 200ms;
 constexpr int kBeatsInLease = 3;
 
@@ -19,9 +19,9 @@ void check_membership(const TimingProfile& timing, SectionReader& section) {
   ConfigurationFindings& findings = section.findings();
   if (timing.token < kShortestToken) {
     findings.add(section.position_of("token"),
-                 "token ({}) must be at least {}: corosync sends a lost token again after token / 4.2 = {}, and "
+                 "token ({}) must be at least {}: corosync sends a lost token again after token / 3.2 = {}, and "
                  "refuses less than 30 ms for that",
-                 text(timing.token), text(kShortestToken), text(timing.token * 10 / 42));
+                 text(timing.token), text(kShortestToken), text(timing.token * 10 / 32));
   }
   if (timing.consensus * 10 < timing.token * 12) {
     findings.add(section.position_of("consensus"),

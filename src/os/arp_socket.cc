@@ -2,6 +2,7 @@
 #include "src/os/arp_socket.h"
 
 #include <arpa/inet.h>
+#include <linux/filter.h>
 #include <linux/if_arp.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
@@ -28,6 +29,14 @@ uint16_t big_endian(std::span<const uint8_t> bytes) { return static_cast<uint16_
 void take_party(std::span<const uint8_t> bytes, MacAddress& mac, InterfaceAddress& address) {
   std::copy_n(bytes.begin(), 6, mac.bytes.begin());
   std::copy_n(bytes.begin() + 6, 4, address.address.begin());
+}
+
+/// What the kernel keeps of each packet for this socket: all of it, or nothing at all.
+Status keep_packets(int socket, bool keep) {
+  sock_filter verdict = {BPF_RET | BPF_K, 0, 0, keep ? UINT32_MAX : 0};
+  const sock_fprog program = {1, &verdict};
+  if (::setsockopt(socket, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) == 0) return {};
+  return fail("cannot set the filter of an ARP socket: {}", errno_text());
 }
 
 }  // namespace
@@ -60,7 +69,11 @@ Result<ArpSocket> ArpSocket::open(EventLoop& loop, const NetworkInterface& inter
   ArpSocket arp;
   arp.loop_ = &loop;
   arp.interface_ = interface;
-  arp.socket_ = OwnedFd(::socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, htons(ETH_P_ARP)));
+  // Protocol 0: one that receives already is bound only after an RCU grace period, 20 ms.
+  arp.socket_ = OwnedFd(::socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (arp.socket_) {
+    if (auto deaf = keep_packets(arp.socket_.get(), false); !deaf) return pass(deaf);
+  }
   sockaddr_ll place{};
   place.sll_family = AF_PACKET;
   place.sll_protocol = htons(ETH_P_ARP);
@@ -103,7 +116,8 @@ Status ArpSocket::announce(const InterfaceAddress& address) {
   return sent ? send(packet) : sent;
 }
 
-void ArpSocket::listen(std::function<void(const ArpPacket&)> on_packet) {
+Status ArpSocket::listen(std::function<void(const ArpPacket&)> on_packet) {
+  if (auto hears = keep_packets(socket_.get(), true); !hears) return hears;
   watch_ = loop_->watch_readable(socket_.get(), [fd = socket_.get(), on_packet = std::move(on_packet)] {
     for (int count = 0; count < 64; ++count) {
       uint8_t buffer[256];
@@ -116,10 +130,18 @@ void ArpSocket::listen(std::function<void(const ArpPacket&)> on_packet) {
       auto packet = decode_arp({buffer, static_cast<size_t>(bytes)});
       if (packet) {
         on_packet(*packet);
-        return;  // the callback may have closed the socket; the rest is still readable
+        return;  // the callback may have ended the listening; the rest is still readable
       }
     }
   });
+  return {};
+}
+
+void ArpSocket::ignore() {
+  watch_.cancel();
+  static_cast<void>(keep_packets(socket_.get(), false).has_value());
+  uint8_t rest[1];
+  while (::recv(socket_.get(), rest, sizeof rest, MSG_DONTWAIT | MSG_TRUNC) >= 0) continue;
 }
 
 }  // namespace baton

@@ -24,17 +24,21 @@ Bytes encode_arp(const ArpPacket& packet);
 /// Error: not such a packet.
 Result<ArpPacket> decode_arp(std::span<const uint8_t> bytes);
 
+/// Closing one takes the kernel up to 20 ms, so keep it: while nobody listens it costs nothing.
 class ArpSocket {
  public:
   /// REQUIRES: interface.speaks_arp.
   static Result<ArpSocket> open(EventLoop& loop, const NetworkInterface& interface);
 
+  const NetworkInterface& interface() const { return interface_; }
+
   /// "Who has `address`?" from nobody: does not change anybody's tables.
   Status probe(const InterfaceAddress& address);
   /// "`address` is here": as request and as reply, since some equipment heeds only one of them.
   Status announce(const InterfaceAddress& address);
-  /// Calls `on_packet` for each ARP packet of others, as long as this socket lives.
-  void listen(std::function<void(const ArpPacket&)> on_packet);
+  /// Calls `on_packet` for each ARP packet of others until ignore(), which it may call itself.
+  Status listen(std::function<void(const ArpPacket&)> on_packet);
+  void ignore();
 
  private:
   Status send(const ArpPacket& packet);

@@ -32,6 +32,8 @@ totem {
     token: 380
     token_coefficient: 0
     consensus: 456
+    token_retransmits_before_loss_const: 4
+    seqno_unchanged_const: 2
     interface {
         linknumber: 0
         knet_link_priority: 2

@@ -13,6 +13,8 @@ namespace {
 
 constexpr int kProbes = 2;
 constexpr Duration kProbeInterval = 15ms;  // a switch and a busy neighbour answer within a few
+constexpr Duration kLookLasts = 2s;        // how long what the probes brought is good for
+constexpr size_t kMostClaims = 16;
 constexpr std::array<Duration, 6> kAnnouncements = {0ms, 0ms, 100ms, 500ms, 1s, 2s};
 
 }  // namespace
@@ -32,16 +34,34 @@ struct FloatingAddress::State : std::enable_shared_from_this<FloatingAddress::St
   }
 
   void finish(Status status) {
-    timer.cancel();
-    socket.reset();
+    stop_looking();
     auto once = std::exchange(callback, nullptr);
     if (once) once(std::move(status));
   }
 
-  Status begin() {
+  void stop_looking() {
+    timer.cancel();
+    if (looked_since != kNever) socket->ignore();
+    looked_since = kNever;
+    claims.clear();
+  }
+
+  /// The interface's socket, opened once and for all: no failover should wait for it.
+  Status open_socket() {
     auto found = find_interface(interface_name);
     if (!found) return pass(found);
     interface = *found;
+    if (!interface.speaks_arp) return {};
+    if (socket && socket->interface().index == interface.index && socket->interface().mac == interface.mac) return {};
+    stop_looking();
+    auto opened = ArpSocket::open(loop, interface);
+    if (!opened) return pass(opened);
+    socket.emplace(std::move(*opened));
+    return {};
+  }
+
+  Status begin() {
+    if (auto ready = open_socket(); !ready) return ready;
     if (!interface.up) {
       return fail_as(ErrorCode::kUnavailable, "cannot take {}: interface {} is switched off", address.text(),
                      interface_name);
@@ -61,14 +81,8 @@ struct FloatingAddress::State : std::enable_shared_from_this<FloatingAddress::St
       loop.post(guarded([](State& state) { state.take(); }));
       return {};
     }
-    auto opened = ArpSocket::open(loop, interface);
-    if (!opened) return pass(opened);
-    socket.emplace(std::move(*opened));
-    socket->listen([self = weak_from_this()](const ArpPacket& packet) {
-      if (auto state = self.lock()) state->heard(packet);
-    });
-    probes_sent = 0;
-    probe();
+    if (looked_since == kNever) return look();
+    loop.post(guarded([](State& state) { state.decide(); }));  // probed ahead of time
     return {};
   }
 
@@ -80,35 +94,64 @@ struct FloatingAddress::State : std::enable_shared_from_this<FloatingAddress::St
     };
   }
 
-  void probe() {
-    if (probes_sent == kProbes) {
-      take();
-      return;
-    }
+  // ---- Probes ----
+
+  Status look() {
+    auto heard = socket->listen([self = weak_from_this()](const ArpPacket& packet) {
+      if (auto state = self.lock()) state->heard(packet);
+    });
+    if (!heard) return heard;
+    looked_since = EventLoop::now();
+    probes_sent = 0;
+    return probe();
+  }
+
+  Status probe() {
     auto sent = socket->probe(address);
-    if (!sent) {
-      finish(sent);
+    if (!sent) return sent;
+    ++probes_sent;
+    timer = loop.after(kProbeInterval, [self = weak_from_this()] {
+      if (auto state = self.lock()) state->probe_answered();
+    });
+    return {};
+  }
+
+  void probe_answered() {
+    if (probes_sent < kProbes) {
+      if (auto sent = probe(); !sent) finish(sent);
       return;
     }
-    ++probes_sent;
-    timer = loop.after(kProbeInterval, guarded([](State& state) { state.probe(); }));
+    ++probes_sent;  // the time for answers is over
+    if (callback) return decide();
+    timer = loop.after(kLookLasts, [self = weak_from_this()] {
+      if (auto state = self.lock()) state->stop_looking();
+    });
+  }
+
+  /// With what the probes have brought so far.
+  void decide() {
+    for (const auto& claim : claims) {
+      if (std::find(former_owners.begin(), former_owners.end(), claim.sender_mac) != former_owners.end()) continue;
+      return finish(fail_as(
+          ErrorCode::kConflict,
+          "cannot take {} on {}: the machine with MAC {} {}. Find it (its lease, if it is a server of this "
+          "cluster, must have ended) or choose another address",
+          address.text(), interface_name, claim.sender_mac.text(),
+          claim.sender.same_address(address) ? "answers for it" : "is about to take it"));
+    }
+    if (probes_sent > kProbes) take();
   }
 
   /// A foreign claim: somebody sends from the address, or probes for it at the same time.
   void heard(const ArpPacket& packet) {
-    if (!callback || packet.sender_mac == interface.mac) return;
+    if (packet.sender_mac == interface.mac) return;
     const InterfaceAddress nobody;
-    const bool claims = packet.sender.same_address(address);
-    const bool probes = packet.operation == ArpPacket::kRequest && packet.sender.same_address(nobody) &&
-                        packet.target.same_address(address);
-    if (!claims && !probes) return;
-    if (std::find(former_owners.begin(), former_owners.end(), packet.sender_mac) != former_owners.end()) return;
-    finish(fail_as(
-        ErrorCode::kConflict,
-        "cannot take {} on {}: the machine with MAC {} {}. Find it (its lease, if it is a server of this "
-        "cluster, must have ended) or choose another address",
-        address.text(), interface_name, packet.sender_mac.text(),
-        claims ? "answers for it" : "is about to take it"));
+    const bool claims_it = packet.sender.same_address(address);
+    const bool probes_for_it = packet.operation == ArpPacket::kRequest && packet.sender.same_address(nobody) &&
+                               packet.target.same_address(address);
+    if (!claims_it && !probes_for_it) return;
+    if (claims.size() < kMostClaims) claims.push_back(packet);
+    if (callback) decide();
   }
 
   void take() {
@@ -128,11 +171,11 @@ struct FloatingAddress::State : std::enable_shared_from_this<FloatingAddress::St
 
   void announce_all() {
     announcements.clear();
-    if (!interface.speaks_arp) return;
-    auto opened = ArpSocket::open(loop, interface);
-    if (!opened) return;  // the interface has just gone: the monitor tells
-    auto arp = std::make_shared<ArpSocket>(std::move(*opened));
-    auto say = [arp, where = address] { static_cast<void>(arp->announce(where).has_value()); };
+    if (!open_socket() || !socket) return;  // the interface has just gone: the monitor tells
+    auto say = [self = weak_from_this()] {
+      auto state = self.lock();
+      if (state && state->socket) static_cast<void>(state->socket->announce(state->address).has_value());
+    };
     for (Duration delay : kAnnouncements) {
       delay == Duration(0) ? say() : announcements.push_back(loop.after(delay, say));
     }
@@ -145,7 +188,9 @@ struct FloatingAddress::State : std::enable_shared_from_this<FloatingAddress::St
   std::vector<MacAddress> former_owners;
   Callback callback;  // not empty: an acquire is under way
   uint64_t attempt = 0;
-  int probes_sent = 0;
+  Instant looked_since = kNever;  // when the probes began that are or were sent
+  int probes_sent = 0;            // more than kProbes: and the time for answers is over
+  std::vector<ArpPacket> claims;  // what was heard since
   bool held = false;
   std::optional<ArpSocket> socket;
   EventLoop::Handle timer;
@@ -153,14 +198,16 @@ struct FloatingAddress::State : std::enable_shared_from_this<FloatingAddress::St
 };
 
 FloatingAddress::FloatingAddress(EventLoop& loop, std::string interface, InterfaceAddress address)
-    : state_(std::make_shared<State>(loop, std::move(interface), address)) {}
+    : state_(std::make_shared<State>(loop, std::move(interface), address)) {
+  static_cast<void>(state_->open_socket().has_value());  // if it cannot be opened now, then later
+}
 
 FloatingAddress::~FloatingAddress() { state_->callback = nullptr; }
 
 void FloatingAddress::acquire(std::vector<MacAddress> former_owners, Callback callback) {
   auto& state = *state_;
   ++state.attempt;
-  state.finish(fail("taking {} was begun anew", state.address.text()));
+  if (state.callback) state.finish(fail("taking {} was begun anew", state.address.text()));
   state.former_owners = std::move(former_owners);
   state.callback = std::move(callback);
   auto begun = state.begin();
@@ -182,6 +229,13 @@ Status FloatingAddress::release() {
                 deleted.error().message);
   }
   return {};
+}
+
+void FloatingAddress::look_ahead() {
+  auto& state = *state_;
+  if (state.held || state.callback || !state.open_socket() || !state.socket || !state.interface.up) return;
+  state.stop_looking();
+  if (!state.look()) state.stop_looking();
 }
 
 void FloatingAddress::announce_again() {

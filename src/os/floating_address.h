@@ -24,11 +24,14 @@ class FloatingAddress {
   using Callback = std::function<void(Status)>;
 
   /// Probes twice, 15 ms apart, adds the address and announces it (now twice, then after 100 ms, 500 ms, 1 s, 2
-  /// s). `callback` comes once, from the loop, after about 30 ms; at once if the address is there already (a
-  /// restarted batond): then it is only announced. Errors: kConflict when a foreign MAC answers (unless it is
+  /// s). `callback` comes once, from the loop, after about 30 ms; at once after a look_ahead() of the last two
+  /// seconds, and if the address is there already (a restarted batond): then it is only announced. Errors: kConflict when a foreign MAC answers (unless it is
   /// in `former_owners`, whose lease has ended) or when another interface of this server has the address;
   /// kNotFound without the interface; kUnavailable when that is switched off.
   void acquire(std::vector<MacAddress> former_owners, Callback callback);
+
+  /// Sends the probes of an acquire() that may come soon: while the former owner's lease runs out, for example.
+  void look_ahead();
 
   /// Removes the address and stops announcing; fine if it is not there. An acquire() under way ends with an
   /// error.

@@ -97,6 +97,39 @@ TEST(FloatingAddress, AForeignHolderIsNamedUnlessItIsTheFormerOwner) {
   });
 }
 
+TEST(FloatingAddress, WhatWasLookedForAheadIsTakenAtOnceOrRefused) {
+  with_cable([] {
+    EventLoop loop;
+    FloatingAddress floating(loop, "near0", address("10.9.0.10/24"));
+    auto wait = [&](Duration time) {
+      bool over = false;
+      auto timer = loop.after(time, [&] { over = true; });
+      EXPECT_TRUE(loop.run_until([&] { return over; }, 5s));
+    };
+    floating.look_ahead();
+    wait(60ms);
+    const Instant begin = EventLoop::now();
+    EXPECT_TRUE(acquire(loop, floating).has_value());
+    EXPECT_LT(EventLoop::now() - begin, 25ms) << "the probes were sent before";
+    EXPECT_TRUE(floating.release().has_value());
+
+    // In the middle of the probes: their rest is waited for.
+    floating.look_ahead();
+    const Instant middle = EventLoop::now();
+    EXPECT_TRUE(acquire(loop, floating).has_value());
+    EXPECT_GE(EventLoop::now() - middle, 30ms);
+    EXPECT_TRUE(floating.release().has_value());
+
+    shell_or_fail("nsenter -t $(cat /run/far) -n ip addr add 10.9.0.10/24 dev far0");
+    floating.look_ahead();
+    wait(60ms);
+    EXPECT_EQ(acquire(loop, floating).error().code, ErrorCode::kConflict);
+    floating.look_ahead();
+    wait(60ms);
+    EXPECT_TRUE(acquire(loop, floating, {*parse_mac_address(kFarMac)}).has_value());
+  });
+}
+
 TEST(FloatingAddress, MissingInterfacesAndReleaseDuringProbes) {
   with_cable([] {
     EventLoop loop;

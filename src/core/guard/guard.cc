@@ -47,8 +47,9 @@ void GuardCore::handle(const ViewChanged& event) {
 
 void GuardCore::handle(const BeatReceived& event) {
   lease_.beat_received(now_, event.from, event.beat);
-  // It needs our grant soon.
-  if (event.from != settings_.self && members_.contains(event.from) && heard_.insert(event.from).second) beat_at_ = now_;
+  if (event.from == settings_.self || !members_.contains(event.from)) return;
+  // A new one needs our grant soon. And beats that follow one another at once share the rounds of corosync's token.
+  if (heard_.insert(event.from).second || now_ >= beat_at_ - settings_.beat / 2) beat_at_ = now_;
 }
 
 void GuardCore::handle(const Tell& event) {

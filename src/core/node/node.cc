@@ -11,6 +11,7 @@
 namespace baton::node {
 
 namespace {
+constexpr int kBeatsInSilence = 8;  // one that sends none for a lease is silent: seven may be lost or late
 constexpr Duration kProposeAgain = 200ms;
 constexpr uint64_t kRequestsOfAStart = uint64_t{1} << 24;
 
@@ -123,9 +124,11 @@ void NodeCore::Implementation::handle(const MessageReceived& event) {
   }
   peer.life = beat->start;
   peer.format_level = std::max(beat->format_level, 1U);
-  if (event.from != settings.self) take_account(*beat);
-  if (event.from != settings.self) reports[event.from] = beat->mirrors;
-  if (first) beat_at = now;  // it needs our reports soon
+  if (event.from == settings.self) return;
+  take_account(*beat);
+  reports[event.from] = beat->mirrors;
+  // A new one needs our reports soon. And beats that follow one another at once share the rounds of corosync's token.
+  if (first || now >= beat_at - beat_interval() / 2) beat_at = now;
 }
 
 void NodeCore::Implementation::handle(const MirrorReported& event) {
@@ -304,10 +307,15 @@ bool NodeCore::Implementation::is_proposing(const std::string& subject) const {
                      [&](const auto& proposal) { return proposal.second.subject == subject; });
 }
 
+/// The guards renew the leases: these beats tell only who is there, and the mirrors' reports.
+Duration NodeCore::Implementation::beat_interval() const {
+  return std::max<Duration>(configuration.timing.beat, configuration.timing.lease / kBeatsInSilence);
+}
+
 void NodeCore::Implementation::send_beat_if_due() {
   if (members.empty()) return;
-  const Duration interval = configuration.timing.beat;
-  if (report_changed) beat_at = std::min(beat_at, last_beat + interval / 5);
+  const Duration interval = beat_interval();
+  if (report_changed) beat_at = std::min(beat_at, last_beat + configuration.timing.beat / 5);
   if (now < beat_at) return;
   report_changed = false;
   last_beat = now;

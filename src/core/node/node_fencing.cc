@@ -93,8 +93,8 @@ std::string NodeCore::Implementation::reason_to_fence(const ServerConfiguration&
 
 /// SAFETY: N4. A cause that looks like the loss of most servers is more likely a fault of ours.
 bool NodeCore::Implementation::too_many_fenced() const {
-  const auto& fences = database.state().fences;
-  const auto fenced = std::count_if(fences.begin(), fences.end(), [](const auto& record) {
+  const auto& records = database.state().fences;
+  const auto fenced = std::count_if(records.begin(), records.end(), [](const auto& record) {
     return record.second.outcome != FenceOutcome::kNone;
   });
   size_t voters = std::numeric_limits<size_t>::max();  // of the smaller set, while they change

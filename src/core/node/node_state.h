@@ -33,6 +33,7 @@ struct NodeCore::Implementation {
   void on_decided(const database::ProposalDecided& decided);
   void on_standing();
   void load_configuration(const Configuration& configuration);
+  Duration beat_interval() const;
   void send_beat_if_due();
   void watch_silence();
   void tell_database_who_is_silent();
