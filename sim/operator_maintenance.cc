@@ -69,6 +69,9 @@ void Operator::end_maintenance(Server& server) {
   if (state.suspension) end("cluster", "", "resume");
   for (const auto& [name, group] : state.groups)
     if (group.suspension) end("group", name, "resume");
+  const bool wanting = std::any_of(state.groups.begin(), state.groups.end(), [](const auto& group) {
+    return group.second.wanted && group.second.owner == ServerId{};
+  });
   for (const auto& [id, record] : state.servers) {
     const std::string name = server.node().configuration().server_name(id);
     const bool kept_apart = record.standing == ServerStanding::kIsolated && record.hold_until_ms == 0;
@@ -77,7 +80,7 @@ void Operator::end_maintenance(Server& server) {
     // One thing at a time: the record's version is another one then.
     if (record.suspension) end("server", name, "resume");
     else if (kept_apart) end("server", name, "return");
-    else if (record.drain && empty) end("server", name, "undrain");
+    else if (record.drain && (empty || wanting)) end("server", name, "undrain");
   }
 }
 
