@@ -1,3 +1,4 @@
+// What `baton explain` says of a group now: who waits for what.
 #include "src/daemon/explain_json.h"
 
 #include <gtest/gtest.h>
