@@ -38,10 +38,6 @@ json interconnects_json(const Configuration& configuration) {
   return {{"mode", to_string(configuration.link_mode)}, {"links", list}};
 }
 
-std::string name_of(const StatusSources& sources, ServerId id) {
-  return id == ServerId{} ? std::string() : sources.node.configuration().server_name(id);
-}
-
 /// What is left until a moment of cluster time; 0: it has no end.
 uint64_t left_ms(const StatusSources& sources, uint64_t until_ms) {
   const uint64_t now = sources.node.cluster_time(sources.now);

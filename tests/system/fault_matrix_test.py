@@ -96,12 +96,14 @@ class FaultMatrix(ClusterTest):
         self.meet("all links of the owner silent", "moves", cut, owner, "--all", "--silent")
         owner, standby = standby, owner
         self.meet("nobody hears the owner", "moves", self.faults.mute, owner, standby, "witness")
-        owner, standby = standby, owner
-        self.meet("the owner hears nobody", "moves", self.faults.deaf, owner, standby, "witness")
-        owner, standby = standby, owner
-        self.meet("the standby does not hear the owner", "any", self.faults.deaf, standby, owner, lasts_s=6)
         if not ALL:
             return
+        # Where one hears nobody, or not all, corosync runs in circles at real-time priority: three on two cores leave the
+        # rest of the lab next to no time, for a while also after the links are well (docs/operations.md).
+        owner = self.owner()
+        self.meet("the owner hears nobody", "moves", self.faults.deaf, owner, OTHER[owner], "witness")
+        owner = self.owner()
+        self.meet("the standby does not hear the owner", "any", self.faults.deaf, OTHER[owner], owner, lasts_s=6)
         self.meet("public LAN of the owner silent for 3 s", "any", cut, self.owner(), "--link", "1", "--silent", lasts_s=3)
         self.meet("the witness does not hear the owner", "any", self.faults.deaf, "witness", self.owner(), lasts_s=10)
         self.meet("nobody hears the standby", "stays", self.faults.mute, OTHER[self.owner()], self.owner(), "witness",

@@ -128,13 +128,13 @@ void NodeCore::Implementation::propose_phase(const GroupState& group, const std:
 }
 
 void NodeCore::Implementation::collect_steps(const std::string& name, group::GroupRun& run) {
-  for (const auto& ended : run.take_ended()) {
+  for (const auto& each : run.take_ended()) {
     note({.kind = "step", .group = name,
-          .text = ended.ok ? fmt::format("{} {}: {} ms", ended.step.action, ended.step.resource, ended.step.took_us / 1000)
-                           : fmt::format("{} {} failed after {} ms: {}", ended.step.action, ended.step.resource,
-                                         ended.step.took_us / 1000, ended.detail),
-          .resource = ended.step.resource, .action = ended.step.action, .outcome = ended.step.outcome,
-          .took_us = ended.step.took_us});
+          .text = each.ok ? fmt::format("{} {}: {} ms", each.step.action, each.step.resource, each.step.took_us / 1000)
+                           : fmt::format("{} {} failed after {} ms: {}", each.step.action, each.step.resource,
+                                         each.step.took_us / 1000, each.detail),
+          .resource = each.step.resource, .action = each.step.action, .outcome = each.step.outcome,
+          .took_us = each.step.took_us});
   }
   for (const auto& step : run.take_steps()) {
     RunStep wanted;
