@@ -121,6 +121,7 @@ void Scenario::take_power(Server& server) {
   server.held.clear();
   server.missed.clear();
   server.published = Instant{};
+  server.guard_knowledge = {};
 }
 
 void Scenario::start_batond(Server& server, Duration joins_after) {

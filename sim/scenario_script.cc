@@ -170,6 +170,12 @@ Status Scenario::run_on_programs(Server& server, const Words& words, bool& known
   } else if (verb == "start-batond") {
     write(server.name, "batond is started");
     start_batond(server, kJoinDelay);
+  } else if (verb == "kill-guard") {
+    write(server.name, "its guard is killed");
+    kill_guard(server);
+  } else if (verb == "start-guard") {
+    write(server.name, "its guard is there again");
+    start_guard_again(server);
   } else if (verb == "kill-corosync") {
     write(server.name, "corosync is killed");
     kill_corosync(server);

@@ -12,7 +12,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BIN = os.path.join(ROOT, "build", "bin")
 LOGS = os.path.join(ROOT, "build", "test-logs")
-TAIL = 40
+TAIL = 130
 # How the last words of the different kinds of tests are read: (passed, failed) from a match.
 COUNTS = (
     (re.compile(r"^(\d+) passed, (\d+) failed$", re.M), lambda found: (int(found[1]), int(found[2]))),

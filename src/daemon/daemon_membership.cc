@@ -84,6 +84,8 @@ EngineConfig Daemon::engine_config() const {
   config.timing.ping_interval_ms = static_cast<uint32_t>(timing.link_ping_interval.count());
   config.timing.ping_timeout_ms = static_cast<uint32_t>(timing.link_ping_timeout.count());
   config.timing.pong_count = 1;
+  const char* real_time = std::getenv("BATON_REAL_TIME");
+  config.real_time = real_time == nullptr || std::string_view(real_time) != "no";
   return config;
 }
 

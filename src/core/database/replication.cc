@@ -130,6 +130,7 @@ void Database::Implementation::receive(ServerId from, const AppendDone& message)
 }
 
 bool Database::Implementation::up_to_date(const Follower& follower) const {
+  if (account_missing && follower.lease_over.empty()) return false;
   return follower.answered && follower.matched == log.last_index() && follower.committed >= committed;
 }
 
@@ -205,6 +206,7 @@ void Database::Implementation::advance_commit() {
   for (const auto& [voter, follower] : followers)
     if (follower.counting) on_disk[voter] = follower.matched;
   lease_wait_until = kNever;
+  account_missing = false;
   // SAFETY: V1, V2. By the voters of the newest change in this log.
   const auto by_majority = log.voters().reached(on_disk, std::greater<uint64_t>());
   if (!by_majority) return;
@@ -267,9 +269,10 @@ bool Database::Implementation::owners_lease_over(uint64_t index, const std::set<
   for (const auto& [voter, follower] : followers)
     if (follower.counting && follower.matched >= index) votes[voter] = over_at(follower.lease_over);
   const auto over = log.voters().reached(votes, std::less<Instant>());
-  if (!over) return false;
-  if (now >= *over) return true;
-  lease_wait_until = *over;
+  if (over && now >= *over) return true;
+  // A voter that has no guard just now accounts for nothing: it is asked again.
+  account_missing = !over || *over == kNever;
+  lease_wait_until = account_missing ? now + settings.resend_interval : *over;
   return false;
 }
 
