@@ -82,6 +82,11 @@ class FaultMatrix(ClusterTest):
         """A predicate: these are not there."""
         return lambda status: all(server["state"] != "up" for server in status["servers"] if server["name"] in servers)
 
+    def another_epoch(self):
+        """A predicate: the members were judged anew, even if all of them are there again by now."""
+        epoch = self.cluster.any_status()["database"]["epoch"]
+        return lambda status: status["database"]["serving"] and status["database"]["epoch"] != epoch
+
     # The parts of the matrix
 
     def links(self):
@@ -125,7 +130,8 @@ class FaultMatrix(ClusterTest):
         self.meet("kill -9 of the owner's batond", "stays", kill, self.owner(), "batond")
         self.meet("SIGSTOP of the owner's batond for 6 s", "stays", stop, self.owner(), "batond", lasts_s=6)
         self.meet("kill -9 of the owner's guard", "any", kill, self.owner(), "baton-guard")
-        self.meet("kill -9 of the standby's corosync", "stays", kill, OTHER[self.owner()], "corosync")
+        self.meet("kill -9 of the standby's corosync", "stays", kill, OTHER[self.owner()], "corosync",
+                  noticed=self.another_epoch())
         self.meet("SIGSTOP of the owner's corosync for 4 s", "moves", stop, self.owner(), "corosync", lasts_s=4)
         self.meet("SIGSTOP of the standby's mirror daemon for 2 s", "stays", stop, OTHER[self.owner()], "baton-mirrord",
                   lasts_s=2)
@@ -133,7 +139,8 @@ class FaultMatrix(ClusterTest):
             return
         for server, name in itertools.product(SERVERS, ("batond", "corosync", "baton-guard")):
             expected = "stays" if name == "batond" else "any"
-            self.meet(f"kill -9 of {name} on {server}", expected, kill, server, name)
+            self.meet(f"kill -9 of {name} on {server}", expected, kill, server, name,
+                      noticed=self.another_epoch() if name == "corosync" else None)
             self.meet(f"SIGSTOP of {name} on {server} for 8 s", expected, stop, server, name, lasts_s=8)
         self.meet("SIGSTOP of the owner's batond for 60 s", "stays", stop, self.owner(), "batond", lasts_s=60)
         for server in SERVERS[:2]:
