@@ -195,6 +195,17 @@ std::map<ServerId, uint64_t> lives_of(const Input& input) {
   return lives;
 }
 
+/// One that was there when the shutdown was asked for, and of which it is not known whether it has started since: its
+/// batond has not been heard in this view yet, or hesitates.
+bool some_may_be_left(const Input& input) {
+  const auto& asked = input.state.shutdown->lives;
+  return std::any_of(input.configuration.servers.begin(), input.configuration.servers.end(), [&](const auto& server) {
+    const ServerView view = view_of(input, server.id);
+    if (server.role != ServerRole::kServer || !asked.contains(server.id)) return false;
+    return view.present ? view.life == 0 : view.member && !view.lease_over;
+  });
+}
+
 void plan_cluster_shutdown(const Input& input, Plan& plan) {
   const ClusterState& state = input.state;
   if (!state.shutdown) return;
@@ -208,7 +219,7 @@ void plan_cluster_shutdown(const Input& input, Plan& plan) {
   });
   if (none_is_left) {
     // All of them have started since: the shutdown has come about, whatever its record says.
-    if (lives.empty()) return;
+    if (lives.empty() || some_may_be_left(input)) return;
     step.step = SetShutdown::Step::kStarted;
   } else if (state.shut_down) {
     return;

@@ -29,10 +29,10 @@ struct World {
   explicit World(const std::string& cluster = "") {
     configuration = *parse_configuration(text(cluster));
     EXPECT_TRUE(apply_command(state, ApplyConfiguration{0, text(cluster), "test", kFormatLevel}, 1).applied);
-    for (const ServerId server : {kOne, kTwo, kThree}) servers[server] = {true, false, "", server.value * 11, kFormatLevel};
+    for (const ServerId server : {kOne, kTwo, kThree}) servers[server] = {true, true, false, "", server.value * 11, kFormatLevel};
   }
   Plan plan() const { return make_plan(Input{configuration, state, servers, {}, clock_ms, starting}); }
-  void lose(ServerId server) { servers[server] = {false, true, "power lost", 0, 0}; }
+  void lose(ServerId server) { servers[server] = {false, false, true, "power lost", 0, 0}; }
   void up(const std::string& name, ServerId owner) {
     state.groups.at(name).phase = GroupPhase::kStarted;
     state.groups.at(name).owner = owner;
@@ -73,7 +73,7 @@ bool contains(const std::string& whole, const std::string& part) { return whole.
 TEST(Standings, ALossIsRecordedOnceTheLeaseIsOverAndTheStartIsPast) {
   World world;
   world.all_up(kTwo);
-  world.servers[kOne] = {false, false, "power lost", 0, 0};
+  world.servers[kOne] = {false, false, false, "power lost", 0, 0};
   EXPECT_TRUE(world.plan().cluster_steps.empty()) << "its lease may still run";
   world.lose(kOne);
   EXPECT_EQ(world.standing_step().standing, ServerStanding::kDown);
@@ -213,6 +213,30 @@ TEST(Shutdown, TheClusterEndsWhenAllIsDownAndStartsWithOtherLives) {
   world.servers[kThree] = world.servers[kTwo];
   world.servers[kTwo].lease_over = world.servers[kThree].lease_over = false;
   EXPECT_EQ(std::get<SetShutdown>(world.only_step()).step, SetShutdown::Step::kStarted);
+}
+
+/// Who ran when the shutdown was asked for, and has not been heard since the last change of members, may be ending still.
+TEST(Shutdown, WhoIsThereButNotHeardYetIsLeft) {
+  World world;
+  world.state.shutdown = Shutdown{true, Afterwards::kNothing, "root", "", 0, 0, {{kOne, 11}, {kTwo, 22}, {kThree, 33}}};
+  world.state.shut_down = true;
+  const auto started = [&] {
+    const auto steps = world.plan().cluster_steps;
+    return std::any_of(steps.begin(), steps.end(), [](const auto& step) {
+      const auto* shutdown = std::get_if<SetShutdown>(&step.command);
+      return shutdown != nullptr && shutdown->step == SetShutdown::Step::kStarted;
+    });
+  };
+  world.servers[kOne].life = 111;
+  world.lose(kThree);
+  world.servers[kTwo].life = 0;
+  EXPECT_FALSE(started()) << "the first beat of server2 has not come";
+  world.servers[kTwo].present = false;
+  EXPECT_FALSE(started()) << "it does not answer";
+  world.servers[kTwo] = {true, true, false, "", 222, kFormatLevel};
+  EXPECT_TRUE(started());
+  world.servers[kTwo] = {false, true, true, "its batond does not answer", 0, 0};
+  EXPECT_TRUE(started()) << "its time to come back is over";
 }
 
 TEST(Suspension, NothingMovesButByAnOperatorsWord) {
