@@ -194,6 +194,7 @@ struct SetShutdown {
   uint64_t clock_ms = 0;
   uint64_t deadline_ms = 0;
   std::map<ServerId, uint64_t> lives;  // kBegin, kEnd: the present starts of the servers that are to end
+  bool given_up = false;               // kCancel: by Baton, for its time is over
   bool operator==(const SetShutdown&) const = default;
 };
 

@@ -60,6 +60,7 @@ void set_standing(ClusterState& state, ServerState& record, const SetStanding& c
   record.life = command.life;
   // A stopped server's shutdown stays on record until it is back: it says what the machine was to do.
   if (command.standing != ServerStanding::kStopped) record.shutdown.reset();
+  record.given_up.clear();
   if (command.standing != ServerStanding::kNormal) return;
   if (!command.author.empty()) record.losses.clear();
   for (auto& [name, group] : state.groups) {
@@ -183,12 +184,14 @@ Applied shut_server_down(ClusterState& state, const SetShutdown& command) {
   if (present.standing == ServerStanding::kStopped) return refuse("{} is stopped already", name);
   if (command.step == SetShutdown::Step::kBegin && present.standing == ServerStanding::kDown)
     return refuse("{} is down (Xd): there is nothing to shut down; if it is back, ask again in a moment", name);
-  if (command.step == SetShutdown::Step::kCancel && !present.shutdown) return refuse("{} is not being shut down", name);
+  if (command.step == SetShutdown::Step::kCancel && !present.shutdown && present.given_up.empty())
+    return refuse("{} is not being shut down", name);
   if (command.step != SetShutdown::Step::kBegin && command.step != SetShutdown::Step::kCancel)
     return refuse("a server's shutdown ends with its standing");
   ServerState& record = state.servers[command.server];
   ++record.version;
   record.shutdown.reset();
+  record.given_up = command.given_up ? command.reason : "";
   if (command.step == SetShutdown::Step::kBegin) {
     record.shutdown = shutdown_of(command);
     return kApplied;
@@ -241,10 +244,13 @@ Applied shut_cluster_down(ClusterState& state, const SetShutdown& command) {
     case SetShutdown::Step::kBegin:
       if (state.shut_down) return refuse("the cluster is shut down already");
       state.shutdown = shutdown_of(command);
+      state.given_up.clear();
       break;
     case SetShutdown::Step::kCancel:
-      if (!state.shutdown || state.shut_down) return refuse("the cluster is not being shut down");
+      // That one was given up has been read, and is put away.
+      if ((!state.shutdown && state.given_up.empty()) || state.shut_down) return refuse("the cluster is not being shut down");
       state.shutdown.reset();
+      state.given_up = command.given_up ? command.reason : "";
       break;
     case SetShutdown::Step::kEnd:
       done = end_cluster(state, command);

@@ -197,7 +197,8 @@ TEST(Shutdown, AServerEndsWhenItsGroupsRunElsewhere) {
 
 TEST(Shutdown, TheClusterEndsWhenAllIsDownAndStartsWithOtherLives) {
   World world;
-  world.state.shutdown = Shutdown{true, Afterwards::kNothing, "root", "", 0, 0, {{kOne, 11}, {kTwo, 22}, {kThree, 33}}};
+  world.state.shutdown = Shutdown{true, Afterwards::kNothing, "root", "", 0, world.clock_ms + 1,
+                                  {{kOne, 11}, {kTwo, 22}, {kThree, 33}}};
   world.up("web1", kOne);
   EXPECT_TRUE(world.plan().cluster_steps.empty());
   EXPECT_TRUE(contains(world.waiting("web2"), "shut down"));
@@ -237,6 +238,59 @@ TEST(Shutdown, WhoIsThereButNotHeardYetIsLeft) {
   EXPECT_TRUE(started());
   world.servers[kTwo] = {false, true, true, "its batond does not answer", 0, 0};
   EXPECT_TRUE(started()) << "its time to come back is over";
+}
+
+TEST(Shutdown, TheClustersIsGivenUpWhenItsTimeIsOver) {
+  World world;
+  world.state.shutdown = Shutdown{true, Afterwards::kNothing, "root", "", world.clock_ms, world.clock_ms + 20'000,
+                                  {{kOne, 11}, {kTwo, 22}, {kThree, 33}}};
+  world.up("web1", kOne);
+  world.state.groups.at("web1").phase = GroupPhase::kStopping;
+  EXPECT_TRUE(world.plan().cluster_steps.empty());
+  world.clock_ms += 20'000;
+  const Command step = world.only_step();
+  ASSERT_TRUE(std::holds_alternative<SetShutdown>(step));
+  EXPECT_EQ(std::get<SetShutdown>(step).step, SetShutdown::Step::kCancel);
+  EXPECT_TRUE(std::get<SetShutdown>(step).given_up);
+  EXPECT_EQ(std::get<SetShutdown>(step).reason, "it was not through within 20 s: group web1 is stopping on server1");
+  ASSERT_TRUE(apply_command(world.state, step, 90).applied);
+  EXPECT_FALSE(world.state.shutdown);
+  EXPECT_TRUE(contains(world.state.given_up, "web1 is stopping"));
+  EXPECT_EQ(world.destination("web2"), kOne) << "what is wanted runs again";
+  ClusterState read = world.state;
+  const SetShutdown put_away{ServerId{}, read.maintenance_version, SetShutdown::Step::kCancel};
+  ASSERT_TRUE(apply_command(read, put_away, 91).applied);
+  EXPECT_TRUE(read.given_up.empty());
+  world.state.groups.at("web1") = GroupState{};
+  ASSERT_TRUE(apply_command(world.state, SetShutdown{ServerId{}, world.state.maintenance_version}, 91).applied);
+  EXPECT_TRUE(world.state.given_up.empty()) << "another one was asked for";
+  EXPECT_EQ(std::get<SetShutdown>(world.only_step()).step, SetShutdown::Step::kStarted) << "(nobody runs who was asked)";
+}
+
+TEST(Shutdown, AServersIsGivenUpWhenItsGroupsDoNotStopAfterTheTimeForMoves) {
+  World world;
+  const Shutdown asked{true, Afterwards::kPowerOff, "root", "", world.clock_ms, world.clock_ms + 20'000, {{kOne, 11}}};
+  world.state.servers[kOne].shutdown = asked;
+  world.up("web1", kOne);
+  GroupState& left = world.state.groups.at("web1");
+  left.phase = GroupPhase::kStopping;
+  left.parked = kOne;
+  world.state.groups.at("web2").wanted = false;
+  const uint64_t stops_ms = 30'000 + 15'000;  // the time-out of its service, and a kill
+  world.clock_ms += 20'000 + stops_ms - 1;
+  EXPECT_TRUE(world.plan().cluster_steps.empty());
+  world.clock_ms += 1;
+  const Command step = world.only_step();
+  ASSERT_TRUE(std::holds_alternative<SetShutdown>(step));
+  EXPECT_TRUE(std::get<SetShutdown>(step).given_up);
+  ASSERT_TRUE(apply_command(world.state, step, 90).applied);
+  EXPECT_FALSE(world.state.server(kOne).shutdown);
+  EXPECT_TRUE(contains(world.state.server(kOne).given_up, "not through within 65 s: group web1 is stopping on server1"))
+      << world.state.server(kOne).given_up;
+  EXPECT_EQ(world.state.groups.at("web1").parked, ServerId{}) << "it does not wait for the return of a server that stays";
+  world.state.servers[kOne].shutdown = asked;
+  world.up("web1", kTwo);
+  EXPECT_EQ(world.standing_step().standing, ServerStanding::kStopped) << "nothing of it is left there";
 }
 
 TEST(Suspension, NothingMovesButByAnOperatorsWord) {
