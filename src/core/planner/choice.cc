@@ -67,6 +67,8 @@ std::string explain_waiting(const GroupConfiguration& group, const std::vector<C
     if (!candidate.possible) {
       obstacles.push_back(fmt::format("{} {}", candidate.name, candidate.why_not));
       add_help(helps, candidate.help);
+    } else if (!candidate.refused()) {
+      obstacles.push_back(fmt::format("{} {}", candidate.name, candidate.held));
     } else {
       obstacles.push_back(fmt::format("{}: it {}", candidate.name, describe_failures(candidate)));
       if (candidate.given_up())

@@ -293,6 +293,19 @@ TEST(Shutdown, AServersIsGivenUpWhenItsGroupsDoNotStopAfterTheTimeForMoves) {
   EXPECT_EQ(world.standing_step().standing, ServerStanding::kStopped) << "nothing of it is left there";
 }
 
+TEST(Standings, AHeldServerThatCanWaitsWithAReason) {
+  World world;
+  ServerState& record = world.state.servers[kOne];
+  record.standing = ServerStanding::kIsolated;
+  record.hold_until_ms = world.clock_ms + 60'000;
+  record.reason = "it was lost 3 times";
+  world.state.servers[kTwo].standing = ServerStanding::kStopped;
+  world.state.servers[kTwo].life = 1;
+  EXPECT_EQ(world.destination("web1"), ServerId{}) << "server2 returns in a moment";
+  EXPECT_TRUE(contains(world.waiting("web1"), "server1 is isolated (Od): it was lost 3 times")) << world.waiting("web1");
+  EXPECT_FALSE(contains(world.waiting("web1"), "failed there")) << world.waiting("web1");
+}
+
 TEST(Suspension, NothingMovesButByAnOperatorsWord) {
   World world;
   world.up("web1", kOne);
