@@ -35,6 +35,7 @@ std::vector<Command> samples() {
   wish.lost = ServerId(3);
   phase.cause = "service";
   phase.clock_ms = 1234567;
+  phase.interrupted = true;
   const SetStanding standing{ServerId(1), 3, ServerStanding::kIsolated, "was lost", "root", 77, 99, UINT64_MAX};
   const SetSuspension suspension{"db", ServerId(2), 4, true, 5000, "root", "new disks", 78};
   const SetDrain drain{ServerId(2), 5, true, "root", "upgrade", 79};

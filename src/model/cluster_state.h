@@ -31,6 +31,7 @@ const char* to_string(GroupPhase phase);
 struct Refusal {
   std::string reason;
   uint32_t attempts = 0;  // failures there since the last success or operator's word
+  uint64_t at_ms = 0;     // of the last of them, in cluster time; 0: not known
   bool operator==(const Refusal&) const = default;
 };
 

@@ -121,6 +121,14 @@ bool may_follow(GroupPhase from, GroupPhase to) {
 
 namespace {
 
+/// It failed on that server: it goes there again only when it must, and after a pause.
+void refuse_server(GroupState& group, const SetGroupPhase& command) {
+  Refusal& refusal = group.refused[command.server];
+  refusal.reason = command.failure;
+  refusal.at_ms = command.clock_ms;
+  ++refusal.attempts;
+}
+
 /// Stopping a group because something of it keeps failing: judged by the breaker, and remembered.
 Applied record_failure(ClusterState& state, GroupState& group, const SetGroupPhase& command) {
   const auto configuration = parse_configuration(state.configuration_text);
@@ -129,9 +137,7 @@ Applied record_failure(ClusterState& state, GroupState& group, const SetGroupPha
   if (const auto why = breaker_verdict(state, *configuration, question); !why.empty()) return Applied{false, why};
   note_failure(state, *configuration, {command.group, command.server, command.cause, command.clock_ms});
   stamp(state, command.clock_ms);
-  Refusal& refusal = group.refused[command.server];
-  refusal.reason = command.failure;
-  ++refusal.attempts;
+  refuse_server(group, command);
   group.held.clear();
   group.released = false;
   return Applied{true, {}};
@@ -161,10 +167,10 @@ Applied apply(ClusterState& state, const SetGroupPhase& command, uint64_t index)
     promotions_are_through(state, command);
   }
   if (command.phase == GroupPhase::kStopped && command.failure.empty()) names_end(state, command.group);
-  if (!command.failure.empty() && !keeps_failing) {
-    Refusal& refusal = group.refused[command.server];
-    refusal.reason = command.failure;
-    ++refusal.attempts;
+  // What the loss of the power or of the majority ended has not failed there.
+  if (!command.failure.empty() && !keeps_failing && !command.interrupted) {
+    stamp(state, command.clock_ms);
+    refuse_server(group, command);
   }
   if (is_down(command.phase)) {
     group.owner = ServerId{};
