@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "src/model/configuration_toml.h"
+
 namespace baton::planner {
 
 const Candidate* find_candidate(const std::vector<Candidate>& candidates, ServerId server) {
@@ -58,6 +60,12 @@ const Candidate* choose(const std::vector<Candidate>& candidates, ServerId targe
   if (others_could_come) return nullptr;
   const Candidate* least = least_failed(candidates, false);
   return least != nullptr ? least : least_failed(candidates, true);
+}
+
+std::string explain_pause(const GroupConfiguration& group, const Candidate& candidate) {
+  return fmt::format("{} is tried again in {} (attempt {} of {}), it {}. What helps: remove the cause; it is tried at once with: baton "
+                     "group start {}", candidate.name, format_duration(milliseconds((candidate.pause_left_ms + 999) / 1000 * 1000)),
+                     candidate.attempts + 1, kMaximumAttempts, describe_failures(candidate), group.name);
 }
 
 std::string explain_waiting(const GroupConfiguration& group, const std::vector<Candidate>& candidates) {

@@ -293,6 +293,27 @@ TEST(Shutdown, AServersIsGivenUpWhenItsGroupsDoNotStopAfterTheTimeForMoves) {
   EXPECT_EQ(world.standing_step().standing, ServerStanding::kStopped) << "nothing of it is left there";
 }
 
+TEST(BackOff, WhatFailedIsTriedThereAgainAfterAGrowingPause) {
+  World world;
+  GroupState& group = world.state.groups.at("web1");
+  group.refused[kOne] = {"service httpd did not start", 1, world.clock_ms};
+  EXPECT_EQ(world.destination("web1"), kTwo) << "nobody waits where another server can";
+  group.refused[kTwo] = {"service httpd did not start", 1, world.clock_ms};
+  EXPECT_EQ(world.destination("web1"), ServerId{});
+  EXPECT_TRUE(contains(world.waiting("web1"), "server1 is tried again in 5 s (attempt 2 of 3), it failed there once (service httpd "
+                                              "did not start)")) << world.waiting("web1");
+  EXPECT_TRUE(contains(world.waiting("web1"), "baton group start web1")) << world.waiting("web1");
+  world.clock_ms += 5000;
+  EXPECT_EQ(world.destination("web1"), kOne);
+  for (const ServerId server : {kOne, kTwo}) group.refused[server] = {"again", 2, world.clock_ms};
+  world.clock_ms += 9999;
+  EXPECT_TRUE(contains(world.waiting("web1"), "in 1 s (attempt 3 of 3)")) << world.waiting("web1");
+  world.clock_ms += 1;
+  EXPECT_EQ(world.destination("web1"), kOne);
+  group.refused[kOne].at_ms = group.refused[kTwo].at_ms = world.clock_ms + 3'600'000;
+  EXPECT_TRUE(contains(world.waiting("web1"), "in 10 s")) << "whatever the clock says, no longer than the pause";
+}
+
 TEST(Standings, AHeldServerThatCanWaitsWithAReason) {
   World world;
   ServerState& record = world.state.servers[kOne];
