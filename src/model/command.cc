@@ -14,6 +14,13 @@ namespace baton {
 
 namespace command_rules {
 
+NamedGroup find_group(ClusterState& state, const std::string& name, uint64_t expected_version) {
+  const auto found = state.groups.find(name);
+  if (found == state.groups.end()) return {nullptr, refuse("there is no group {}", name)};
+  const Applied version = check_version("group", name, expected_version, found->second.version);
+  return version.applied ? NamedGroup{&found->second, {}} : NamedGroup{nullptr, version};
+}
+
 namespace {
 
 /// What every change of a group records.
@@ -23,12 +30,10 @@ void record(GroupState& group, const std::string& reason, uint64_t index) {
   group.since_index = index;
 }
 
-Applied check_assignment(const ClusterState& state, const AssignGroup& command) {
-  const auto found = state.groups.find(command.group);
-  if (found == state.groups.end()) return refuse("there is no group {}", command.group);
-  const GroupState& group = found->second;
-  const Applied version = check_version("group", command.group, command.expected_version, group.version);
-  if (!version.applied) return version;
+Applied check_assignment(ClusterState& state, const AssignGroup& command) {
+  const NamedGroup named = find_group(state, command.group, command.expected_version);
+  if (named.record == nullptr) return named.refused;
+  const GroupState& group = *named.record;
   if (!is_down(group.phase) && group.owner == command.server)
     return refuse("group {} belongs to server {} already", command.group, command.server);
   if (const std::string why = barred(state, command.server); !why.empty())
@@ -146,11 +151,9 @@ Applied record_failure(ClusterState& state, GroupState& group, const SetGroupPha
 }  // namespace
 
 Applied apply(ClusterState& state, const SetGroupPhase& command, uint64_t index) {
-  const auto found = state.groups.find(command.group);
-  if (found == state.groups.end()) return refuse("there is no group {}", command.group);
-  GroupState& group = found->second;
-  const Applied version = check_version("group", command.group, command.expected_version, group.version);
-  if (!version.applied) return version;
+  const NamedGroup named = find_group(state, command.group, command.expected_version);
+  if (named.record == nullptr) return named.refused;
+  GroupState& group = *named.record;
   if (group.owner == ServerId{} || group.owner != command.server)
     return refuse("group {} does not belong to server {}", command.group, command.server);
   if (!may_follow(group.phase, command.phase))
@@ -181,11 +184,9 @@ Applied apply(ClusterState& state, const SetGroupPhase& command, uint64_t index)
 }
 
 Applied apply(ClusterState& state, const WishGroup& command, uint64_t index) {
-  const auto found = state.groups.find(command.group);
-  if (found == state.groups.end()) return refuse("there is no group {}", command.group);
-  GroupState& group = found->second;
-  const Applied version = check_version("group", command.group, command.expected_version, group.version);
-  if (!version.applied) return version;
+  const NamedGroup named = find_group(state, command.group, command.expected_version);
+  if (named.record == nullptr) return named.refused;
+  GroupState& group = *named.record;
   if (command.target != ServerId{}) {
     const auto configuration = parse_configuration(state.configuration_text);
     if (!configuration) return refuse("the present configuration cannot be read: {}", configuration.error().message);

@@ -115,12 +115,10 @@ Applied set_suspension(std::optional<Suspension>& place, const SetSuspension& co
 }
 
 Applied suspend_group(ClusterState& state, const SetSuspension& command) {
-  const auto found = state.groups.find(command.group);
-  if (found == state.groups.end()) return refuse("there is no group {}", command.group);
-  const Applied version = check_version("group", command.group, command.expected_version, found->second.version);
-  if (!version.applied) return version;
-  const Applied done = set_suspension(found->second.suspension, command, "group " + command.group);
-  if (done.applied) ++found->second.version;
+  const NamedGroup named = find_group(state, command.group, command.expected_version);
+  if (named.record == nullptr) return named.refused;
+  const Applied done = set_suspension(named.record->suspension, command, "group " + command.group);
+  if (done.applied) ++named.record->version;
   return done;
 }
 
@@ -273,11 +271,9 @@ Applied apply(ClusterState& state, const SetShutdown& command, uint64_t) {
 }
 
 Applied apply(ClusterState& state, const HoldGroup& command, uint64_t) {
-  const auto found = state.groups.find(command.group);
-  if (found == state.groups.end()) return refuse("there is no group {}", command.group);
-  GroupState& group = found->second;
-  const Applied version = check_version("group", command.group, command.expected_version, group.version);
-  if (!version.applied) return version;
+  const NamedGroup named = find_group(state, command.group, command.expected_version);
+  if (named.record == nullptr) return named.refused;
+  GroupState& group = *named.record;
   if (is_down(group.phase) || group.owner != command.server)
     return refuse("group {} does not run on server {}", command.group, command.server);
   group.held = command.reason;
@@ -286,11 +282,9 @@ Applied apply(ClusterState& state, const HoldGroup& command, uint64_t) {
 }
 
 Applied apply(ClusterState& state, const ReleaseGroup& command, uint64_t) {
-  const auto found = state.groups.find(command.group);
-  if (found == state.groups.end()) return refuse("there is no group {}", command.group);
-  GroupState& group = found->second;
-  const Applied version = check_version("group", command.group, command.expected_version, group.version);
-  if (!version.applied) return version;
+  const NamedGroup named = find_group(state, command.group, command.expected_version);
+  if (named.record == nullptr) return named.refused;
+  GroupState& group = *named.record;
   if (group.held.empty()) return refuse("group {} is not held", command.group);
   std::erase_if(state.failures, [&](const Failure& failure) { return failure.group == command.group; });
   group.held.clear();
