@@ -276,7 +276,8 @@ Status Scenario::wish(const Words& words) {
   return {};
 }
 
-/// maintenance cluster VERB | server|group NAME VERB, then SECONDS (of a suspension) or stop (of a shutdown)
+/// maintenance cluster VERB | server|group NAME VERB, then SECONDS (of a suspension, or the limit of a shutdown) or stop (of a
+/// shutdown)
 Status Scenario::maintenance(const Words& words) {
   const Server* server = knowing();
   const bool cluster = words.at(1) == "cluster";
@@ -286,8 +287,8 @@ Status Scenario::maintenance(const Words& words) {
   asked.verb = words.at(cluster ? 2 : 3);
   asked.author = "operator";
   const std::string& last = words.back();
-  if (last == "stop") asked.move = false;
-  if (last[0] >= '0' && last[0] <= '9') asked.lasts = seconds(std::stoll(last));
+  if (std::find(words.begin(), words.end(), "stop") != words.end()) asked.move = false;
+  if (last[0] >= '0' && last[0] <= '9') (asked.verb == "shutdown" ? asked.limit : asked.lasts) = seconds(std::stoll(last));
   if (server == nullptr) {
     refused_ = true;
     write("operator", "refused: no server serves");

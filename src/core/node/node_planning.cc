@@ -57,7 +57,7 @@ planner::ServerView NodeCore::Implementation::view_of(ServerId server, Instant w
   planner::ServerView view;
   const auto found = peers.find(server);
   if (server == settings.self) {
-    view.present = !members.empty();
+    view.present = view.member = !members.empty();
     view.life = settings.start;
     view.format_level = kFormatLevel;
     return view;
@@ -67,6 +67,7 @@ planner::ServerView NodeCore::Implementation::view_of(ServerId server, Instant w
     return view;
   }
   const Peer& peer = found->second;
+  view.member = peer.in_view;
   view.present = peer.in_view && !peer.silent;
   view.life = peer.life;
   view.format_level = peer.format_level;

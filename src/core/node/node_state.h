@@ -62,6 +62,7 @@ struct NodeCore::Implementation {
   void manage_stuck(const GroupState& group, const std::string& name, group::GroupRun& run);
   bool is_leaving(const GroupState& group) const;
   bool mirrors_up(const group::GroupRun& run) const;
+  bool copies_changed(const group::GroupRun& run) const;
   void propose_phase(const GroupState& group, const std::string& name, GroupPhase phase, const group::GroupRun& run,
                      const std::string& reason);
   void collect_steps(const std::string& name, group::GroupRun& run);

@@ -237,6 +237,20 @@ std::vector<std::string> mirrors_of(const GroupConfiguration& group) {
   return keys;
 }
 
+namespace {
+
+constexpr uint64_t kFirstPauseMs = 5000;
+
+/// The pause after a failure doubles with each one: what failed at once would else have used up its attempts at once.
+uint64_t pause_left_ms(const Refusal& refusal, uint64_t clock_ms) {
+  if (refusal.at_ms == 0 || refusal.attempts == 0) return 0;
+  const uint64_t pause = kFirstPauseMs << std::min(refusal.attempts - 1, kMaximumAttempts);
+  const uint64_t over = refusal.at_ms + pause;
+  return over > clock_ms ? std::min(over - clock_ms, pause) : 0;
+}
+
+}  // namespace
+
 Candidate judge_candidate(const Input& input, const GroupConfiguration& group, ServerId server) {
   Candidate candidate;
   candidate.server = server;
@@ -245,6 +259,7 @@ Candidate judge_candidate(const Input& input, const GroupConfiguration& group, S
     if (auto refusal = state->refused.find(server); refusal != state->refused.end()) {
       candidate.attempts = refusal->second.attempts;
       candidate.failure = refusal->second.reason;
+      candidate.pause_left_ms = pause_left_ms(refusal->second, input.clock_ms);
     }
   }
   ServerView view = view_of(input, server);
