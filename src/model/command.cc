@@ -207,6 +207,14 @@ Applied apply(ClusterState&, const StartEpoch&, uint64_t) { return Applied{true,
 /// In effect since it is in the log: there is nothing left to refuse.
 Applied apply(ClusterState& state, const SetVoters& command, uint64_t) {
   state.voters = command.voters;
+  state.taken_over = ServerId{};
+  return Applied{true, {}};
+}
+
+/// Likewise.
+Applied apply(ClusterState& state, const TakeOver& command, uint64_t) {
+  state.voters = VoterSet{{command.server}, {}};
+  state.taken_over = command.server;
   return Applied{true, {}};
 }
 

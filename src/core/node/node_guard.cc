@@ -43,6 +43,9 @@ guard::Knowledge NodeCore::Implementation::knowledge() {
   // SAFETY: V1, V5. Before any entry of the log counts as being on this voter's disk.
   wanted.voters = database.voters();
   wanted.voters_fence = std::max(voters_fence, database.voters_fence_above(exact));
+  // SAFETY: W4. Its vote alone is a majority: the guard needs more than that.
+  wanted.alone = alone_by_log();
+  wanted.right = wanted.alone ? right : 0;
   return wanted;
 }
 
@@ -97,6 +100,8 @@ void NodeCore::Implementation::handle(const GuardReported& event) {
     for (const auto& [server, position] : event.report.knowledge.fences) raise(fences, server, position);
     server_knows = std::max(server_knows, event.report.knowledge.knows);
     voters_fence = std::max(voters_fence, event.report.knowledge.voters_fence);
+    // Of an earlier batond of this boot; a guard forgets it with the machine's power.
+    if (right == 0 && alone_by_log() && event.report.knowledge.alone) right = event.report.knowledge.right;
     // Kept from an earlier batond of this boot: what is above is taken as it stands in the log.
     if (database.holds(event.report.knowledge.exact)) exact = std::max(exact, event.report.knowledge.exact);
   }

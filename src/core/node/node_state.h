@@ -75,6 +75,20 @@ struct NodeCore::Implementation {
   planner::Input planner_input(Instant when) const;
   planner::ServerView view_of(ServerId server, Instant when) const;
 
+  // node_takeover.cc: two servers without a third vote
+  void watch_right();
+  void tell_database_right();
+  void call_operator();
+  bool alone_by_log() const;
+  ServerId other_server() const;
+  std::set<ServerId> servers_on_disk() const;
+  Result<TakeoverOffer> offer_takeover(Instant when, const std::string& author) const;
+  std::string why_not_understood(const Command& command) const;
+  Status may_take_over(Instant when, const Configuration& parsed) const;
+  bool sees_other() const;
+  std::string describe_copy(const ClusterState& state, const std::string& key, bool& loses) const;
+  std::string partition_waiting(Instant when) const;
+
   // node_fencing.cc: the power of lost servers
   void lead_fencing();
   void carry_out_fences();
@@ -139,6 +153,11 @@ struct NodeCore::Implementation {
   Instant guard_missed_since = kNever;      // something waits for it
   bool guard_noted = false;
   bool withdrawn = false;
+
+  uint64_t right = 0;             // W4: the guard's gaps when this server was let decide alone; 0: it was not
+  database::AloneRight told_right;
+  Instant not_serving_since{};    // kNever: it serves
+  bool operator_called = false;
 
   Instant published_until{};
   Instant lapsed_since{};      // when the lease was found to be over; kNever: it is not
