@@ -142,6 +142,15 @@ void NodeCore::Implementation::watch_end() {
     ending = EndServer{shutdown->afterwards, "the cluster is being shut down, and no majority is left", ""};
     end_at = now;
   }
+  const auto* self = configuration.server(settings.self);
+  if (!ending && shutdown && database.state().shut_down && self != nullptr && self->role == ServerRole::kServer) {
+    // It was asked when this server ran, which was away when the others ended. (The witness goes on.)
+    const auto asked = shutdown->lives.find(settings.self);
+    if (asked != shutdown->lives.end() && asked->second == settings.start) {
+      ending = EndServer{shutdown->afterwards, "the cluster was shut down while this server was away", ""};
+      end_at = now;
+    }
+  }
   if (!ending || ended || (now < end_at && !alone)) return;
   if (!left.empty() && now < end_at + kLeftoversLimit) return;
   ended = true;

@@ -35,14 +35,14 @@ class FaultMatrix(ClusterTest):
         try:
             if lasts_s:
                 time.sleep(lasts_s)
-            elif expected == "moves":
+            if expected == "moves":
                 self.cluster.wait_for(started_on(OTHER[owner]), 60, f"{OTHER[owner]} to take over",
                                       (OTHER[owner], "witness"))
                 self.rows_go_on(50)
             elif noticed:
                 self.cluster.wait_for(noticed, 60, f"the others to notice: {name}", (owner,))
                 self.rows_go_on(50)
-            else:
+            elif not lasts_s:
                 self.rows_go_on(200)
         finally:
             mend()
