@@ -1,4 +1,5 @@
-// What the rules of the several kinds of command share. Internal to the judging of commands. Any thread.
+// What the rules of the several kinds of command share. For the judging of commands, and the planner that foresees it. Any
+// thread.
 #pragma once
 
 #include <fmt/format.h>

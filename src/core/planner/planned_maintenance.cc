@@ -7,12 +7,13 @@
 #include "src/core/planner/candidate.h"
 #include "src/core/planner/standing.h"
 #include "src/model/breaker.h"
+#include "src/model/command_rules.h"
 #include "src/model/configuration_toml.h"
 
 namespace baton::planner {
 namespace {
 
-bool is_down(GroupPhase phase) { return phase == GroupPhase::kStopped || phase == GroupPhase::kFailed; }
+using command_rules::is_down;
 
 std::string describe_suspension(const Input& input, const Suspension& suspension) {
   std::string text = fmt::format("suspended by {}", suspension.author);

@@ -16,7 +16,7 @@
 namespace baton::planner {
 namespace {
 
-bool is_down(GroupPhase phase) { return phase == GroupPhase::kStopped || phase == GroupPhase::kFailed; }
+using command_rules::is_down;
 
 /// Why this server, in one sentence. What became of a lost owner is said elsewhere.
 std::string explain_choice(const std::vector<Candidate>& candidates, const Candidate& chosen, ServerId target,
