@@ -305,7 +305,8 @@ void Scenario::finish_step(Server& server, const Step& step) {
   const bool by_batond = resource != nullptr && resource->kind == ResourceKind::kAddress;
   if (by_batond && server.starts != step.starts) return;
   bool ok = step.error.empty() && !overtaken;
-  if (action == group::StepAction::kAdopt) ok = server.resources[step.key];
+  // An address that was dropped while the lease was over is not found.
+  if (action == group::StepAction::kAdopt) ok = server.resources[step.key] && !(by_batond && server.suspended.contains(step.key));
   if (action == group::StepAction::kStart && !overtaken) server.resources[step.key] = ok;
   if (action == group::StepAction::kStart && server.resources[step.key] && server.node != nullptr &&
       server.incarnations.contains(step.key))

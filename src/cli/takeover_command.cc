@@ -69,7 +69,7 @@ Status take_over_cluster(const Context& context, bool yes) {
     return {};
   }
   for (const std::string& wait : waits) print(wrap_text(wait, 2));
-  if (!waits.empty())
+  if (!waits.empty() && flag_of(*offer, "loses"))
     print(wrap_text("A copy that lacks something is taken for the data by your word only: baton group stop GROUP, baton mirror force "
                     "MIRROR " + server + ", baton group start GROUP", 0));
   return {};

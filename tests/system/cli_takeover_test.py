@@ -11,7 +11,7 @@ OFFER = {"server": "server1", "version": 17, "loses": False,
          "facts": ["server2 has not been reached for 40 s", "the copy of mirror db.data here has everything"]}
 
 
-def frozen_world(world, waiting=""):
+def frozen_world(world, waiting="", loses=False):
     """The server is frozen until it is taken over; then its group starts, or waits."""
     world.asked = []
     group = world.group
@@ -22,7 +22,7 @@ def frozen_world(world, waiting=""):
         wanted = json.loads(body)
         world.asked.append(wanted)
         if "version" not in wanted:
-            return 200, OFFER
+            return 200, {**OFFER, "loses": loses}
         world.status["database"]["serving"] = True
         if waiting:
             group["waiting"] = waiting
@@ -50,11 +50,18 @@ def test_nobody_to_ask_changes_nothing(world):
 
 
 def test_says_what_still_waits(world):
-    frozen_world(world, "server1 has a copy of mirror db.data that is not in the in-sync set")
+    frozen_world(world, "server1 has a copy of mirror db.data that is not in the in-sync set", loses=True)
     done = world.baton("cluster", "takeover", "--yes")
     expect_status(done, 0)
     expect_in("not in the in-sync set", " ".join(done.out.split()))
     expect_in("baton mirror force MIRROR server1", " ".join(done.out.split()))
+
+
+def test_what_waits_for_another_reason_needs_no_force(world):
+    frozen_world(world, "server1 is being drained by root")
+    done = world.baton("cluster", "takeover", "--yes")
+    expect_in("being drained by root", " ".join(done.out.split()))
+    expect("force" not in done.out, done.out)
 
 
 def test_json(world):

@@ -127,6 +127,10 @@ class Database {
   /// The voters by this log, committed or not, and the place of their newest change in it.
   const VoterSet& voters() const;
   uint64_t voters_index() const;
+  /// The newest epoch that this voter has promised, on its disk.
+  Epoch promise_on_disk() const;
+  /// That change is on this voter's disk.
+  bool voters_on_disk() const;
   /// By its log an operator lets this voter decide alone, and the other one does not vote again yet.
   bool taken_over() const;
   /// The state after all entries that are on this voter's disk, committed or not: what an operator is shown of a server that

@@ -44,6 +44,7 @@ struct NodeCore::Implementation {
   // node_guard.cc
   void tell_guard();
   guard::Knowledge knowledge();
+  LogPosition as_acknowledged(LogPosition fence) const;
   bool fences_in_place() const;
   void release_held();
   void note_guard();
@@ -86,7 +87,12 @@ struct NodeCore::Implementation {
   std::string why_not_understood(const Command& command) const;
   Status may_take_over(Instant when, const Configuration& parsed) const;
   bool sees_other() const;
-  std::string describe_copy(const ClusterState& state, const std::string& key, bool& loses) const;
+  struct TakenOver {
+    const ClusterState& before;
+    const ClusterState& after;
+  };
+  std::string describe_copy(const TakenOver& states, const std::string& key, bool& loses) const;
+  std::vector<std::string> describe_maintenance(const ClusterState& state) const;
   std::string partition_waiting(Instant when) const;
 
   // node_fencing.cc: the power of lost servers
@@ -155,6 +161,7 @@ struct NodeCore::Implementation {
   bool withdrawn = false;
 
   uint64_t right = 0;             // W4: the guard's gaps when this server was let decide alone; 0: it was not
+  uint64_t right_on_disk = 0;     // ... and the entry that says so is on the disk: what the guard is told
   database::AloneRight told_right;
   Instant not_serving_since{};    // kNever: it serves
   bool operator_called = false;

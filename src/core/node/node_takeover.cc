@@ -90,15 +90,18 @@ std::string NodeCore::Implementation::partition_waiting(Instant when) const {
 
 // ---- What an operator is shown ----
 
-std::string NodeCore::Implementation::describe_copy(const ClusterState& state, const std::string& key, bool& loses) const {
+std::string NodeCore::Implementation::describe_copy(const TakenOver& states, const std::string& key, bool& loses) const {
   const std::string other = configuration.server_name(other_server());
-  const auto& record = state.mirrors.at(key);
+  const auto& record = states.after.mirrors.at(key);
   const auto member = record.in_sync.find(settings.self);
   const auto own = reports.find(settings.self);
   const MirrorReport* report = own == reports.end() || !own->second.contains(key) ? nullptr : &own->second.at(key);
   if (record.in_sync.empty()) return fmt::format("mirror {} was never used", key);
   if (member == record.in_sync.end()) {
     loses = true;
+    if (states.before.mirrors.at(key).in_sync.contains(settings.self))
+      return fmt::format("the copy of mirror {} here was in sync when this server was left out of decisions; {} may have gone on without "
+                         "it since, and it may lack what was answered then. Its group does not start by this alone", key, other);
     return fmt::format("the copy of mirror {} here was not in sync: it lacks acknowledged writes that {} has. Its group does not start "
                        "by this alone", key, other);
   }
@@ -111,6 +114,31 @@ std::string NodeCore::Implementation::describe_copy(const ClusterState& state, c
                      report->detached     ? "its disk has failed"
                      : !report->consistent ? "is inconsistent now"
                                            : "restarted uncleanly since: it may lack writes that were answered and not flushed");
+}
+
+/// What of maintenance and standings will go on here, or hold up the groups.
+std::vector<std::string> NodeCore::Implementation::describe_maintenance(const ClusterState& state) const {
+  std::vector<std::string> facts;
+  const std::string name = configuration.server_name(settings.self);
+  const ServerState& self = state.server(settings.self);
+  const auto add = [&](const std::string& what, const std::string& help) { facts.push_back(fmt::format("{} (baton {})", what, help)); };
+  const bool asked_of_this_start = self.shutdown && self.standing != ServerStanding::kStopped &&
+                                   self.shutdown->lives.contains(settings.self) &&
+                                   self.shutdown->lives.at(settings.self) == settings.start;
+  if (state.shutdown && !state.shut_down)
+    add(fmt::format("the cluster is being shut down by {}: that goes on", state.shutdown->author), "cluster shutdown --cancel");
+  if (asked_of_this_start)
+    add(fmt::format("{} is being shut down by {}: that goes on, and then nobody is left", name, self.shutdown->author),
+        fmt::format("server shutdown {} --cancel", name));
+  if (state.suspension)
+    add(fmt::format("the cluster is suspended by {}: nothing starts by itself", state.suspension->author), "cluster resume");
+  if (self.suspension)
+    add(fmt::format("{} is suspended by {}: it gets no group", name, self.suspension->author), fmt::format("server resume {}", name));
+  if (self.drain)
+    add(fmt::format("{} is being drained by {}: it gets no group", name, self.drain->author), fmt::format("server undrain {}", name));
+  if (self.standing == ServerStanding::kIsolated)
+    add(fmt::format("{} is isolated (Od): it gets no group", name), fmt::format("server return {}", name));
+  return facts;
 }
 
 /// W1. `parsed`: the configuration by this server's own log.
@@ -166,11 +194,14 @@ Result<TakeoverOffer> NodeCore::Implementation::offer_takeover(Instant when, con
   }
   offer.facts.push_back(fmt::format("what {} runs without this server (only if somebody has let it go on alone, too) would be given "
                                     "up, and meanwhile both would answer clients: make sure that nobody has", other));
+  offer.command = {settings.self, fmt::format("{} is not reached", other), author};
+  ClusterState after = state;
+  apply_command(after, offer.command, offer.version + 1);
   for (const auto& group : parsed->groups)
     for (const auto& resource : group.resources)
       if (resource.kind == ResourceKind::kMirror && state.mirrors.contains(mirror_key(group.name, resource.name)))
-        offer.facts.push_back(describe_copy(state, mirror_key(group.name, resource.name), offer.loses));
-  offer.command = {settings.self, fmt::format("{} is not reached", other), author};
+        offer.facts.push_back(describe_copy({state, after}, mirror_key(group.name, resource.name), offer.loses));
+  for (auto& fact : describe_maintenance(state)) offer.facts.push_back(std::move(fact));
   return offer;
 }
 
