@@ -108,6 +108,8 @@ Status Scenario::run_on_machine(Server& server, const Words& words, bool& known)
     power_off(server);
   } else if (verb == "power-on") {
     boot(server);
+  } else if (verb == "takeover") {
+    return take_over(server);
   } else if (verb == "pause-machine" || verb == "resume-machine") {
     write(server.name, verb == "pause-machine" ? "the machine stands still" : "the machine goes on");
     pause_machine(server, verb == "pause-machine");
@@ -190,6 +192,22 @@ Status Scenario::run_on_programs(Server& server, const Words& words, bool& known
   } else {
     known = false;
   }
+  return {};
+}
+
+/// takeover SERVER: an operator looks at what it means, and accepts it.
+Status Scenario::take_over(Server& server) {
+  if (server.node == nullptr) return fail("{} is off", server.name);
+  refused_ = false;
+  const auto offer = server.node->offer_takeover(local_now(server), "operator");
+  if (!offer) {
+    refused_ = true;
+    write("operator", "refused: " + offer.error().message);
+    return {};
+  }
+  write("operator", "lets " + server.name + " go on alone");
+  for (const auto& fact : offer->facts) write("operator", "  is shown: " + fact);
+  feed(server, node::Requested{++order_, offer->command, wall_ms()});
   return {};
 }
 
