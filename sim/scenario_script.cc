@@ -228,6 +228,10 @@ Status Scenario::run_on_resources(Server& server, const Words& words, bool& know
     unkillable_.insert(place);
   } else if (verb == "killable") {
     unkillable_.erase(place);
+  } else if (verb == "mirror-daemon-gone") {
+    server.incarnations.erase(words[2]);
+    write(server.name, fmt::format("the mirror daemon of {} is gone, and does not come back", words[2]));
+    feed(server, node::MirrorGone{words[2]});
   } else if (verb == "slow") {
     slow_[place] = milliseconds_of(words.at(3));
   } else {

@@ -104,6 +104,8 @@ void NodeCore::Implementation::handle(const ViewChanged& event) {
   members = event.members;
   view_since = now;
   silence.view_changed(now, members);
+  heard_since.clear();
+  copies_heard.clear();
   feed_database(database::ViewChanged{members});
   beat_at = now;
 }
@@ -116,6 +118,8 @@ void NodeCore::Implementation::handle(const MessageReceived& event) {
   const auto* beat = std::get_if<BeatMessage>(&event.message);
   if (beat == nullptr || !members.contains(event.from)) return;
   const bool first = event.from != settings.self && silence.last_heard(event.from) == Instant{};
+  if (silence.last_heard(event.from) == Instant{}) heard_since[event.from] = now;
+  for (const auto& [mirror, report] : beat->mirrors) copies_heard[event.from][mirror] = now;
   silence.beat_received(now, event.from, beat->start, beat->sequence);
   auto& peer = peers[event.from];
   if (peer.silent) {

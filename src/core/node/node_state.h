@@ -75,6 +75,8 @@ struct NodeCore::Implementation {
   void lead();
   void change_voters();
   planner::Input planner_input(Instant when) const;
+  Instant copy_silent_since(ServerId server, const std::string& mirror) const;
+  void name_silent_copies(planner::Input& input, Instant when) const;
   planner::ServerView view_of(ServerId server, Instant when) const;
 
   // node_takeover.cc: two servers without a third vote
@@ -140,6 +142,8 @@ struct NodeCore::Implementation {
   Instant now{};
   std::vector<Action>* actions = nullptr;
   std::set<ServerId> members;  // the engine's view
+  std::map<ServerId, Instant> heard_since;  // each one's first beat in this view
+  std::map<ServerId, std::map<std::string, Instant>> copies_heard;  // the last beat with a report of each mirror's copy
   std::map<ServerId, Peer> peers;
   Instant view_since{};
   std::map<ServerId, std::map<std::string, MirrorReport>> reports;
