@@ -77,7 +77,7 @@ class Watcher {
       if (progress->done) return report("done");
       show(progress->text);
     }
-    return fail_as(ErrorCode::kTimeout, "{} of {} is not done after {:.0f} s: {}. It goes on; watch it with `baton status --watch`",
+    return fail_as(ErrorCode::kTimeout, "{} of {} is not done after {:.0f} s: {}. It goes on, and is given up when the groups' own stop time-outs are over, too; watch it with `baton status --watch`",
                    options_.verb, name_, seconds_since_begin(), shown_);
   }
 

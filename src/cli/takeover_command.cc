@@ -33,16 +33,22 @@ Status ask_person(const Context& context, const json& offer) {
 /// Does the server work, with all that it can start? What cannot start says why.
 bool settled(const json& status, const std::string& server, std::vector<std::string>& waits) {
   waits.clear();
-  if (!flag_of(object_of(status, "database"), "serving")) return false;
+  const json database = object_of(status, "database");
+  if (!flag_of(database, "serving")) {
+    waits.push_back("the cluster database does not serve: " + text_of(database, "waiting"));
+    return false;
+  }
+  bool all = true;
   for (const json& group : list_of(status, "groups")) {
     if (!flag_of(group, "wanted")) continue;
     const std::string phase = text_of(group, "phase");
     if (phase == "started" && text_of(group, "owner") == server) continue;
     const std::string waiting = text_of(group, "waiting");
-    if (waiting.empty()) return false;
-    waits.push_back(fmt::format("group {} waits: {}", text_of(group, "name"), waiting));
+    all = all && !waiting.empty();
+    waits.push_back(waiting.empty() ? fmt::format("group {} is still {}: baton status --watch", text_of(group, "name"), phase)
+                                    : fmt::format("group {} waits: {}", text_of(group, "name"), waiting));
   }
-  return true;
+  return all;
 }
 
 }  // namespace

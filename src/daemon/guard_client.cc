@@ -171,7 +171,7 @@ void GuardClient::State::watch_life() {
   Duration again = limit / 4;
   const Instant now = EventLoop::now();
   // A batond that was not served itself does not blame the guard, which has answered or not while nobody looked.
-  if (now > life_due + limit / 4) heard_at = std::max(heard_at, now - limit / 2);
+  if (life_due != kNever && now > life_due + limit / 4) heard_at = std::max(heard_at, now - limit / 2);
   if (now >= heard_at + limit) {
     if (suspected) {
       if (pidfd) ::syscall(SYS_pidfd_send_signal, pidfd.get(), SIGKILL, nullptr, 0);

@@ -199,11 +199,12 @@ void GuardDaemon::watch_clocks() {
   const Duration unseen = read_clock(CLOCK_BOOTTIME) - read_clock(CLOCK_MONOTONIC);
   const Duration wall = read_clock(CLOCK_REALTIME) - read_clock(CLOCK_MONOTONIC);
   const bool jumped = unseen > unseen_ + kUnseenGap || wall > wall_offset_ + kWallJump;
+  const Duration length = std::max(unseen - unseen_, wall - wall_offset_);
   unseen_ = unseen;
   wall_offset_ = wall;
   if (jumped) {
     say("time has passed unseen (the machine was suspended, or a clock was set): the lease is asked for anew");
-    feed(TimeJumped{});
+    feed(TimeJumped{length});
   }
   send_report();
   clock_tick_ = loop_.after(options_.settings.beat, [this] { watch_clocks(); });

@@ -223,7 +223,8 @@ static void leave_copies_out(ClusterState& state, ServerId server) {
 /// In effect since it is in the log: there is nothing left to refuse.
 Applied apply(ClusterState& state, const SetVoters& command, uint64_t) {
   state.voters = command.voters;
-  state.taken_over = ServerId{};
+  // SAFETY: W6. Not by the joint one: until the settling one is committed whoever was let go on alone may still do so.
+  if (command.voters.before.empty()) state.taken_over = ServerId{};
   return Applied{true, {}};
 }
 

@@ -1,4 +1,4 @@
-// See membership.h.
+// See committed_members.h.
 #include "src/model/committed_members.h"
 
 #include <algorithm>

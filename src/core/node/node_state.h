@@ -81,6 +81,7 @@ struct NodeCore::Implementation {
 
   // node_takeover.cc: two servers without a third vote
   void watch_right();
+  void yield(const Event& event);
   void tell_database_right();
   void call_operator();
   bool alone_by_log() const;
@@ -88,7 +89,7 @@ struct NodeCore::Implementation {
   std::set<ServerId> servers_on_disk() const;
   Result<TakeoverOffer> offer_takeover(Instant when, const std::string& author) const;
   std::string why_not_understood(const Command& command) const;
-  Status may_take_over(Instant when, const Configuration& parsed) const;
+  Status may_take_over(Instant when, const Configuration& parsed, ServerId alone) const;
   bool sees_other() const;
   struct TakenOver {
     const ClusterState& before;
@@ -166,6 +167,8 @@ struct NodeCore::Implementation {
   bool withdrawn = false;
 
   uint64_t right = 0;             // W4: the guard's gaps when this server was let decide alone; 0: it was not
+  bool yields = false;            // to the other server, which was let go on alone later (W5)
+  bool started_anew = false;
   uint64_t right_on_disk = 0;     // ... and the entry that says so is on the disk: what the guard is told
   database::AloneRight told_right;
   Instant not_serving_since{};    // kNever: it serves
