@@ -28,6 +28,10 @@ void Checkers::applied(const Server& server, const node::EntryApplied& applied) 
       check_change(change->voters, entry);
       voters_ = change->voters;
     }
+    if (const auto* takeover = std::get_if<TakeOver>(&entry.command)) {
+      voters_ = VoterSet{{takeover->server}, {}};
+      rights_[takeover->server] = server.boot();
+    }
     check_majority(server, entry);
     if (entry.request != 0 && !requests_.insert({entry.origin, entry.request}).second)
       throw Violation("once", fmt::format("request {} of server {} was recorded twice, again as entry {}",
@@ -46,6 +50,14 @@ void Checkers::applied(const Server& server, const node::EntryApplied& applied) 
   if (known.outcome.applied != applied.outcome.applied || known.outcome.refusal != applied.outcome.refusal)
     throw Violation("state", fmt::format("entry {} was judged differently at servers {} and {}", entry.index,
                                          known.first, server.id()));
+}
+
+/// An operator let this server go on alone: that is in its log where this entry is, or above, and so the entry is committed by it.
+ServerId Checkers::taken_over_at(const Server& server, uint64_t index) const {
+  const auto& log = server.disk().stored().entries;
+  for (size_t place = index - 1; place < log.size(); ++place)
+    if (const auto* takeover = std::get_if<TakeOver>(&log[place].command)) return takeover->server;
+  return {};
 }
 
 /// A joint entry begins from what is settled, a settling one ends the joint one before it.
@@ -90,6 +102,7 @@ void Checkers::check_reason(const database::Entry& entry, const ClusterState& be
 /// By the voters of the newest change up to this entry, itself included; of both sets until the leader (which is the first to
 /// apply an entry) has a settling one in its log (V1).
 void Checkers::check_majority(const Server& leader, const database::Entry& entry) const {
+  if (const ServerId alone = taken_over_at(leader, entry.index); alone != ServerId{}) return check_majority_of({alone}, entry);
   check_majority_of(voters_.now, entry);
   const bool change_itself = std::holds_alternative<SetVoters>(entry.command);
   const bool settled_later = !change_itself && leader.node().voters() == VoterSet{voters_.now, {}};
@@ -125,6 +138,21 @@ void Checkers::stepped(Server& server) {
   if (!server.running()) return;
   check_leader(server);
   check_state(server);
+  check_right(server);
+}
+
+/// W4: who decides alone was told to since its power was on, or the other one is there.
+void Checkers::check_right(const Server& server) {
+  if (!server.node().taken_over() || !server.node().standing().serving) return;
+  const auto& peers = server.node().peers();
+  const bool together = std::any_of(peers.begin(), peers.end(), [&](const auto& peer) {
+    return peer.first != server.id() && peer.second.in_view;
+  });
+  if (together) {
+    rights_[server.id()] = server.boot();
+  } else if (rights_[server.id()] != server.boot()) {
+    throw Violation("right", fmt::format("server {} decides alone, and nobody has told it to since it was switched on", server.id()));
+  }
 }
 
 /// The state at an index is the same everywhere, and what a program has read it never reads an older state of.

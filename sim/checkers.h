@@ -44,6 +44,8 @@ class Checkers {
  private:
   void check_majority(const Server& leader, const database::Entry& entry) const;
   void check_change(const VoterSet& changed, const database::Entry& entry) const;
+  void check_right(const Server& server);
+  ServerId taken_over_at(const Server& server, uint64_t index) const;
   void check_majority_of(const std::set<ServerId>& voters, const database::Entry& entry) const;
   void newly_committed(const database::Entry& entry, const Applied& outcome);
   void check_reason(const database::Entry& entry, const ClusterState& before) const;
@@ -82,6 +84,7 @@ class Checkers {
   std::set<std::pair<ServerId, uint64_t>> answered_;
   std::map<Epoch, ServerId> leaders_;
   VoterSet voters_;  // by the committed entries
+  std::map<ServerId, uint64_t> rights_;  // the boot in which a server was let decide alone, or agreed with the other one
 };
 
 }  // namespace baton::sim

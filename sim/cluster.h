@@ -29,6 +29,7 @@ struct Weather {
   bool figure_eight = false;
   bool eager_rings = false;        // they form anew sooner than by time-outs
   double joins = 0.04;             // of the faults: servers join and leave
+  bool two = false;                // two servers without a witness
   double maintenance = 0.04;       // ... operators do maintenance
   bool sick_groups = false;        // one group at a time is ill, and nothing else
   double two_at_once = 0.15;       // of all faults

@@ -50,6 +50,9 @@ Weather maintenance() {
 /// One group at a time is ill: the others must not notice (I6).
 Weather sick_groups() { return {.name = "sick-groups", .lasts = 40s, .sick_groups = true}; }
 
+/// Two servers without a witness. Who is off stays so for longer: an operator must get to decide something.
+Weather two_servers() { return {.name = "two-servers", .lasts = 60s, .quiet_at_most = 4s, .crash_chance = 0.0005, .two = true}; }
+
 using MakeWeather = Weather (*)();
 constexpr MakeWeather kWeathers[] = {single_faults, changing, crashes,      storm,
                                      crash_storm,   flutter,  figure_eight, sick_groups,
@@ -61,18 +64,22 @@ Weather make_weather(Random& random, const std::string& name) {
   Weather weather = kWeathers[random.below(std::size(kWeathers))]();
   for (const MakeWeather make : kWeathers)
     if (make().name == name) weather = make();
+  if (name == two_servers().name) weather = two_servers();
   weather.eager_rings = random.chance(0.35);
   weather.extreme_clocks = random.chance(0.3);
   weather.shape = make_shape(random);
   weather.real_mirrors = random.chance(0.3) && !weather.flutter;
   if (weather.figure_eight) weather.shape = Shape{.servers = 2, .witness = true};  // the play has three parts
   if (weather.flutter) weather.shape.rich = false;
+  if (weather.two) weather.shape = Shape{.servers = 2, .witness = false, .fencing = Shape::Fencing::kNone, .rich = weather.shape.rich};
   return weather;
 }
 
 void Cluster::fault() {
   Server& server = some_server();
-  if (!server.powered() && random_.chance(0.6)) return server.power_on();
+  const bool two = weather_.shape.voters() == 2;
+  if (two && random_.chance(0.3)) return operator_->take_over(server);
+  if (!server.powered() && random_.chance(two ? 0.2 : 0.6)) return server.power_on();
   if (random_.chance(weather_.joins)) return join_or_leave();
   if (random_.chance(weather_.maintenance)) return random_.chance(0.3) ? failing_part() : operator_->maintain(server);
   if (weather_.flutter && random_.chance(0.8)) return flutter();
@@ -111,7 +118,8 @@ void Cluster::fault() {
 }
 
 void Cluster::power_fault(Server& server) {
-  const Duration away = random_.chance(0.5) ? random_.between(1ms, 300ms) : random_.between(300ms, 9s);
+  const Duration most = weather_.two ? 20s : 9s;
+  const Duration away = random_.chance(0.5) ? random_.between(1ms, 300ms) : random_.between(300ms, most);
   const auto back = [this, id = server.id()] {
     if (faults_over_) return;
     servers_.at(id)->power_on();

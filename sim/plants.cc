@@ -54,6 +54,7 @@ bool plant([[maybe_unused]] const std::string& name) {
       {"drain-ignored", Plant::kDrainIgnored},
       {"shutdown-ignored", Plant::kShutdownIgnored},
       {"former-owner-not-killed", Plant::kFormerOwnerNotKilled},
+      {"alone-without-right", Plant::kAloneWithoutRight},
   };
   const auto found = kPlants.find(name);
   if (found == kPlants.end()) return false;

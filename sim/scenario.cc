@@ -218,6 +218,13 @@ void Scenario::carry_out(Server& server, node::Action& action) {
     if (decided->decided && decided->outcome.applied) return;
     refused_ = decided->decided;
     write("operator", decided->decided ? "refused: " + decided->outcome.refusal : "not known whether it was done");
+  } else if (auto* anew = std::get_if<node::StartAnew>(&action)) {
+    write(server.name, "batond starts anew: " + anew->reason);
+    at(now_, [this, &server, boots = server.boots] {
+      if (server.boots != boots || server.node == nullptr) return;
+      kill_batond(server);
+      start_batond(server, Duration{0});
+    });
   } else if (std::holds_alternative<node::EndServer>(action)) {
     at(now_, [this, &server, boots = server.boots] {
       if (server.boots == boots) end_in_order(server);
@@ -299,8 +306,12 @@ void Scenario::finish_step(Server& server, const Step& step) {
   const bool by_batond = resource != nullptr && resource->kind == ResourceKind::kAddress;
   if (by_batond && server.starts != step.starts) return;
   bool ok = step.error.empty() && !overtaken;
-  if (action == group::StepAction::kAdopt) ok = server.resources[step.key];
+  // An address that was dropped while the lease was over is not found.
+  if (action == group::StepAction::kAdopt) ok = server.resources[step.key] && !(by_batond && server.suspended.contains(step.key));
   if (action == group::StepAction::kStart && !overtaken) server.resources[step.key] = ok;
+  if (action == group::StepAction::kStart && server.resources[step.key] && server.node != nullptr &&
+      server.incarnations.contains(step.key))
+    look_for_stale_start(server, step.key);
   if (action == group::StepAction::kStop || action == group::StepAction::kKill) server.resources[step.key] = false;
   if (action == group::StepAction::kSuspend) {
     server.suspended.insert(step.key);

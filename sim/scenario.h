@@ -99,6 +99,8 @@ class Scenario {
   // ---- Mirrors (scenario_mirrors.cc) ----
   void mirror_tick(Server& server);
   void watch_mirror(Server& server, const std::string& key);
+  void write_mirror(Server& server, const std::string& key);
+  void look_for_stale_start(Server& server, const std::string& key);
   void report_mirrors(Server& server);
 
   // ---- What clients and people see (scenario_watch.cc) ----
@@ -123,6 +125,8 @@ class Scenario {
   Status run_network(const Words& words);
   Status run_request(const Words& words);
   Status wish(const Words& words);
+  Status take_over(Server& server);
+  int64_t wall_ms() const { return to_ms(now_.time_since_epoch()); }
   Status maintenance(const Words& words);
   Status mirror_command(const Words& words);
   Status apply_file(const std::string& name);
@@ -154,6 +158,7 @@ class Scenario {
   std::map<std::string, Duration> slow_;        // its starts take that long
   std::map<ServerId, std::string> fence_faults_;  // what its agent does instead of working
   std::map<std::string, Service> services_;     // by group
+  std::map<std::string, uint64_t> answered_;    // by mirror: the newest write that a client has an answer to
   Level level_ = Level::kGroups;
   std::vector<std::string> log_;
   std::string violation_;

@@ -108,6 +108,8 @@ Status Scenario::run_on_machine(Server& server, const Words& words, bool& known)
     power_off(server);
   } else if (verb == "power-on") {
     boot(server);
+  } else if (verb == "takeover") {
+    return take_over(server);
   } else if (verb == "pause-machine" || verb == "resume-machine") {
     write(server.name, verb == "pause-machine" ? "the machine stands still" : "the machine goes on");
     pause_machine(server, verb == "pause-machine");
@@ -193,6 +195,22 @@ Status Scenario::run_on_programs(Server& server, const Words& words, bool& known
   return {};
 }
 
+/// takeover SERVER: an operator looks at what it means, and accepts it.
+Status Scenario::take_over(Server& server) {
+  if (server.node == nullptr) return fail("{} is off", server.name);
+  refused_ = false;
+  const auto offer = server.node->offer_takeover(local_now(server), "operator");
+  if (!offer) {
+    refused_ = true;
+    write("operator", "refused: " + offer.error().message);
+    return {};
+  }
+  write("operator", "lets " + server.name + " go on alone");
+  for (const auto& fact : offer->facts) write("operator", "  is shown: " + fact);
+  feed(server, node::Requested{++order_, offer->command, wall_ms()});
+  return {};
+}
+
 /// VERB SERVER GROUP.RESOURCE
 Status Scenario::run_on_resources(Server& server, const Words& words, bool& known) {
   const std::string& verb = words[0];
@@ -210,6 +228,10 @@ Status Scenario::run_on_resources(Server& server, const Words& words, bool& know
     unkillable_.insert(place);
   } else if (verb == "killable") {
     unkillable_.erase(place);
+  } else if (verb == "mirror-daemon-gone") {
+    server.incarnations.erase(words[2]);
+    write(server.name, fmt::format("the mirror daemon of {} is gone, and does not come back", words[2]));
+    feed(server, node::MirrorGone{words[2]});
   } else if (verb == "slow") {
     slow_[place] = milliseconds_of(words.at(3));
   } else {

@@ -21,6 +21,7 @@ struct Scenario::Server {
   database::StoredVoter disk;
   bool disk_full = false;
   std::map<std::string, Incarnation> incarnations;  // of its mirrors' copies
+  std::map<std::string, uint64_t> written;          // ... and the newest answered write that each has
   // With its power
   bool powered = false;
   uint64_t boots = 0;  // what an earlier boot began has no effect

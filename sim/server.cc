@@ -295,6 +295,12 @@ void Server::carry_out(const node::Action& action) {
       if (RealMirror* real = observer_.real_mirror(key)) real->peer_gone(id_, gone->server);
   } else if (const auto* wanted_off = std::get_if<node::FenceServer>(&action)) {
     observer_.fence(*this, *wanted_off);
+  } else if (const auto* anew = std::get_if<node::StartAnew>(&action)) {
+    world_.say(fmt::format("server {}", id_), "starts anew: {}", anew->reason);
+    world_.after(0ms, while_batond([this] {
+                   kill_batond();
+                   start_batond();
+                 }));
   } else if (const auto* end = std::get_if<node::EndServer>(&action)) {
     observer_.ends(*this, *end);
     world_.after(random_.between(20ms, 1500ms), while_batond([this] { end_in_order(); }));

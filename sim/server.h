@@ -131,6 +131,8 @@ class Server {
   /// Since it was asked last: has anything changed that says who owns or serves what?
   bool take_ownership_changed() { return std::exchange(ownership_changed_, false); }
   uint64_t start() const { return start_; }
+  /// Of its power.
+  uint64_t boot() const { return boot_; }
 
   // ---- For the real copies of a mirror (sim/real_mirror.h) ----
   MirrorStandIn& mirror(const std::string& key) { return mirrors_.at(key); }

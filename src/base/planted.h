@@ -43,6 +43,7 @@ enum class Plant {
   kDrainIgnored,                   // a drained server is given groups
   kShutdownIgnored,                // a server that is being shut down is given groups
   kFormerOwnerNotKilled,           // what belongs to another server by now stays up here
+  kAloneWithoutRight,              // a server that was taken over decides alone after every start, too
 };
 
 #ifdef BATON_PLANTED

@@ -167,6 +167,9 @@ class CommandLine {
     join->add_option("--state", join_.state_directory, "where batond keeps its databases");
     add(family, "leave", "take this server out of the cluster",
         [](const Context& context) { return leave_cluster(context); });
+    CLI::App* takeover = add(family, "takeover", "two servers without a witness: let this one go on without the other",
+                             [this](const Context& context) { return take_over_cluster(context, yes_); });
+    takeover->add_flag("--yes", yes_, "do not ask: the other server is off, or stays cut off");
     CLI::App* remove = add(family, "remove", "take a server out of the cluster that will not come back",
                            [this](const Context& context) { return remove_server_from_cluster(context, server_, yes_); });
     remove->add_option("SERVER", server_, "which one")->required();

@@ -16,6 +16,19 @@ Colour colour_of(const std::string& state) {
   return Colour::kYellow;
 }
 
+/// Only what is remarkable: who goes on alone, or what everything waits for.
+std::string format_partition(const json& status, const Painter& painter) {
+  const json& partition = object_of(status, "partition");
+  std::string text;
+  if (flag_of(partition, "taken_over") && flag_of(object_of(status, "database"), "serving"))
+    text += painter.paint(wrap_text("this server decides alone, by an operator's word, until the other one is back", 10),
+                          Colour::kYellow);
+  const std::string waiting = text_of(partition, "waiting");
+  if (!waiting.empty() && waiting != text_of(object_of(status, "database"), "waiting"))
+    text += painter.paint(wrap_text(waiting, 10), Colour::kRed);
+  return text;
+}
+
 /// "suspended by root (new disks), 12 min left".
 std::string describe_suspension(const json& suspension) {
   std::string text = "suspended by " + text_of(suspension, "author");
@@ -52,6 +65,7 @@ std::string format_cluster(const json& status, const Painter& painter) {
     text += painter.paint(wrap_text("its database was lost: it does not count until it has caught up", 10),
                           Colour::kYellow);
   }
+  text += format_partition(status, painter);
   if (!object_of(status, "suspended").empty())
     text += painter.paint(wrap_text("The cluster is " + describe_suspension(object_of(status, "suspended")), 0), Colour::kYellow);
   if (!object_of(status, "shutdown").empty())

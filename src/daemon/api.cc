@@ -237,7 +237,7 @@ void handle_api_request(Daemon& daemon, const HttpRequest& request, HttpRespond 
                               {"text", daemon.node().state().configuration_text}});
     if (post && at(1) == "plan") return post_plan(daemon, request, respond);
     if (post && at(1) == "apply") return post_apply(daemon, request, respond);
-    if (post && at(1) == "cluster" && parts.size() == 3 && (at(2) == "token" || at(2) == "remove"))
+    if (post && at(1) == "cluster" && parts.size() == 3 && (at(2) == "token" || at(2) == "remove" || at(2) == "takeover"))
       return post_cluster(daemon, request, at(2), respond);
     if (post && at(1) == "groups" && parts.size() == 4) return post_group(daemon, request, at(2), at(3), respond);
     if (post && at(1) == "servers" && at(3) == "fence" && parts.size() == 4) return post_fence(daemon, request, at(2), respond);

@@ -260,6 +260,11 @@ void Daemon::carry_out(node::Action& action) {
                    done(decided.decided, decided.outcome);
                  },
                  [&](node::Note& note) { write_note(note); },
+                 [&](node::StartAnew& wanted) {
+                   write_note({.kind = "alert", .text = "batond starts anew: " + wanted.reason});
+                   start_anew_ = true;
+                   loop_.stop();
+                 },
                  [&](node::PeerGone& gone) {
                    for (auto& [key, client] : mirrors_)
                      if (client->settings().peer == gone.server) client->peer_lost(gone.reason);

@@ -53,6 +53,8 @@ class Daemon {
   Status start();
 
   // ---- For the API (api.cc) ----
+  /// It has ended the loop to be started anew.
+  bool wants_start_anew() const { return start_anew_; }
   const node::NodeCore& node() const { return *node_; }
   ServerId self() const { return self_; }
   EventLoop& loop() { return loop_; }
@@ -75,6 +77,7 @@ class Daemon {
   MirrorCalls& mirror_calls() { return *mirror_calls_; }
 
  private:
+  bool start_anew_ = false;
   Status read_identity();
   Status open_stores();
   Status start_engine();

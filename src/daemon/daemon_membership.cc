@@ -11,7 +11,7 @@
 #include "src/format/join_request.h"
 #include "src/model/configuration_edit.h"
 #include "src/model/configuration_toml.h"
-#include "src/model/membership.h"
+#include "src/model/committed_members.h"
 #include "src/os/file_text.h"
 
 namespace baton {

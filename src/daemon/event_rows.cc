@@ -137,6 +137,10 @@ void describe_kind(const RestrictMirror& command, History& history) {
   describe_operator("restrict", command.mirror, command.author, history);
 }
 
+void describe_kind(const TakeOver& command, History& history) {
+  history.kind = "takeover";
+  history.reason = command.author + ": " + command.reason;
+}
 void describe_kind(const SetVoters&, History& history) { history.kind = "voters"; }
 
 void describe_kind(const RecordFence& command, History& history) {

@@ -80,6 +80,7 @@ Result<std::vector<database::Entry>> take_entries(const Repeated& from) {
 
 void put(const database::Prepare& message, wire::Message& out) {
   out.mutable_prepare()->set_epoch(message.epoch.value);
+  out.mutable_prepare()->set_taken_over(message.taken_over.value);
 }
 
 void put(const database::Promise& message, wire::Message& out) {
@@ -284,7 +285,7 @@ Result<node::Message> take(const wire::StoreChecked& from) {
 
 Result<node::Message> take(const wire::Message& from) {
   switch (from.kind_case()) {
-    case wire::Message::kPrepare: return database::Prepare{Epoch(from.prepare().epoch())};
+    case wire::Message::kPrepare: return database::Prepare{Epoch(from.prepare().epoch()), Epoch(from.prepare().taken_over())};
     case wire::Message::kPromise: return take(from.promise());
     case wire::Message::kRefuse: return database::Refuse{Epoch(from.refuse().promised())};
     case wire::Message::kFetch: return take(from.fetch());

@@ -237,6 +237,14 @@ json lease_json(const StatusSources& sources) {
   return lease;
 }
 
+/// Who may go on when servers do not reach each other, and what is waited for if nobody may.
+json partition_json(const StatusSources& sources) {
+  const auto& node = sources.node;
+  return {{"np", to_string(node.configuration().np)}, {"taken_over", node.taken_over()},
+          {"waiting", node.partition_waiting(sources.now)},
+          {"takeover_possible", node.offer_takeover(sources.now, "").has_value()}};
+}
+
 }  // namespace
 
 json status_json(const StatusSources& sources) {
@@ -254,6 +262,7 @@ json status_json(const StatusSources& sources) {
             {"epoch", standing.epoch.value}, {"committed", standing.committed}, {"waiting", waiting},
             {"counting", standing.counting}}},
           {"voters", voters_json(node)},
+          {"partition", partition_json(sources)},
           {"lease", lease_json(sources)},
           {"interconnects", interconnects_json(configuration)},
           {"starting", node.starting(sources.now)},

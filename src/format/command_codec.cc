@@ -155,6 +155,13 @@ void put(const RestrictMirror& command, wire::Command& out) {
   to->set_author(command.author);
 }
 
+void put(const TakeOver& command, wire::Command& out) {
+  auto* to = out.mutable_take_over();
+  to->set_server(command.server.value);
+  to->set_reason(command.reason);
+  to->set_author(command.author);
+}
+
 void put(const SetVoters& command, wire::Command& out) {
   put_voter_set(command.voters, *out.mutable_set_voters()->mutable_voters());
 }
@@ -248,6 +255,8 @@ Result<Command> take(const wire::RestrictMirror& from) {
                         from.author()};
 }
 
+Result<Command> take(const wire::TakeOver& from) { return TakeOver{ServerId(from.server()), from.reason(), from.author()}; }
+
 Result<Command> take(const wire::SetVoters& from) { return SetVoters{take_voter_set(from.voters())}; }
 
 Result<Command> take(const wire::RecordFence& from) {
@@ -295,6 +304,7 @@ Result<Command> decode_command(std::string_view bytes) {
     case wire::Command::kForceMirror: return take(in.force_mirror());
     case wire::Command::kRestrictMirror: return take(in.restrict_mirror());
     case wire::Command::kSetVoters: return take(in.set_voters());
+    case wire::Command::kTakeOver: return take(in.take_over());
     case wire::Command::kRecordFence: return take(in.record_fence());
     case wire::Command::kSetStanding: return take_command(in.set_standing());
     case wire::Command::kSetSuspension: return take_command(in.set_suspension());

@@ -49,7 +49,7 @@ std::vector<Command> samples() {
           ForceMirror{"db.data", 6, ServerId(2), Incarnation(UINT64_MAX), "4 MiB written since", "root"},
           RestrictMirror{"db.data", 7, ServerId(1), true, "root"}, BreakMirror{}, ForceMirror{}, RestrictMirror{}, RecordFence{},
           RecordFence{ServerId(2), 4, FenceOutcome::kFailed, "the agent said no", "root"},
-          StartEpoch{}, ApplyConfiguration{}, AssignGroup{}, SetGroupPhase{}, WishGroup{}, SetInSync{}, SetVoters{},
+          StartEpoch{}, ApplyConfiguration{}, AssignGroup{}, SetGroupPhase{}, WishGroup{}, SetInSync{}, SetVoters{}, TakeOver{ServerId(2), "gone", "root"},
           SetVoters{{{ServerId(1), ServerId(3), ServerId(63)}, {ServerId(1), ServerId(3)}}}};
 }
 

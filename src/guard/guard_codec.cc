@@ -7,7 +7,7 @@ namespace baton::guard {
 
 namespace {
 
-constexpr uint32_t kVersion = 2;
+constexpr uint32_t kVersion = 3;
 constexpr uint32_t kMostItems = 1024;
 enum class Kind : uint8_t { kBeat = 1, kTell, kDuties, kReport, kKept };
 
@@ -62,6 +62,9 @@ void put(ByteWriter& out, const Knowledge& knowledge) {
   put(out, knowledge.voters.now);
   put(out, knowledge.voters.before);
   put(out, knowledge.voters_fence);
+  out.put(static_cast<uint8_t>(knowledge.alone));
+  out.put(knowledge.right);
+  out.put(knowledge.gaps);
 }
 Knowledge take_knowledge(ByteReader& in) {
   Knowledge knowledge;
@@ -75,6 +78,9 @@ Knowledge take_knowledge(ByteReader& in) {
   knowledge.voters.now = take_servers(in);
   knowledge.voters.before = take_servers(in);
   knowledge.voters_fence = take_position(in);
+  knowledge.alone = in.take<uint8_t>() != 0;
+  knowledge.right = in.take<uint64_t>();
+  knowledge.gaps = in.take<uint64_t>();
   return knowledge;
 }
 

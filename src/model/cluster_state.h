@@ -161,6 +161,7 @@ struct ClusterState {
   std::string configuration_text;  // the TOML as applied
   /// By the last committed change of them. They follow the configured servers one by one (docs/protocol.md, "Voters").
   VoterSet voters;
+  ServerId taken_over;  // the one of two servers that an operator lets decide alone, until the other one votes again; 0: none
   std::map<std::string, GroupState> groups;
   std::map<std::string, MirrorState> mirrors;  // by mirror_key()
   std::map<ServerId, FenceState> fences;       // of servers that were ever to be fenced

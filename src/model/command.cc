@@ -211,9 +211,30 @@ Applied apply(ClusterState& state, const WishGroup& command, uint64_t index) {
 
 Applied apply(ClusterState&, const StartEpoch&, uint64_t) { return Applied{true, {}}; }
 
+/// A copy that may lack what another one of its set was written meanwhile. The only one of a set stays.
+static void leave_copies_out(ClusterState& state, ServerId server) {
+  for (auto& [key, mirror] : state.mirrors) {
+    size_t changes = mirror.trailing.erase(server);
+    if (mirror.in_sync.size() > 1) changes += mirror.in_sync.erase(server);
+    if (changes > 0) ++mirror.version;
+  }
+}
+
 /// In effect since it is in the log: there is nothing left to refuse.
 Applied apply(ClusterState& state, const SetVoters& command, uint64_t) {
   state.voters = command.voters;
+  state.taken_over = ServerId{};
+  return Applied{true, {}};
+}
+
+/// Likewise.
+Applied apply(ClusterState& state, const TakeOver& command, uint64_t) {
+  const bool other_ruled = state.taken_over != ServerId{} && state.taken_over != command.server;
+  // SAFETY: W3, I3. This log itself says that the other one went on, or could, when this one was not there.
+  const bool other_stayed = state.server(command.server).standing == ServerStanding::kStopped && !state.shut_down;
+  if (other_ruled || other_stayed) leave_copies_out(state, command.server);
+  state.voters = VoterSet{{command.server}, {}};
+  state.taken_over = command.server;
   return Applied{true, {}};
 }
 

@@ -136,6 +136,15 @@ struct SetVoters {
   bool operator==(const SetVoters&) const = default;
 };
 
+/// An operator lets one of two servers decide alone although the other one is not reached. That server appends it itself, by
+/// nobody's majority; it takes effect as a SetVoters does, and a SetVoters ends it (docs/protocol.md, "Partitions and takeover").
+struct TakeOver {
+  ServerId server;
+  std::string reason;
+  std::string author;
+  bool operator==(const TakeOver&) const = default;
+};
+
 /// What becomes of a lost server's power: wanted, then how it ended; none once it is a member again.
 struct RecordFence {
   ServerId server;
@@ -224,7 +233,7 @@ struct RaiseFormatLevel {
 
 using Command = std::variant<StartEpoch, ApplyConfiguration, AssignGroup, SetGroupPhase, WishGroup, SetInSync,
                              BreakMirror, ForceMirror, RestrictMirror, RecordFence, SetVoters, SetStanding,
-                             SetSuspension, SetDrain, SetShutdown, HoldGroup, ReleaseGroup, RaiseFormatLevel>;
+                             SetSuspension, SetDrain, SetShutdown, HoldGroup, ReleaseGroup, RaiseFormatLevel, TakeOver>;
 
 /// The highest level of commands and configuration that this version knows (docs/protocol.md, "Levels").
 inline constexpr uint32_t kFormatLevel = 2;

@@ -313,6 +313,7 @@ uint32_t level_of(const SetShutdown&) { return 2; }
 uint32_t level_of(const HoldGroup&) { return 2; }
 uint32_t level_of(const ReleaseGroup&) { return 2; }
 uint32_t level_of(const RaiseFormatLevel&) { return 2; }
+uint32_t level_of(const TakeOver&) { return 2; }
 uint32_t level_of(const SetGroupPhase& command) { return command.cause.empty() ? 1 : 2; }
 uint32_t level_of(const WishGroup& command) { return command.park == ServerId{} && command.lost == ServerId{} ? 1 : 2; }
 template <class Other>

@@ -34,6 +34,7 @@ Promotion judge_promotion(const std::string& key, const MirrorState& mirror, con
             {}};
   const auto& reported = reports->second;
   const Incarnation own = reported.at(command.server);
+  if (own == Incarnation{}) return {fmt::format("server {} has no usable copy of mirror {}", command.server, key), {}};
   const std::map<ServerId, Incarnation> only_it{{command.server, own}};
   // SAFETY: S6. Nothing was ever acknowledged; one place decides whose content counts.
   if (mirror.in_sync.empty()) {
@@ -53,7 +54,8 @@ Promotion judge_promotion(const std::string& key, const MirrorState& mirror, con
   const bool whole_set_crashed =
       std::all_of(mirror.in_sync.begin(), mirror.in_sync.end(), [&](const auto& each) {
         const auto report = reported.find(each.first);
-        return report != reported.end() && report->second != each.second;
+        // A copy that cannot be opened now says nothing of itself: it may have everything.
+        return report != reported.end() && report->second != Incarnation{} && report->second != each.second;
       });
   if (member != mirror.in_sync.end() && whole_set_crashed) {
     // A set that its holder has left (D1, or forced) is of one copy, which has everything that there is.

@@ -56,6 +56,7 @@ Applied apply(ClusterState& state, const BreakMirror& command, uint64_t index);
 Applied apply(ClusterState& state, const ForceMirror& command, uint64_t index);
 Applied apply(ClusterState& state, const RestrictMirror& command, uint64_t index);
 Applied apply(ClusterState& state, const SetVoters& command, uint64_t index);
+Applied apply(ClusterState& state, const TakeOver& command, uint64_t index);
 
 /// May the servers become those of `after`, and what is forgotten of those that leave. Judged before anything changes.
 Applied check_servers(const ClusterState& state, const Configuration& before, const Configuration& after);

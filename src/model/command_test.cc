@@ -173,6 +173,16 @@ TEST(Command, WhenTheWholeSetCrashedTheLastHolderGoesFirst) {
   EXPECT_EQ(cluster.mirror().in_sync, (std::map<ServerId, Incarnation>{{kOne, Incarnation{2}}}));
 }
 
+/// S5. A disk that cannot be read now may hold what the other copy forgot: its copy has said nothing of a restart.
+TEST(Command, ACopyThatCannotBeOpenedHasNotCrashed) {
+  Cluster cluster;
+  cluster.up();
+  ASSERT_TRUE(cluster.phase(kOne, GroupPhase::kStopped));
+  EXPECT_FALSE(cluster.assign(kOne, {{kOne, Incarnation{2}}, {kTwo, Incarnation{}}}));
+  EXPECT_FALSE(cluster.assign(kTwo, {{kOne, Incarnation{2}}, {kTwo, Incarnation{}}}));
+  EXPECT_TRUE(cluster.assign(kOne, {{kOne, Incarnation{1}}, {kTwo, Incarnation{}}})) << cluster.refusal;
+}
+
 TEST(Command, TheOwnerReportsItsTransitions) {
   Cluster cluster;
   ASSERT_TRUE(cluster.assign(kOne, {{kOne, Incarnation{1}}}));

@@ -58,6 +58,10 @@ std::string describe_one(const SetVoters& command) {
                      list_servers(command.voters.now));
 }
 
+std::string describe_one(const TakeOver& command) {
+  return with_reason(fmt::format("server {} decides alone, by the word of {}", command.server, command.author), command.reason);
+}
+
 std::string describe_one(const RecordFence& command) {
   const std::string who = command.author.empty() ? "" : fmt::format(" by {}", command.author);
   return with_reason(fmt::format("server {}: fencing: {}{}", command.server, to_string(command.outcome), who), command.text);

@@ -9,6 +9,15 @@
 
 namespace baton {
 
+const char* to_string(NpKind kind) {
+  switch (kind) {
+    case NpKind::kWitness: return "witness";
+    case NpKind::kMajority: return "majority";
+    case NpKind::kOperator: return "operator";
+  }
+  return "unknown";
+}
+
 std::optional<TimingProfile> timing_profile(const std::string& name) {
   if (name == "fast") return TimingProfile{"fast", 110ms, 132ms, 100ms, 300ms, 330ms, 15ms, 90000ms};
   if (name == "lan") return TimingProfile{};

@@ -36,6 +36,10 @@ struct TimingProfile {
 /// The profile of that name (fast, lan, wan); nothing if there is none.
 std::optional<TimingProfile> timing_profile(const std::string& name);
 
+/// Who may go on when servers do not reach each other (docs/protocol.md, "Partitions and takeover").
+enum class NpKind { kWitness, kMajority, kOperator };
+const char* to_string(NpKind kind);
+
 /// How corosync uses the links between two servers: all at once, or the preferred one of those that are up.
 enum class LinkMode { kActive, kPassive };
 const char* to_string(LinkMode mode);
@@ -158,6 +162,8 @@ struct Configuration {
   std::string cluster_name;
   std::string public_lan;  // "10.0.0.0/24"
   TimingProfile timing;
+  NpKind np = NpKind::kMajority;
+  milliseconds np_wait{300000};   // operator: so long a server waits for the other one before it calls for a person
   bool fencing_required = false;  // what a lost server held starts elsewhere only once it is fenced
   LinkMode link_mode = LinkMode::kActive;
   std::vector<uint32_t> link_priorities;     // one per link, 0 to 255; the highest is preferred

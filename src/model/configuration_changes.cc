@@ -16,12 +16,18 @@ std::string quote_command(const std::vector<std::string>& command) {
   return command.empty() ? "none" : fmt::format("[{}]", fmt::join(command, " "));
 }
 
+std::string describe_np(const Configuration& configuration) {
+  if (configuration.np != NpKind::kOperator) return to_string(configuration.np);
+  return fmt::format("operator (called for after {})", format_duration(configuration.np_wait));
+}
+
 Properties cluster_properties(const Configuration& configuration) {
   const TimingProfile& timing = configuration.timing;
   return {{"name", configuration.cluster_name},
           {"link mode", to_string(configuration.link_mode)},
           {"link priorities", fmt::format("{}", fmt::join(configuration.link_priorities, ", "))},
           {"public LAN", configuration.public_lan.empty() ? "none" : configuration.public_lan},
+          {"network partitions", describe_np(configuration)},
           {"fencing", configuration.fencing_required ? "required" : "besides"},
           {"timing",
            fmt::format("{} (token {}, consensus {}, link ping {}/{}, lease {}, beat {}, restart grace {})",

@@ -128,6 +128,7 @@ void read_cluster(SectionReader& file, ConfigurationDraft& draft) {
   }
   read_public_lan(section, draft);
   read_timing(section, draft);
+  read_np(section, draft);
   read_fencing(section, draft);
   read_links(section, draft);
   read_policies(section, draft);
@@ -137,6 +138,7 @@ void read_cluster(SectionReader& file, ConfigurationDraft& draft) {
 void read_servers(SectionReader& file, ConfigurationDraft& draft) {
   for (const TomlEntry* entry : file.sections("server")) read_server(*entry, draft);
   check_servers(draft);
+  settle_np(draft);
   check_fencing(draft);
   std::stable_sort(
       draft.configuration.servers.begin(), draft.configuration.servers.end(),

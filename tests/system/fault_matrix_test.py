@@ -173,6 +173,7 @@ class FaultMatrix(ClusterTest):
 
         def mend_and_replace():
             mend()
+            self.cluster.baton(server, "group", "move", GROUP, OTHER[server])
             self.cluster.baton(server, "mirror", "replace", MIRROR, server)
         return mend_and_replace
 

@@ -103,6 +103,16 @@ struct Database::Implementation {
   std::string why_not_change(const VoterSet& wanted) const;
   void settle_voters();
 
+  // takeover.cc
+  void handle(const AloneRight& event);
+  bool take_over(const ProposeCommand& event);
+  bool rules_alone() const { return log.taken_over() && right && log.voters().contains(settings.self); }
+  void meet_rival(const Prepare& message);
+  std::set<ServerId> missing_agreement() const;
+  bool agreed_by(const std::set<ServerId>& promised) const;
+  bool rivals() const;
+  std::string why_no_agreement() const;
+
   // proposals.cc
   void handle(const ProposeCommand& event);
   void receive(ServerId from, const Propose& message);
@@ -151,6 +161,10 @@ struct Database::Implementation {
   bool acknowledgement_owed = false;
   uint64_t verified = 0;  // this log is the leader's up to here
   uint64_t acknowledged = 0;
+
+  // Two servers, one of them taken over.
+  bool right = false;
+  std::set<ServerId> everybody;  // the configured servers
 
   // Leader.
   std::map<ServerId, Follower> followers;

@@ -50,6 +50,11 @@ void Database::Implementation::take_entries(const Append& message) {
     ++index;
     if (log.holds(LogPosition{entry.epoch, index})) continue;
     if (log.last_index() >= index) {
+      if (index <= committed && log.taken_over()) {
+        // SAFETY: W5. What this voter decided alone, and has applied, is given up: it begins anew with its log.
+        actions->emplace_back(Overruled{});
+        return;
+      }
       BATON_ASSERT(index > committed);
       log.cut(index - 1);
     }
@@ -191,7 +196,7 @@ void Database::Implementation::repeat_appends() {
     follower.due = true;
     prepare_again = prepare_again || !follower.answered;
   }
-  if (prepare_again) send(Prepare{epoch});
+  if (prepare_again) send(Prepare{epoch, rules_alone() ? log.takeover_epoch() : Epoch{}});
   if (serves()) {
     reminder_at = kNever;
   } else if (now >= reminder_at) {

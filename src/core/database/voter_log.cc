@@ -20,7 +20,7 @@ size_t size_of(const Entry& entry) {
 VoterLog::VoterLog(StoredVoter stored, const std::set<ServerId>& founders)
     : promised_(stored.promised),
       counting_(stored.counting),
-      voters_{{0, VoterSet{founders, {}}, false}},
+      voters_{{0, VoterSet{founders, {}}, false, Epoch{}}},
       durable_promised_(stored.promised),
       durable_counting_(stored.counting),
       durable_length_(stored.entries.size()),
@@ -79,7 +79,11 @@ void VoterLog::append(Entry entry) {
 /// The founding configuration says who votes first, whatever this server was told; then each change does.
 void VoterLog::note_voters(const Entry& entry) {
   if (const auto* change = std::get_if<SetVoters>(&entry.command)) {
-    voters_.push_back({entry.index, change->voters, true});
+    voters_.push_back({entry.index, change->voters, true, Epoch{}});
+    return;
+  }
+  if (const auto* takeover = std::get_if<TakeOver>(&entry.command)) {
+    voters_.push_back({entry.index, VoterSet{{takeover->server}, {}}, true, entry.epoch});
     return;
   }
   const auto* founding = std::get_if<ApplyConfiguration>(&entry.command);
@@ -87,7 +91,7 @@ void VoterLog::note_voters(const Entry& entry) {
   const auto configuration = parse_configuration(founding->text);
   if (!configuration) return;
   const auto ids = configuration->voters();
-  voters_.push_back({entry.index, VoterSet{{ids.begin(), ids.end()}, {}}, false});
+  voters_.push_back({entry.index, VoterSet{{ids.begin(), ids.end()}, {}}, false, Epoch{}});
 }
 
 void VoterLog::cut(uint64_t index) {

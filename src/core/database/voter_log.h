@@ -37,6 +37,9 @@ class VoterLog {
   /// In effect by the entries that are here, committed or not (docs/protocol.md, V1); the SetVoters that says so, 0: none.
   const VoterSet& voters() const { return voters_.back().voters; }
   uint64_t voters_index() const { return voters_.back().changed ? voters_.back().index : 0; }
+  /// The newest of these is a TakeOver of one server; its epoch (0: it is none).
+  bool taken_over() const { return voters_.back().taken_over != Epoch{}; }
+  Epoch takeover_epoch() const { return voters_.back().taken_over; }
   /// Where a proposal stands in this log; 0: nowhere.
   uint64_t find(ServerId origin, uint64_t request) const;
 
@@ -62,7 +65,8 @@ class VoterLog {
   struct Voters {
     uint64_t index = 0;  // of the entry
     VoterSet voters;
-    bool changed = false;  // by a SetVoters
+    bool changed = false;  // by a SetVoters or TakeOver
+    Epoch taken_over;      // of the TakeOver
   };
   void note_voters(const Entry& entry);
 

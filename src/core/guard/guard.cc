@@ -8,6 +8,11 @@
 
 namespace baton::guard {
 
+namespace {
+/// W4. For so long a server that decides alone may have been away: before that no operator has given up waiting for it.
+constexpr Duration kLongGap = 10s;
+}  // namespace
+
 GuardCore::GuardCore(const Settings& settings, uint64_t start, const Knowledge& kept, Instant published, Instant now)
     : settings_(settings),
       start_(start),
@@ -15,6 +20,7 @@ GuardCore::GuardCore(const Settings& settings, uint64_t start, const Knowledge& 
       knowledge_(kept),
       published_until_(published),
       now_(now) {
+  if (knowledge_.gaps == 0 || published + kLongGap < now) ++knowledge_.gaps;
   take_knowledge();
 }
 
@@ -36,6 +42,25 @@ void GuardCore::step(Instant now, const Event& event, std::vector<Action>& actio
 /// F5: a tick that comes late is a gap that no other clock may have seen.
 void GuardCore::notice_gap() {
   if (beat_at_ != kNever && now_ > beat_at_ + settings_.lease / 4) lease_.forget_sent();
+  if (beat_at_ != kNever && now_ > beat_at_ + kLongGap) long_gap();
+}
+
+/// SAFETY: W4. Meanwhile an operator may have let the other server go on.
+void GuardCore::long_gap() {
+  ++knowledge_.gaps;
+  actions_->push_back(Keep{knowledge_});
+  if (!may_publish()) withdraw();
+}
+
+void GuardCore::withdraw() {
+  if (published_until_ == Instant{}) return;
+  published_until_ = Instant{};
+  actions_->push_back(Publish{published_until_});
+}
+
+/// SAFETY: F3, F4, W4.
+bool GuardCore::may_publish() const {
+  return !lease_.fenced() && knowledge_.grants && (!knowledge_.alone || knowledge_.right == knowledge_.gaps);
 }
 
 void GuardCore::handle(const ViewChanged& event) {
@@ -57,15 +82,14 @@ void GuardCore::handle(const Tell& event) {
   number_ = event.number;
   const LogPosition knew = knowledge_.knows;
   const bool granted = knowledge_.grants;
+  const uint64_t gaps = knowledge_.gaps;
   knowledge_ = event.knowledge;
+  knowledge_.gaps = gaps;
   knowledge_.knows = std::max(knowledge_.knows, knew);  // F1: never back
   take_knowledge();
   actions_->push_back(Keep{knowledge_});
   // SAFETY: F3, before the answer that lets batond acknowledge the entry.
-  if (lease_.fenced() && published_until_ != Instant{}) {
-    published_until_ = Instant{};
-    actions_->push_back(Publish{published_until_});
-  }
+  if (lease_.fenced() || (knowledge_.alone && !may_publish())) withdraw();
   actions_->push_back(report(now_));
   if ((knowledge_.knows > knew || knowledge_.grants != granted) && beat_at_ != kNever) beat_at_ = now_;
 }
@@ -73,15 +97,13 @@ void GuardCore::handle(const Tell& event) {
 void GuardCore::handle(const TimeJumped&) {
   // SAFETY: F5. The page's deadline is one of a clock that stood still meanwhile.
   lease_.forget_lease();
-  if (published_until_ != Instant{}) {
-    published_until_ = Instant{};
-    actions_->push_back(Publish{published_until_});
-  }
+  withdraw();
+  long_gap();
   if (beat_at_ != kNever) beat_at_ = now_;
 }
 
 void GuardCore::publish() {
-  if (lease_.fenced() || !knowledge_.grants) return;  // SAFETY: F3, F4
+  if (!may_publish()) return;
   const Instant until = lease_.lease_until();
   if (until <= published_until_ || until <= now_) return;
   published_until_ = until;

@@ -19,6 +19,9 @@ struct Knowledge {
   Fences fences;        // F2
   VoterSet voters;           // by the log; empty: not told
   LogPosition voters_fence;  // V5
+  bool alone = false;        // one of two servers that an operator lets decide alone: its lease needs a right (W4)
+  uint64_t right = 0;        // ... which it has as long as the guard's gaps are these; 0: it has none
+  uint64_t gaps = 0;         // the guard's own: how often it has not run for long, from 1
   bool operator==(const Knowledge&) const = default;
 };
 
@@ -89,6 +92,9 @@ class GuardCore {
   void handle(const Tick&) {}
   void take_knowledge();
   void notice_gap();
+  void long_gap();
+  void withdraw();
+  bool may_publish() const;
   void publish();
   void beat_if_due();
 

@@ -40,7 +40,7 @@ const char* describe(Departure departure) {
 
 NodeCore::Implementation::Implementation(const Settings& given, database::StoredVoter stored, Instant start)
     : settings(given), configuration(given.founding), database(database_settings(given), std::move(stored)),
-      silence(given.self, given.start), now(start), published_until(given.published_lease),
+      silence(given.self, given.start), now(start), not_serving_since(start), published_until(given.published_lease),
       lapsed_since(given.published_lease > start ? kNever : start),
       next_request((given.start % (uint64_t{1} << 39)) * kRequestsOfAStart) {
   database.set_lease_account(
@@ -56,6 +56,7 @@ void NodeCore::Implementation::step(Instant when, const Event& event, std::vecto
   actions = &wanted;
   std::visit([&](const auto& what) { handle(what); }, event);
   watch_silence();
+  watch_right();
   watch_start();
   suspend_or_kill();
   tick_runs();
@@ -103,6 +104,8 @@ void NodeCore::Implementation::handle(const ViewChanged& event) {
   members = event.members;
   view_since = now;
   silence.view_changed(now, members);
+  heard_since.clear();
+  copies_heard.clear();
   feed_database(database::ViewChanged{members});
   beat_at = now;
 }
@@ -115,6 +118,8 @@ void NodeCore::Implementation::handle(const MessageReceived& event) {
   const auto* beat = std::get_if<BeatMessage>(&event.message);
   if (beat == nullptr || !members.contains(event.from)) return;
   const bool first = event.from != settings.self && silence.last_heard(event.from) == Instant{};
+  if (silence.last_heard(event.from) == Instant{}) heard_since[event.from] = now;
+  for (const auto& [mirror, report] : beat->mirrors) copies_heard[event.from][mirror] = now;
   silence.beat_received(now, event.from, beat->start, beat->sequence);
   auto& peer = peers[event.from];
   if (peer.silent) {
@@ -167,15 +172,23 @@ void NodeCore::Implementation::handle(const ResourceFailed& event) {
   found->second->resource_failed(now, event.resource, event.reason);
 }
 
+/// A voter that does not know a command could not judge it: it is not even proposed.
+std::string NodeCore::Implementation::why_not_understood(const Command& command) const {
+  if (required_level(command) <= database.state().format_level) return {};
+  return fmt::format("not every voter is known to understand this command (level {}, the cluster has {}): "
+                     "upgrade Baton on all servers and the witness, and have all of them up once",
+                     required_level(command), database.state().format_level);
+}
+
 void NodeCore::Implementation::handle(const Requested& event) {
-  if (required_level(event.command) > database.state().format_level) {
-    // A voter that does not know a command could not judge it: it is not even proposed.
-    const std::string why = fmt::format("not every voter is known to understand this command (level {}, the cluster has {}): "
-                                        "upgrade Baton on all servers and the witness, and have all of them up once",
-                                        required_level(event.command), database.state().format_level);
-    out().push_back(Decided{event.request, true, Applied{false, why}});
-    return;
+  const bool takeover = std::holds_alternative<TakeOver>(event.command);
+  std::string why;
+  if (takeover) {
+    if (const auto offer = offer_takeover(now, ""); !offer) why = offer.error().message;
+  } else {
+    why = why_not_understood(event.command);
   }
+  if (!why.empty()) return out().push_back(Decided{event.request, true, Applied{false, why}});
   const uint64_t request = ++next_request;
   proposals[request] = Proposal{"", true, event.request};
   Command command = event.command;
@@ -183,6 +196,8 @@ void NodeCore::Implementation::handle(const Requested& event) {
     shutdown->lives = lives();
   if (auto* wish = std::get_if<WishGroup>(&command)) name_lost_owner(*wish);
   feed_database(database::ProposeCommand{request, command, event.wall_ms});
+  // SAFETY: W4. An operator's word, to the guard as it runs now.
+  if (takeover && proposals.contains(request)) right = guard->knowledge.gaps;
 }
 
 void NodeCore::Implementation::handle(const Tick&) { feed_database(database::Tick{}); }
@@ -199,6 +214,8 @@ void NodeCore::Implementation::feed_database(const database::Event& event) {
       on_applied(*applied);
     } else if (auto* decided = std::get_if<database::ProposalDecided>(&action)) {
       on_decided(*decided);
+    } else if (std::holds_alternative<database::Overruled>(action)) {
+      out().push_back(StartAnew{"the other server was let go on alone later than this one: what this one decided alone is given up"});
     } else {
       on_standing();
     }
@@ -209,7 +226,8 @@ void NodeCore::Implementation::on_applied(const database::EntryApplied& applied)
   const auto& command = applied.entry.command;
   advance_cluster_time(database.state().clock_ms);
   // SAFETY: F2, V5.
-  if (std::holds_alternative<SetVoters>(command) && applied.entry.index > exact.index)
+  const bool changes_voters = std::holds_alternative<SetVoters>(command) || std::holds_alternative<TakeOver>(command);
+  if (changes_voters && applied.entry.index > exact.index)
     voters_fence = std::max(voters_fence, applied.fence);
   if (applied.taken_from != ServerId{} && applied.entry.index > exact.index) {
     auto& fence = fences[applied.taken_from];
@@ -238,6 +256,7 @@ void NodeCore::Implementation::on_applied(const database::EntryApplied& applied)
 
 void NodeCore::Implementation::load_configuration(const Configuration& loaded) {
   configuration = loaded;
+  told_right.everybody.clear();
   std::erase_if(peers, [&](const auto& peer) {
     return configuration.server(peer.first) == nullptr && !members.contains(peer.first);
   });
@@ -360,6 +379,8 @@ Instant NodeCore::Implementation::next_tick() const {
   for (const auto& [name, run] : runs) next = std::min(next, run->next_tick());
   for (const auto& [subject, at] : propose_again_at)
     if (at > now) next = std::min(next, at);
+  if (not_serving_since != kNever && !operator_called && configuration.np == NpKind::kOperator)
+    next = std::min(next, std::max(now + 1ms, not_serving_since + configuration.np_wait));
   if (guard_missed_since != kNever && !guard_noted) next = std::min(next, guard_missed_since + 1s);
   for (const auto& [server, at] : fence_again_at)
     if (at > now) next = std::min(next, at);
@@ -388,6 +409,11 @@ const Configuration& NodeCore::configuration() const { return implementation_->c
 Instant NodeCore::lease_until() const { return implementation_->published_until; }
 const VoterSet& NodeCore::voters() const { return implementation_->database.voters(); }
 const std::string& NodeCore::voters_waiting() const { return implementation_->voters_waiting; }
+bool NodeCore::taken_over() const { return implementation_->alone_by_log(); }
+Result<TakeoverOffer> NodeCore::offer_takeover(Instant now, const std::string& author) const {
+  return implementation_->offer_takeover(now, author);
+}
+std::string NodeCore::partition_waiting(Instant now) const { return implementation_->partition_waiting(now); }
 Instant NodeCore::freeze_ends() const {
   const Instant since = implementation_->lapsed_since;
   return since == kNever ? kNever : since + implementation_->settings.freeze_limit;

@@ -37,6 +37,14 @@ struct Peer {
   uint32_t format_level = 0;                     // the highest that it knows, likewise
 };
 
+/// What it means that this server, of two, decides alone from now on (docs/protocol.md, W1).
+struct TakeoverOffer {
+  TakeOver command;
+  uint64_t version = 0;             // of what was looked at
+  std::vector<std::string> facts;   // for the operator, a sentence each
+  bool loses = false;               // a copy here may lack what was answered
+};
+
 class NodeCore {
  public:
   NodeCore(const Settings& settings, database::StoredVoter stored, Instant now);
@@ -55,6 +63,12 @@ class NodeCore {
   /// The voters by this server's log, and why (the leader knows) a change of them that is due does not begin.
   const VoterSet& voters() const;
   const std::string& voters_waiting() const;
+  /// By this server's log an operator lets it decide alone, and the other one does not vote again yet.
+  bool taken_over() const;
+  /// Why this server cannot be let go on alone now, or what that would mean.
+  Result<TakeoverOffer> offer_takeover(Instant now, const std::string& author) const;
+  /// Why nothing is decided here, and who can change that; empty: it serves.
+  std::string partition_waiting(Instant now) const;
   /// While there is no lease: when what is frozen here is ended; kNever: there is one.
   Instant freeze_ends() const;
   /// What this server's guard reported last; nullptr: it cannot be reached.

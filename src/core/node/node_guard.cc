@@ -43,6 +43,11 @@ guard::Knowledge NodeCore::Implementation::knowledge() {
   // SAFETY: V1, V5. Before any entry of the log counts as being on this voter's disk.
   wanted.voters = database.voters();
   wanted.voters_fence = std::max(voters_fence, database.voters_fence_above(exact));
+  // SAFETY: W4. Its vote alone is a majority: the guard needs more than that.
+  wanted.alone = alone_by_log();
+  // Only what is on disk: else a right would outlive the word by which it was given.
+  if (database.voters_on_disk()) right_on_disk = right;
+  wanted.right = wanted.alone ? right_on_disk : 0;
   return wanted;
 }
 
@@ -87,6 +92,12 @@ void NodeCore::Implementation::release_held() {
   feed_database(database::Persisted{event.token, event.ok});
 }
 
+/// SAFETY: W1. A fence for a TakeOver that never came on the disk: nothing was acknowledged in its epoch, and epochs need not reach it.
+LogPosition NodeCore::Implementation::as_acknowledged(LogPosition fence) const {
+  if (database.standing().counting) fence.epoch = std::min(fence.epoch, database.promise_on_disk());
+  return fence;
+}
+
 void NodeCore::Implementation::handle(const GuardReported& event) {
   const bool another = !guard || guard->start != event.report.start;
   if (guard_noted) note({.kind = "problem", .text = "baton-guard answers again"});
@@ -94,9 +105,11 @@ void NodeCore::Implementation::handle(const GuardReported& event) {
   if (another) {
     guard_since = now;
     told.reset();
-    for (const auto& [server, position] : event.report.knowledge.fences) raise(fences, server, position);
+    for (const auto& [server, position] : event.report.knowledge.fences) raise(fences, server, as_acknowledged(position));
     server_knows = std::max(server_knows, event.report.knowledge.knows);
-    voters_fence = std::max(voters_fence, event.report.knowledge.voters_fence);
+    voters_fence = std::max(voters_fence, as_acknowledged(event.report.knowledge.voters_fence));
+    // Of an earlier batond of this boot; a guard forgets it with the machine's power.
+    if (right == 0 && alone_by_log() && event.report.knowledge.alone) right = event.report.knowledge.right;
     // Kept from an earlier batond of this boot: what is above is taken as it stands in the log.
     if (database.holds(event.report.knowledge.exact)) exact = std::max(exact, event.report.knowledge.exact);
   }

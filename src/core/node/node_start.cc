@@ -77,7 +77,7 @@ void NodeCore::Implementation::watch_start() {
   if (settled || !database.standing().serving || configuration_version == 0 || !a_server_is_there()) return;
   const Duration waited = milliseconds(std::min<uint64_t>(heard_waited_ms, 3600'000));
   if (waiting_since == kNever || waiting_since > now - waited) waiting_since = now - waited;
-  settled = missing_servers().empty() || now - waiting_since >= configuration.startup_wait;
+  settled = missing_servers().empty() || alone_by_log() || now - waiting_since >= configuration.startup_wait;
 }
 
 std::string NodeCore::Implementation::starting(Instant when) const {

@@ -44,6 +44,7 @@ struct NodeCore::Implementation {
   // node_guard.cc
   void tell_guard();
   guard::Knowledge knowledge();
+  LogPosition as_acknowledged(LogPosition fence) const;
   bool fences_in_place() const;
   void release_held();
   void note_guard();
@@ -74,7 +75,28 @@ struct NodeCore::Implementation {
   void lead();
   void change_voters();
   planner::Input planner_input(Instant when) const;
+  Instant copy_silent_since(ServerId server, const std::string& mirror) const;
+  void name_silent_copies(planner::Input& input, Instant when) const;
   planner::ServerView view_of(ServerId server, Instant when) const;
+
+  // node_takeover.cc: two servers without a third vote
+  void watch_right();
+  void tell_database_right();
+  void call_operator();
+  bool alone_by_log() const;
+  ServerId other_server() const;
+  std::set<ServerId> servers_on_disk() const;
+  Result<TakeoverOffer> offer_takeover(Instant when, const std::string& author) const;
+  std::string why_not_understood(const Command& command) const;
+  Status may_take_over(Instant when, const Configuration& parsed) const;
+  bool sees_other() const;
+  struct TakenOver {
+    const ClusterState& before;
+    const ClusterState& after;
+  };
+  std::string describe_copy(const TakenOver& states, const std::string& key, bool& loses) const;
+  std::vector<std::string> describe_maintenance(const ClusterState& state) const;
+  std::string partition_waiting(Instant when) const;
 
   // node_fencing.cc: the power of lost servers
   void lead_fencing();
@@ -120,6 +142,8 @@ struct NodeCore::Implementation {
   Instant now{};
   std::vector<Action>* actions = nullptr;
   std::set<ServerId> members;  // the engine's view
+  std::map<ServerId, Instant> heard_since;  // each one's first beat in this view
+  std::map<ServerId, std::map<std::string, Instant>> copies_heard;  // the last beat with a report of each mirror's copy
   std::map<ServerId, Peer> peers;
   Instant view_since{};
   std::map<ServerId, std::map<std::string, MirrorReport>> reports;
@@ -140,6 +164,12 @@ struct NodeCore::Implementation {
   Instant guard_missed_since = kNever;      // something waits for it
   bool guard_noted = false;
   bool withdrawn = false;
+
+  uint64_t right = 0;             // W4: the guard's gaps when this server was let decide alone; 0: it was not
+  uint64_t right_on_disk = 0;     // ... and the entry that says so is on the disk: what the guard is told
+  database::AloneRight told_right;
+  Instant not_serving_since{};    // kNever: it serves
+  bool operator_called = false;
 
   Instant published_until{};
   Instant lapsed_since{};      // when the lease was found to be over; kNever: it is not

@@ -181,6 +181,10 @@ struct FenceServer {
   ServerId server;
   uint64_t version = 0;
 };
+/// The program is to be started anew: what it knows belongs to a history that was given up (docs/protocol.md, W5).
+struct StartAnew {
+  std::string reason;
+};
 /// This server has been shut down in order: Baton and its daemons end here, then the machine if that was asked.
 struct EndServer {
   Afterwards afterwards = Afterwards::kNothing;
@@ -188,6 +192,6 @@ struct EndServer {
   std::string leftovers;  // groups of which something could not be ended in time
 };
 using Action = std::variant<Send, Persist, TellGuard, RunStep, EntryApplied, Decided, Note, PeerGone, FenceServer,
-                            EndServer>;
+                            EndServer, StartAnew>;
 
 }  // namespace baton::node

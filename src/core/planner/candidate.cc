@@ -108,7 +108,9 @@ CopyVerdict judge_restarted(const Input& input, const std::string& key, const Mi
   const Configuration& configuration = input.configuration;
   for (const auto& [member, incarnation] : mirror.in_sync) {
     const MirrorReport* report = report_of(input, key, member);
-    if (member == server || (report && report->incarnation != incarnation)) continue;
+    // One that cannot be opened now does not say that it has restarted.
+    const bool restarted = report && report->incarnation.value != 0 && report->incarnation != incarnation;
+    if (member == server || restarted) continue;
     bool soon = view_of(input, member).present && !report;
     CopyVerdict verdict = refuse(
         fmt::format("has a copy of mirror {} that restarted uncleanly and may lack acknowledged writes", key),

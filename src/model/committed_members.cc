@@ -1,5 +1,5 @@
 // See membership.h.
-#include "src/model/membership.h"
+#include "src/model/committed_members.h"
 
 #include <algorithm>
 

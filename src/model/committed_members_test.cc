@@ -1,5 +1,5 @@
 // A server has left when its removal is settled, not before (docs/protocol.md, J5 and V6).
-#include "src/model/membership.h"
+#include "src/model/committed_members.h"
 
 #include <gtest/gtest.h>
 
