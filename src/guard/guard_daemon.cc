@@ -19,6 +19,7 @@ namespace {
 
 constexpr const char* kProcessGroup = "baton-guard";
 constexpr size_t kLargestMessage = 128 * 1024;
+constexpr int kBeatsForAnew = 3;       // a majority's answer takes one or two
 constexpr Duration kUnseenGap = 20ms;  // of CLOCK_BOOTTIME: it differs only by suspended time
 constexpr Duration kWallJump = 500ms;  // of CLOCK_REALTIME: an ordinary step of the clock costs one exchange of beats
 
@@ -233,8 +234,9 @@ void GuardDaemon::stop() {
 }
 
 void GuardDaemon::look_at_duties() {
-  runner_.look(EventLoop::now(), lease_page_->deadline());
   gate_.set(duties_.addresses, lease_page_->deadline());
+  const Duration gated_for = gate_.stands(duties_.addresses) ? kBeatsForAnew * options_.settings.beat : Duration{};
+  runner_.look(EventLoop::now(), lease_page_->deadline(), gated_for);
   if (runner_.may_feed()) {
     const auto fed = watchdog_.feed();
     watchdog_problem_ = fed ? watchdog_problem_ : fed.error().message;
