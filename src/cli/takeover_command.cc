@@ -1,9 +1,6 @@
 // `baton cluster takeover`: one of two servers without a third vote goes on although the other is not reached. Shows what that
 // means, asks, and says what still waits. docs/operations.md.
-#include <unistd.h>
-
 #include <chrono>
-#include <iostream>
 #include <thread>
 
 #include "src/cli/commands.h"
@@ -15,19 +12,12 @@ using Clock = std::chrono::steady_clock;
 constexpr milliseconds kLookAgain{200};
 constexpr milliseconds kPatience{30000};
 
-/// The person types the server's name: a "y" comes too easily.
 Status ask_person(const Context& context, const json& offer) {
   const std::string server = text_of(offer, "server");
-  fmt::print(stderr, "{} would go on alone:\n", server);
-  for (const std::string& fact : texts_of(offer, "facts")) fmt::print(stderr, "{}", wrap_text("- " + fact + ".", 2));
-  if (context.json || !isatty(STDIN_FILENO))
-    return fail_as(ErrorCode::kInvalid, "nothing was changed: nobody can be asked here; if the other server is off, or stays cut "
-                                        "off, say --yes");
-  fmt::print(stderr, "Type this server's name ({}) to go on: ", server);
-  std::string typed;
-  std::getline(std::cin, typed);
-  if (typed != server) return fail("nothing was changed");
-  return {};
+  std::string question = server + " would go on alone:\n";
+  for (const std::string& fact : texts_of(offer, "facts")) question += wrap_text("- " + fact + ".", 2);
+  question.pop_back();  // the newline
+  return ask_for_name(question, server, "if the other server is off, or stays cut off, say --yes", context.json);
 }
 
 /// Does the server work, with all that it can start? What cannot start says why.
