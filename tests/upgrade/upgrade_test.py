@@ -44,7 +44,7 @@ class Upgrade(ClusterTest):
         self.rows_go_on()
 
     def test_one_server_at_a_time(self):
-        old, new = self.programs, BIN
+        old, new = self.servers_run, BIN
         self.assertEqual(self.runs("server1"), old)
         before = self.level()
         self.change("server2", new)
@@ -68,7 +68,7 @@ class Upgrade(ClusterTest):
 
 if __name__ == "__main__":
     try:
-        Upgrade.programs = previous_version.programs(lambda text: print(f"  {text}", flush=True))
+        Upgrade.servers_run = previous_version.programs(lambda text: print(f"  {text}", flush=True))
         sys.exit(run_tests(6))
     except previous_version.NoHistory as why:
         print(f"not run: {why}\n0 passed, 0 failed")
