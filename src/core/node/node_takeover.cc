@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "src/core/node/node_state.h"
-#include "src/model/configuration_toml.h"
+#include "src/model/known_configuration.h"
 
 namespace baton::node {
 
@@ -26,7 +26,7 @@ ServerId NodeCore::Implementation::other_server() const {
 
 /// The configured ones, also before this server knows what of its log is committed.
 std::set<ServerId> NodeCore::Implementation::servers_on_disk() const {
-  const auto parsed = parse_configuration(database.state_on_disk().configuration_text);
+  const auto parsed = known_configuration(database.state_on_disk().configuration_text);
   std::set<ServerId> servers;
   for (const auto& server : parsed ? parsed->servers : configuration.servers) servers.insert(server.id);
   return servers;
@@ -203,7 +203,7 @@ Result<TakeoverOffer> NodeCore::Implementation::offer_takeover(Instant when, con
   if (database.standing().serving)
     return fail_as(ErrorCode::kConflict, "there is nothing to take over: a majority is here and decides");
   const ClusterState state = database.state_on_disk();
-  const auto parsed = parse_configuration(state.configuration_text);
+  const auto parsed = known_configuration(state.configuration_text);
   if (!parsed) return fail_as(ErrorCode::kConflict, "this server has no configuration yet: start {}", other);
   if (required_level(TakeOver{}) > state.format_level)
     return fail_as(ErrorCode::kConflict, "not both servers are known to understand a takeover: upgrade Baton on both, and have both up once");
