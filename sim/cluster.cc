@@ -20,6 +20,7 @@ Cluster::Cluster(World& world, const Weather& weather) : world_(world), random_(
   settings_.extreme_clocks = weather.extreme_clocks;
   settings_.crash_chance = weather.crash_chance;
   settings_.persist_at_most = weather.persist_at_most;
+  settings_.most_entries = weather.most_entries;
   settings_.freeze_limit = 5s;
   ids_ = settings_.configuration.voters();
   configured_ = {ids_.begin(), ids_.end()};

@@ -25,6 +25,7 @@ struct Weather {
   Duration quiet_at_most = 2s;     // between two faults
   double crash_chance = 0;         // after each action
   Duration persist_at_most = 4ms;  // mostly
+  size_t most_entries = 64;        // of the database in one message
   bool flutter = false;
   bool figure_eight = false;
   bool eager_rings = false;        // they form anew sooner than by time-outs
@@ -88,6 +89,7 @@ class Cluster : public Server::Observer, public RealMirror::Surroundings {
   void power_fault(Server& server);
   void pause_fault(Server& server);
   void guard_fault(Server& server);
+  void guards_die_with(Server& server);
   void network_fault();
   void flutter();
   void figure_eight();

@@ -67,6 +67,7 @@ Weather make_weather(Random& random, const std::string& name) {
   if (name == two_servers().name) weather = two_servers();
   weather.eager_rings = random.chance(0.35);
   weather.extreme_clocks = random.chance(0.3);
+  if (random.chance(0.3)) weather.most_entries = random.between(1, 3);
   weather.shape = make_shape(random);
   weather.real_mirrors = random.chance(0.3) && !weather.flutter;
   if (weather.figure_eight) weather.shape = Shape{.servers = 2, .witness = true};  // the play has three parts
@@ -154,8 +155,18 @@ void Cluster::pause_fault(Server& server) {
   }
 }
 
+/// The power of one server, and at the same time the guards of the others: no voter can say when that one's lease ends.
+void Cluster::guards_die_with(Server& server) {
+  world_.count("guards killed with a server");
+  server.power_off();
+  for (auto& [id, each] : servers_)
+    if (each.get() != &server) each->kill_guard();
+  world_.after(random_.between(300ms, 9s), [&server] { server.power_on(); });
+}
+
 /// The guard, sometimes together with its batond: which then cannot start another.
 void Cluster::guard_fault(Server& server) {
+  if (random_.chance(0.15)) return guards_die_with(server);
   const Duration lasts = random_.chance(0.5) ? random_.between(1ms, 400ms) : random_.between(400ms, 8s);
   const bool both = random_.chance(0.4);
   world_.count("guard killed or paused");

@@ -143,6 +143,7 @@ void Server::start_batond() {
   settings.start = random_.below(uint64_t{1} << 38) + 1;
   settings.published_lease = page_;
   settings.freeze_limit = settings_.freeze_limit;
+  settings.most_entries = settings_.most_entries;
   node_ = std::make_unique<node::NodeCore>(settings, disk_.stored(), local_now());
   inbox_.clear();
   pumping_ = false;

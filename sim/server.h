@@ -25,6 +25,7 @@ struct ClusterSettings {
   double crash_chance = 0;  // after an action, per action
   Duration persist_at_most = 4ms;
   Duration freeze_limit = 10s;
+  size_t most_entries = 64;  // of the database in one message: with few of them, whoever was away needs many
 };
 
 /// A mirror daemon's stand-in: what batond and the other side see of it.

@@ -24,6 +24,7 @@ database::Settings database_settings(const Settings& settings) {
   database::Settings made;
   made.self = settings.self;
   made.voters = founders(settings);
+  made.append_entries = settings.most_entries;
   made.settle_after = guard::with_drift(settings.founding.timing.lease);
   return made;
 }

@@ -25,6 +25,7 @@ struct Settings {
   uint64_t start = 1;           // unique per start of this process (random)
   Instant published_lease{};    // what the lease page says at the start of this process
   Duration freeze_limit = 10s;  // after a lost lease: then the groups here are killed
+  size_t most_entries = database::Settings{}.append_entries;  // of the cluster database in one message
 };
 
 /// How this node sees another one.
