@@ -81,6 +81,8 @@ void NodeCore::Implementation::handle(const ViewChanged& event) {
       const auto departed = event.departed.find(voter);
       peer.departure = departed == event.departed.end() ? Departure::kServerDown : departed->second;
       peer.absent_since = now;
+      const auto& record = database.state().server(voter);
+      if (record.standing == ServerStanding::kStopped && record.life == peer.life) left_in_order = voter;
       peer.life = peer.format_level = 0;
       if (voter != settings.self) reports.erase(voter);  // its own come from its own mirror daemons
       if (voter != settings.self && !event.members.empty()) {
@@ -97,6 +99,7 @@ void NodeCore::Implementation::handle(const ViewChanged& event) {
     if (!member && peer.absent_since == Instant{}) peer.absent_since = now;
     peer.in_view = member;
     peer.silent = false;
+    if (member && left_in_order == voter) left_in_order = ServerId{};
   }
   if (event.members.empty()) {
     note({.kind = "membership", .text = "the connection to corosync is lost: this server is alone until it is back"});

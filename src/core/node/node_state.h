@@ -80,11 +80,13 @@ struct NodeCore::Implementation {
   void watch_right();
   void tell_database_right();
   void call_operator();
+  void go_on_after_an_end();
   bool alone_by_log() const;
   ServerId other_server() const;
   std::set<ServerId> servers_on_disk() const;
   Result<TakeoverOffer> offer_takeover(Instant when, const std::string& author) const;
   std::string why_not_understood(const Command& command) const;
+  Status may_decide_alone(const Configuration& parsed) const;
   Status may_take_over(Instant when, const Configuration& parsed) const;
   bool sees_other() const;
   struct TakenOver {
@@ -165,6 +167,9 @@ struct NodeCore::Implementation {
   database::AloneRight told_right;
   Instant not_serving_since{};    // kNever: it serves
   bool operator_called = false;
+  ServerId left_in_order;         // it was stopped in order, and has left
+  Instant other_seen{};           // the other one of two was last a member
+  bool sees_other_now = false;
 
   Instant published_until{};
   Instant lapsed_since{};      // when the lease was found to be over; kNever: it is not

@@ -32,8 +32,21 @@ std::set<ServerId> NodeCore::Implementation::servers_on_disk() const {
   return servers;
 }
 
+/// SAFETY: W7. The other one has said itself that it ends, and its guard granted this lease: nobody has let that one go on since.
+void NodeCore::Implementation::go_on_after_an_end() {
+  const ServerId other = other_server();
+  if (left_in_order == ServerId{} || left_in_order != other || database.state().shut_down || members.empty()) return;
+  if (alone_by_log() || lease_lapsed() || sees_other() || !may_decide_alone(configuration)) return;
+  propose("takeover", TakeOver{settings.self, fmt::format("{} was shut down in order", configuration.server_name(other)), "baton"});
+  if (database.taken_over()) right = guard->knowledge.gaps;
+}
+
 void NodeCore::Implementation::watch_right() {
   const bool serving = database.standing().serving;
+  const bool seen = sees_other();
+  if (seen || sees_other_now) other_seen = now;
+  sees_other_now = seen;
+  if (!serving) go_on_after_an_end();
   if (serving) {
     not_serving_since = kNever;
     operator_called = false;
@@ -142,7 +155,7 @@ std::vector<std::string> NodeCore::Implementation::describe_maintenance(const Cl
 }
 
 /// W1. `parsed`: the configuration by this server's own log.
-Status NodeCore::Implementation::may_take_over(Instant when, const Configuration& parsed) const {
+Status NodeCore::Implementation::may_decide_alone(const Configuration& parsed) const {
   const std::string other = configuration.server_name(other_server());
   if (parsed.np != NpKind::kOperator)
     return fail_as(ErrorCode::kConflict, "only one of two servers with np = \"operator\" can be let go on alone (np is \"{}\"): this "
@@ -157,10 +170,18 @@ Status NodeCore::Implementation::may_take_over(Instant when, const Configuration
     return fail_as(ErrorCode::kConflict, "the cluster database of this server was lost or has never caught up: it does not know "
                    "what the cluster's state was. Start {}", other);
   if (!guard) return fail_as(ErrorCode::kUnavailable, "baton-guard cannot be reached on this server: repeat when it runs again");
+  return {};
+}
+
+/// W1. And is it time that a person says so?
+Status NodeCore::Implementation::may_take_over(Instant when, const Configuration& parsed) const {
+  if (auto possible = may_decide_alone(parsed); !possible) return possible;
+  const std::string other = configuration.server_name(other_server());
   if (sees_other() && when < not_serving_since + kStuck)
     return fail_as(ErrorCode::kUnavailable, "{} is a member, and the two have not agreed yet: repeat in {} s if that does not change",
                    other, kStuck / 1s);
-  if (when < not_serving_since + configuration.timing.lease)
+  // SAFETY: W7. By then the other one does not go on by itself any more.
+  if (when < std::max(not_serving_since, other_seen) + guard::with_drift(configuration.timing.lease))
     return fail_as(ErrorCode::kUnavailable, "the servers have only just lost each other, or this one has just started: repeat in a "
                    "moment");
   return {};
@@ -191,6 +212,11 @@ Result<TakeoverOffer> NodeCore::Implementation::offer_takeover(Instant when, con
     offer.loses = true;
     offer.facts.push_back(fmt::format("{} WAS LET GO ON ALONE, and the two have not decided together since: what it has answered by itself "
                                       "would be given up", other));
+  }
+  if (state.server(settings.self).standing == ServerStanding::kStopped && !state.shut_down) {
+    offer.loses = true;
+    offer.facts.push_back(fmt::format("this server was shut down in order while {} stayed: what {} has answered since would be given "
+                                      "up", other, other));
   }
   offer.facts.push_back(fmt::format("what {} runs without this server (only if somebody has let it go on alone, too) would be given "
                                     "up, and meanwhile both would answer clients: make sure that nobody has", other));
