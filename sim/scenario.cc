@@ -121,6 +121,7 @@ void Scenario::take_power(Server& server) {
   server.held.clear();
   server.missed.clear();
   server.published = Instant{};
+  server.guard_knowledge = {};
 }
 
 void Scenario::start_batond(Server& server, Duration joins_after) {
@@ -222,7 +223,7 @@ void Scenario::carry_out(Server& server, node::Action& action) {
     at(now_, [this, &server, boots = server.boots] {
       if (server.boots != boots || server.node == nullptr) return;
       kill_batond(server);
-      start_batond(server, Duration{0});
+      start_batond(server, milliseconds(50));
     });
   } else if (std::holds_alternative<node::EndServer>(action)) {
     at(now_, [this, &server, boots = server.boots] {

@@ -88,6 +88,9 @@ class Scenario {
 
   // ---- Guards (scenario_guard.cc) ----
   void start_guard(Server& server);
+  void kill_guard(Server& server);
+  void start_guard_again(Server& server);
+  void give_guard_view(Server& server);
   void feed_guard(Server& server, const guard::Event& event);
   void arm_guard_tick(Server& server);
   void carry_out_guard(Server& server, const guard::Action& action);

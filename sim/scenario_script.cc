@@ -172,6 +172,12 @@ Status Scenario::run_on_programs(Server& server, const Words& words, bool& known
   } else if (verb == "start-batond") {
     write(server.name, "batond is started");
     start_batond(server, kJoinDelay);
+  } else if (verb == "kill-guard") {
+    write(server.name, "its guard is killed");
+    kill_guard(server);
+  } else if (verb == "start-guard") {
+    write(server.name, "its guard is there again");
+    start_guard_again(server);
   } else if (verb == "kill-corosync") {
     write(server.name, "corosync is killed");
     kill_corosync(server);
@@ -222,6 +228,10 @@ Status Scenario::run_on_resources(Server& server, const Words& words, bool& know
     unkillable_.insert(place);
   } else if (verb == "killable") {
     unkillable_.erase(place);
+  } else if (verb == "mirror-daemon-gone") {
+    server.incarnations.erase(words[2]);
+    write(server.name, fmt::format("the mirror daemon of {} is gone, and does not come back", words[2]));
+    feed(server, node::MirrorGone{words[2]});
   } else if (verb == "slow") {
     slow_[place] = milliseconds_of(words.at(3));
   } else {
@@ -288,7 +298,8 @@ Status Scenario::wish(const Words& words) {
   return {};
 }
 
-/// maintenance cluster VERB | server|group NAME VERB, then SECONDS (of a suspension) or stop (of a shutdown)
+/// maintenance cluster VERB | server|group NAME VERB, then SECONDS (of a suspension, or the limit of a shutdown) or stop (of a
+/// shutdown)
 Status Scenario::maintenance(const Words& words) {
   const Server* server = knowing();
   const bool cluster = words.at(1) == "cluster";
@@ -298,8 +309,8 @@ Status Scenario::maintenance(const Words& words) {
   asked.verb = words.at(cluster ? 2 : 3);
   asked.author = "operator";
   const std::string& last = words.back();
-  if (last == "stop") asked.move = false;
-  if (last[0] >= '0' && last[0] <= '9') asked.lasts = seconds(std::stoll(last));
+  if (std::find(words.begin(), words.end(), "stop") != words.end()) asked.move = false;
+  if (last[0] >= '0' && last[0] <= '9') (asked.verb == "shutdown" ? asked.limit : asked.lasts) = seconds(std::stoll(last));
   if (server == nullptr) {
     refused_ = true;
     write("operator", "refused: no server serves");

@@ -41,8 +41,10 @@ struct Scenario::Server {
   std::set<ServerId> ring_members;
   std::deque<Packet> outgoing;  // until a ring runs again
   std::deque<Held> held;
-  // The guard: it is there as long as the power
+  // The guard
   std::unique_ptr<guard::GuardCore> guard;
+  guard::Knowledge guard_knowledge;  // its page, for as long as the power
+  uint64_t guard_starts = 0;
   Instant guard_tick_at = kNever;
   // batond
   std::unique_ptr<node::NodeCore> node;

@@ -39,7 +39,7 @@ class ClusterTest(unittest.TestCase):
             return
         target = os.path.join(LOGS, self.id().rpartition("__main__.")[2])
         self.cluster.save_logs(target)
-        self.say(f"logs, states and events are in {target}")
+        self.say(f"logs, states and events are in {target}; the ends of the logs:\n{self.cluster.last_words()}")
 
     def owner(self):
         """The server on which the group is started; waits until it is on one."""

@@ -352,6 +352,16 @@ class LabCluster:
                         file.write(text)
 
 
+    def last_words(self, lines=25):
+        """The ends of the batonds' logs, for a failure whose machine nobody can visit."""
+        text = []
+        for server in ("server1", "server2", "witness"):
+            with contextlib.suppress(OSError):
+                with open(os.path.join(DATA, server, "log", "batond.log"), errors="replace") as file:
+                    text += [f"--- {server}", *(line.rstrip()[11:250] for line in file.readlines()[-lines:])]
+        return "\n".join(text)
+
+
 # --- The client's record -----------------------------------------------------------------------------------------
 
 

@@ -96,7 +96,7 @@ class CommandLine {
     add_suspension(family, "server");
     add_shutdown(family, "server", "move or stop a server's groups in order, then Baton there");
     CLI::App* drain = add_maintenance(family, "server", "drain", "let a server's groups move away, and none come");
-    add_waiting(drain);
+    add_waiting(drain, "server");
     add_maintenance(family, "server", "undrain", "let groups come to a drained server again");
     add_maintenance(family, "server", "return", "take a server that was down (Od) back into the cluster");
   }
@@ -133,13 +133,15 @@ class CommandLine {
     sub->add_flag("--poweroff", maintenance_.power_off, "then switch the machine off");
     sub->add_flag("--reboot", maintenance_.reboot, "then start the machine anew");
     sub->add_flag("--cancel", maintenance_.cancel, "call a shutdown off");
-    add_waiting(sub);
+    add_waiting(sub, scope);
   }
 
-  void add_waiting(CLI::App* sub) {
+  void add_waiting(CLI::App* sub, const std::string& scope) {
     sub->add_option_function<std::string>(
         "--timeout", [this](const std::string& text) { maintenance_.timeout = read_timeout(text); },
-        "how long moves may take: \"30 s\", \"5 min\" (default: 5 min)");
+        sub->get_name() != "shutdown" ? "how long to wait for it: \"30 s\", \"5 min\" (default: 5 min)"
+        : scope == "server" ? "how long moves may take, then the groups are stopped: \"30 s\", \"5 min\" (default: 5 min)"
+                            : "how long the groups may take to stop, else it is given up: \"30 s\", \"5 min\" (default: 5 min)");
     sub->add_flag_callback(
         "--no-wait", [this] { maintenance_.wait = false; }, "do not wait until it is done");
   }

@@ -59,7 +59,7 @@ class Watcher {
       : context_(context), options_(options), name_(std::move(name)), begin_(Clock::now()) {}
 
   Status run() {
-    const auto end = begin_ + options_.timeout + 30s;  // what has not moved by then is stopped: that takes a moment, too
+    const auto end = begin_ + options_.timeout + 30s;  // what has not moved by then is stopped, which takes its time, too
     std::string cursor;
     while (Clock::now() < end) {
       const std::string query =
@@ -77,21 +77,28 @@ class Watcher {
       if (progress->done) return report("done");
       show(progress->text);
     }
-    return fail_as(ErrorCode::kTimeout, "{} of {} is not done after {:.0f} s: {}. It goes on; watch it with `baton status --watch`",
+    return fail_as(ErrorCode::kTimeout, "{} of {} is not done after {:.0f} s: {}. It goes on, and is given up when the groups' own stop time-outs are over, too; watch it with `baton status --watch`",
                    options_.verb, name_, seconds_since_begin(), shown_);
   }
 
  private:
   Result<Progress> look(const json& status) {
     if (options_.scope == "cluster") {
-      if (object_of(status, "shutdown").empty()) return fail("somebody called the shutdown off meanwhile");
+      if (object_of(status, "shutdown").empty()) return ended_without(status);
       return progress_of_cluster(status);
     }
     auto server = find_named(status, "servers", name_);
     if (!server) return pass(server);
     const char* member = options_.verb == "drain" ? "drain" : "shutdown";
-    if (object_of(*server, member).empty()) return fail("somebody called the {} off meanwhile", options_.verb);
+    if (object_of(*server, member).empty()) return ended_without(*server);
     return progress_of_server(options_, status, *server);
+  }
+
+  /// Its record is gone, but what was asked for has not come about. `subject`: the cluster or the server.
+  tl::unexpected<Error> ended_without(const json& subject) const {
+    const std::string why = text_of(subject, "given_up");
+    if (why.empty()) return fail("somebody called the {} off meanwhile", options_.verb);
+    return fail("the {} of {} was given up: {}", options_.verb, name_, why);
   }
 
   double seconds_since_begin() const { return std::chrono::duration<double>(Clock::now() - begin_).count(); }

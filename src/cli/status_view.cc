@@ -43,7 +43,8 @@ std::string describe_shutdown(const json& shutdown) {
   const std::string reason = text_of(shutdown, "reason");
   if (!reason.empty()) text += " (" + reason + ")";
   const std::string afterwards = text_of(shutdown, "afterwards");
-  return afterwards == "nothing" ? text : text + ", then: " + afterwards;
+  if (afterwards != "nothing") text += ", then: " + afterwards;
+  return text + fmt::format(" ({} s left)", (number_of(shutdown, "left_ms") + 999) / 1000);
 }
 
 std::string format_cluster(const json& status, const Painter& painter) {
@@ -69,6 +70,9 @@ std::string format_cluster(const json& status, const Painter& painter) {
     text += painter.paint(wrap_text("The cluster is " + describe_suspension(object_of(status, "suspended")), 0), Colour::kYellow);
   if (!object_of(status, "shutdown").empty())
     text += painter.paint(wrap_text("The cluster is being " + describe_shutdown(object_of(status, "shutdown")), 0), Colour::kYellow);
+  if (const std::string why = text_of(status, "given_up"); !why.empty())
+    text += painter.paint(wrap_text("The cluster's shutdown was given up: " + why + " (read: baton cluster shutdown --cancel)", 0),
+                          Colour::kYellow);
   const std::string starting = text_of(status, "starting");
   if (!starting.empty()) text += painter.paint(wrap_text(starting, 0), Colour::kYellow);
   const json& lease = object_of(status, "lease");
@@ -137,6 +141,9 @@ std::string format_server_remarks(const json& status, const Painter& painter) {
     if (!object_of(server, "suspended").empty()) say(server, "is " + describe_suspension(object_of(server, "suspended")));
     if (!object_of(server, "shutdown").empty() && standing != "stopped")
       say(server, "is being " + describe_shutdown(object_of(server, "shutdown")));
+    if (const std::string why = text_of(server, "given_up"); !why.empty())
+      say(server, fmt::format("was not shut down, that was given up: {} (read: baton server shutdown {} --cancel)", why,
+                              text_of(server, "name")));
     if (!object_of(server, "drain").empty())
       say(server, "is being drained by " + text_of(object_of(server, "drain"), "author"));
     for (const json& staying : list_of(server, "staying"))

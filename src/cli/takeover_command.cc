@@ -1,9 +1,6 @@
 // `baton cluster takeover`: one of two servers without a third vote goes on although the other is not reached. Shows what that
 // means, asks, and says what still waits. docs/operations.md.
-#include <unistd.h>
-
 #include <chrono>
-#include <iostream>
 #include <thread>
 
 #include "src/cli/commands.h"
@@ -15,34 +12,33 @@ using Clock = std::chrono::steady_clock;
 constexpr milliseconds kLookAgain{200};
 constexpr milliseconds kPatience{30000};
 
-/// The person types the server's name: a "y" comes too easily.
 Status ask_person(const Context& context, const json& offer) {
   const std::string server = text_of(offer, "server");
-  fmt::print(stderr, "{} would go on alone:\n", server);
-  for (const std::string& fact : texts_of(offer, "facts")) fmt::print(stderr, "{}", wrap_text("- " + fact + ".", 2));
-  if (context.json || !isatty(STDIN_FILENO))
-    return fail_as(ErrorCode::kInvalid, "nothing was changed: nobody can be asked here; if the other server is off, or stays cut "
-                                        "off, say --yes");
-  fmt::print(stderr, "Type this server's name ({}) to go on: ", server);
-  std::string typed;
-  std::getline(std::cin, typed);
-  if (typed != server) return fail("nothing was changed");
-  return {};
+  std::string question = server + " would go on alone:\n";
+  for (const std::string& fact : texts_of(offer, "facts")) question += wrap_text("- " + fact + ".", 2);
+  question.pop_back();  // the newline
+  return ask_for_name(question, server, "if the other server is off, or stays cut off, say --yes", context.json);
 }
 
 /// Does the server work, with all that it can start? What cannot start says why.
 bool settled(const json& status, const std::string& server, std::vector<std::string>& waits) {
   waits.clear();
-  if (!flag_of(object_of(status, "database"), "serving")) return false;
+  const json database = object_of(status, "database");
+  if (!flag_of(database, "serving")) {
+    waits.push_back("the cluster database does not serve: " + text_of(database, "waiting"));
+    return false;
+  }
+  bool all = true;
   for (const json& group : list_of(status, "groups")) {
     if (!flag_of(group, "wanted")) continue;
     const std::string phase = text_of(group, "phase");
     if (phase == "started" && text_of(group, "owner") == server) continue;
     const std::string waiting = text_of(group, "waiting");
-    if (waiting.empty()) return false;
-    waits.push_back(fmt::format("group {} waits: {}", text_of(group, "name"), waiting));
+    all = all && !waiting.empty();
+    waits.push_back(waiting.empty() ? fmt::format("group {} is still {}: baton status --watch", text_of(group, "name"), phase)
+                                    : fmt::format("group {} waits: {}", text_of(group, "name"), waiting));
   }
-  return true;
+  return all;
 }
 
 }  // namespace

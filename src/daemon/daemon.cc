@@ -383,13 +383,17 @@ void Daemon::entry_applied(const node::EntryApplied& applied) {
       note.resource = key.substr(key.find('.') + 1);
     }
     write_note(note);
-    alert_loss(applied);
+    alert_people(applied);
   }
   changed();
 }
 
-/// A takeover that may lose answered writes is told to people soon, not only on record (A5).
-void Daemon::alert_loss(const node::EntryApplied& applied) {
+/// A takeover that may lose answered writes (A5), and a shutdown that has not come about, are told to people soon, not only
+/// on record.
+void Daemon::alert_people(const node::EntryApplied& applied) {
+  const auto* shutdown = std::get_if<SetShutdown>(&applied.entry.command);
+  if (shutdown != nullptr && shutdown->given_up && applied.outcome.applied)
+    write_note({.kind = "alert", .text = describe(applied.entry.command)});
   const auto* assign = std::get_if<AssignGroup>(&applied.entry.command);
   if (assign == nullptr || assign->loss.empty() || !applied.outcome.applied) return;
   write_note({.kind = "alert", .group = assign->group, .text = "may be lost by the takeover: " + assign->loss,

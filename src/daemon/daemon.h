@@ -117,7 +117,7 @@ class Daemon {
   bool take_links(ServerId server, const std::vector<LinkReport>& links);
   void remember_in_sync(const node::EntryApplied& applied);
   void remember_starts(const node::EntryApplied& applied);
-  void alert_loss(const node::EntryApplied& applied);
+  void alert_people(const node::EntryApplied& applied);
   void answer_store_check(const node::StoreCheck& check);
   void take_store_answer(ServerId from, const node::StoreChecked& answer);
   void read_links();

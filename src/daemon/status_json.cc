@@ -67,6 +67,7 @@ void add_standing(json& server, const StatusSources& sources, ServerId id, bool 
   server["hold_left_ms"] = standing == ServerStanding::kIsolated ? left_ms(sources, record.hold_until_ms) : 0;
   server["suspended"] = suspension_json(sources, record.suspension ? &*record.suspension : nullptr);
   server["shutdown"] = shutdown_json(sources, record.shutdown);
+  server["given_up"] = record.given_up;
   server["drain"] = nullptr;
   if (record.drain) server["drain"] = {{"author", record.drain->author}, {"reason", record.drain->reason}};
   json staying = json::array();
@@ -269,6 +270,7 @@ json status_json(const StatusSources& sources) {
           {"suspended", suspension_json(sources, node.state().suspension ? &*node.state().suspension : nullptr)},
           {"shutdown", shutdown_json(sources, node.state().shutdown)},
           {"shut_down", node.state().shut_down},
+          {"given_up", node.state().given_up},
           {"configuration_version", node.state().configuration_version}, {"problems", sources.problems},
           {"servers", servers_json(sources, plan)}, {"groups", groups_json(sources, plan)}, {"mirrors", mirrors_json(sources)}};
 }

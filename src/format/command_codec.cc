@@ -103,6 +103,7 @@ void put(const SetGroupPhase& command, wire::Command& out) {
   }
   to->set_cause(command.cause);
   to->set_clock_ms(command.clock_ms);
+  to->set_interrupted(command.interrupted);
 }
 
 void put(const WishGroup& command, wire::Command& out) {
@@ -212,6 +213,7 @@ Result<Command> take(const wire::SetGroupPhase& from) {
   }
   command.cause = from.cause();
   command.clock_ms = from.clock_ms();
+  command.interrupted = from.interrupted();
   return command;
 }
 

@@ -35,11 +35,12 @@ std::vector<Command> samples() {
   wish.lost = ServerId(3);
   phase.cause = "service";
   phase.clock_ms = 1234567;
+  phase.interrupted = true;
   const SetStanding standing{ServerId(1), 3, ServerStanding::kIsolated, "was lost", "root", 77, 99, UINT64_MAX};
   const SetSuspension suspension{"db", ServerId(2), 4, true, 5000, "root", "new disks", 78};
   const SetDrain drain{ServerId(2), 5, true, "root", "upgrade", 79};
   const SetShutdown shutdown{ServerId(2), 6, SetShutdown::Step::kEnd, false, Afterwards::kPowerOff, "root", "upgrade",
-                             80, 90, {{ServerId(1), 7}, {ServerId(2), UINT64_MAX}}};
+                             80, 90, {{ServerId(1), 7}, {ServerId(2), UINT64_MAX}}, true};
   return {standing, suspension, drain, shutdown, HoldGroup{"db", 7, ServerId(1), "breaker"},
           ReleaseGroup{"db", 8, "root"}, RaiseFormatLevel{3}, SetStanding{}, SetSuspension{}, SetDrain{}, SetShutdown{},
           ApplyConfiguration{2, "text", "root", 2},

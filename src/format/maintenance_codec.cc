@@ -120,6 +120,7 @@ void put_command(const SetShutdown& command, wire::Command& out) {
     life->set_server(server.value);
     life->set_start(start);
   }
+  to->set_given_up(command.given_up);
 }
 
 void put_command(const HoldGroup& command, wire::Command& out) {
@@ -164,7 +165,8 @@ Result<Command> take_command(const wire::SetShutdown& from) {
   const auto afterwards = from_wire(from.afterwards());
   if (!afterwards) return pass(afterwards);
   SetShutdown command{ServerId(from.server()), from.expected_version(), *step,           from.move(), *afterwards,
-                      from.author(),           from.reason(),           from.clock_ms(), from.deadline_ms(), {}};
+                      from.author(),           from.reason(),           from.clock_ms(), from.deadline_ms(), {},
+                      from.given_up()};
   for (const auto& life : from.lives()) command.lives[ServerId(life.server())] = life.start();
   return command;
 }

@@ -8,13 +8,16 @@ namespace baton::guard {
 namespace {
 
 constexpr uint32_t kVersion = 3;
+constexpr uint32_t kBeatVersion = 2;  // between servers, which are upgraded one by one
 constexpr uint32_t kMostItems = 1024;
 enum class Kind : uint8_t { kBeat = 1, kTell, kDuties, kReport, kKept };
+
+uint32_t version_of(Kind kind) { return kind == Kind::kBeat ? kBeatVersion : kVersion; }
 
 Bytes begin(Kind kind) {
   Bytes out;
   ByteWriter writer(out);
-  writer.put(kVersion);
+  writer.put(version_of(kind));
   writer.put(static_cast<uint8_t>(kind));
   return out;
 }
@@ -22,9 +25,9 @@ Bytes begin(Kind kind) {
 Status take_header(ByteReader& in, Kind kind) {
   const auto version = in.take<uint32_t>();
   const auto found = in.take<uint8_t>();
-  if (version == kVersion && found == static_cast<uint8_t>(kind)) return {};
+  if (version == version_of(kind) && found == static_cast<uint8_t>(kind)) return {};
   return fail_as(ErrorCode::kInvalid, "a guard's message is of version {} and kind {}, not {} and {}: install one version everywhere",
-                 version, found, kVersion, static_cast<int>(kind));
+                 version, found, version_of(kind), static_cast<int>(kind));
 }
 
 void put(ByteWriter& out, const LogPosition& position) {

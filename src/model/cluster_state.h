@@ -31,6 +31,7 @@ const char* to_string(GroupPhase phase);
 struct Refusal {
   std::string reason;
   uint32_t attempts = 0;  // failures there since the last success or operator's word
+  uint64_t at_ms = 0;     // of the last of them, in cluster time; 0: not known
   bool operator==(const Refusal&) const = default;
 };
 
@@ -72,7 +73,8 @@ struct Shutdown {
   std::string author;
   std::string reason;
   uint64_t since_ms = 0;
-  uint64_t deadline_ms = 0;  // from then on moves are not waited for: what is left is stopped
+  /// From then on moves are not waited for: what is left is stopped. The cluster's is given up if it is not through by then.
+  uint64_t deadline_ms = 0;
   std::map<ServerId, uint64_t> lives;  // the starts of the servers then: whoever starts meanwhile has shut down otherwise
   bool operator==(const Shutdown&) const = default;
 };
@@ -88,6 +90,7 @@ struct ServerState {
   std::optional<Drain> drain;
   std::optional<Shutdown> shutdown;
   std::optional<Suspension> suspension;
+  std::string given_up;         // why its last shutdown was given up; empty: it was not, or another was asked for since
 
   bool operator==(const ServerState&) const = default;
 };
@@ -169,6 +172,7 @@ struct ClusterState {
   std::optional<Suspension> suspension;        // of the whole cluster
   std::optional<Shutdown> shutdown;            // of the whole cluster: nothing starts until it is started again
   bool shut_down = false;                      // that shutdown has come to its end
+  std::string given_up;                        // why the last one was given up; empty: it was not, or there was another
   std::vector<Failure> failures;               // within the window of the breaker, oldest first
 
   const ServerState& server(ServerId id) const;

@@ -14,6 +14,13 @@ namespace baton {
 
 namespace command_rules {
 
+NamedGroup find_group(ClusterState& state, const std::string& name, uint64_t expected_version) {
+  const auto found = state.groups.find(name);
+  if (found == state.groups.end()) return {nullptr, refuse("there is no group {}", name)};
+  const Applied version = check_version("group", name, expected_version, found->second.version);
+  return version.applied ? NamedGroup{&found->second, {}} : NamedGroup{nullptr, version};
+}
+
 namespace {
 
 /// What every change of a group records.
@@ -23,12 +30,10 @@ void record(GroupState& group, const std::string& reason, uint64_t index) {
   group.since_index = index;
 }
 
-Applied check_assignment(const ClusterState& state, const AssignGroup& command) {
-  const auto found = state.groups.find(command.group);
-  if (found == state.groups.end()) return refuse("there is no group {}", command.group);
-  const GroupState& group = found->second;
-  const Applied version = check_version("group", command.group, command.expected_version, group.version);
-  if (!version.applied) return version;
+Applied check_assignment(ClusterState& state, const AssignGroup& command) {
+  const NamedGroup named = find_group(state, command.group, command.expected_version);
+  if (named.record == nullptr) return named.refused;
+  const GroupState& group = *named.record;
   if (!is_down(group.phase) && group.owner == command.server)
     return refuse("group {} belongs to server {} already", command.group, command.server);
   if (const std::string why = barred(state, command.server); !why.empty())
@@ -121,6 +126,14 @@ bool may_follow(GroupPhase from, GroupPhase to) {
 
 namespace {
 
+/// It failed on that server: it goes there again only when it must, and after a pause.
+void refuse_server(GroupState& group, const SetGroupPhase& command) {
+  Refusal& refusal = group.refused[command.server];
+  refusal.reason = command.failure;
+  refusal.at_ms = command.clock_ms;
+  ++refusal.attempts;
+}
+
 /// Stopping a group because something of it keeps failing: judged by the breaker, and remembered.
 Applied record_failure(ClusterState& state, GroupState& group, const SetGroupPhase& command) {
   const auto configuration = parse_configuration(state.configuration_text);
@@ -129,9 +142,7 @@ Applied record_failure(ClusterState& state, GroupState& group, const SetGroupPha
   if (const auto why = breaker_verdict(state, *configuration, question); !why.empty()) return Applied{false, why};
   note_failure(state, *configuration, {command.group, command.server, command.cause, command.clock_ms});
   stamp(state, command.clock_ms);
-  Refusal& refusal = group.refused[command.server];
-  refusal.reason = command.failure;
-  ++refusal.attempts;
+  refuse_server(group, command);
   group.held.clear();
   group.released = false;
   return Applied{true, {}};
@@ -140,11 +151,9 @@ Applied record_failure(ClusterState& state, GroupState& group, const SetGroupPha
 }  // namespace
 
 Applied apply(ClusterState& state, const SetGroupPhase& command, uint64_t index) {
-  const auto found = state.groups.find(command.group);
-  if (found == state.groups.end()) return refuse("there is no group {}", command.group);
-  GroupState& group = found->second;
-  const Applied version = check_version("group", command.group, command.expected_version, group.version);
-  if (!version.applied) return version;
+  const NamedGroup named = find_group(state, command.group, command.expected_version);
+  if (named.record == nullptr) return named.refused;
+  GroupState& group = *named.record;
   if (group.owner == ServerId{} || group.owner != command.server)
     return refuse("group {} does not belong to server {}", command.group, command.server);
   if (!may_follow(group.phase, command.phase))
@@ -161,10 +170,10 @@ Applied apply(ClusterState& state, const SetGroupPhase& command, uint64_t index)
     promotions_are_through(state, command);
   }
   if (command.phase == GroupPhase::kStopped && command.failure.empty()) names_end(state, command.group);
-  if (!command.failure.empty() && !keeps_failing) {
-    Refusal& refusal = group.refused[command.server];
-    refusal.reason = command.failure;
-    ++refusal.attempts;
+  // What the loss of the power or of the majority ended has not failed there.
+  if (!command.failure.empty() && !keeps_failing && !command.interrupted) {
+    stamp(state, command.clock_ms);
+    refuse_server(group, command);
   }
   if (is_down(command.phase)) {
     group.owner = ServerId{};
@@ -175,11 +184,9 @@ Applied apply(ClusterState& state, const SetGroupPhase& command, uint64_t index)
 }
 
 Applied apply(ClusterState& state, const WishGroup& command, uint64_t index) {
-  const auto found = state.groups.find(command.group);
-  if (found == state.groups.end()) return refuse("there is no group {}", command.group);
-  GroupState& group = found->second;
-  const Applied version = check_version("group", command.group, command.expected_version, group.version);
-  if (!version.applied) return version;
+  const NamedGroup named = find_group(state, command.group, command.expected_version);
+  if (named.record == nullptr) return named.refused;
+  GroupState& group = *named.record;
   if (command.target != ServerId{}) {
     const auto configuration = parse_configuration(state.configuration_text);
     if (!configuration) return refuse("the present configuration cannot be read: {}", configuration.error().message);
@@ -216,7 +223,8 @@ static void leave_copies_out(ClusterState& state, ServerId server) {
 /// In effect since it is in the log: there is nothing left to refuse.
 Applied apply(ClusterState& state, const SetVoters& command, uint64_t) {
   state.voters = command.voters;
-  state.taken_over = ServerId{};
+  // SAFETY: W6. Not by the joint one: until the settling one is committed whoever was let go on alone may still do so.
+  if (command.voters.before.empty()) state.taken_over = ServerId{};
   return Applied{true, {}};
 }
 

@@ -67,7 +67,8 @@ struct SetGroupPhase {
   std::string reason;
   std::vector<StepTime> steps;
   std::string cause;      // stopping because this kind of resource keeps failing: judged by the breaker
-  uint64_t clock_ms = 0;  // with a cause
+  uint64_t clock_ms = 0;  // with a cause or a failure
+  bool interrupted = false;  // `failure` is none of the server's: the power or the majority was lost meanwhile
   bool operator==(const SetGroupPhase&) const = default;
 };
 
@@ -203,6 +204,7 @@ struct SetShutdown {
   uint64_t clock_ms = 0;
   uint64_t deadline_ms = 0;
   std::map<ServerId, uint64_t> lives;  // kBegin, kEnd: the present starts of the servers that are to end
+  bool given_up = false;               // kCancel: by Baton, for its time is over
   bool operator==(const SetShutdown&) const = default;
 };
 

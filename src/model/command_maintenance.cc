@@ -60,6 +60,7 @@ void set_standing(ClusterState& state, ServerState& record, const SetStanding& c
   record.life = command.life;
   // A stopped server's shutdown stays on record until it is back: it says what the machine was to do.
   if (command.standing != ServerStanding::kStopped) record.shutdown.reset();
+  record.given_up.clear();
   if (command.standing != ServerStanding::kNormal) return;
   if (!command.author.empty()) record.losses.clear();
   for (auto& [name, group] : state.groups) {
@@ -114,12 +115,10 @@ Applied set_suspension(std::optional<Suspension>& place, const SetSuspension& co
 }
 
 Applied suspend_group(ClusterState& state, const SetSuspension& command) {
-  const auto found = state.groups.find(command.group);
-  if (found == state.groups.end()) return refuse("there is no group {}", command.group);
-  const Applied version = check_version("group", command.group, command.expected_version, found->second.version);
-  if (!version.applied) return version;
-  const Applied done = set_suspension(found->second.suspension, command, "group " + command.group);
-  if (done.applied) ++found->second.version;
+  const NamedGroup named = find_group(state, command.group, command.expected_version);
+  if (named.record == nullptr) return named.refused;
+  const Applied done = set_suspension(named.record->suspension, command, "group " + command.group);
+  if (done.applied) ++named.record->version;
   return done;
 }
 
@@ -183,12 +182,14 @@ Applied shut_server_down(ClusterState& state, const SetShutdown& command) {
   if (present.standing == ServerStanding::kStopped) return refuse("{} is stopped already", name);
   if (command.step == SetShutdown::Step::kBegin && present.standing == ServerStanding::kDown)
     return refuse("{} is down (Xd): there is nothing to shut down; if it is back, ask again in a moment", name);
-  if (command.step == SetShutdown::Step::kCancel && !present.shutdown) return refuse("{} is not being shut down", name);
+  if (command.step == SetShutdown::Step::kCancel && !present.shutdown && present.given_up.empty())
+    return refuse("{} is not being shut down", name);
   if (command.step != SetShutdown::Step::kBegin && command.step != SetShutdown::Step::kCancel)
     return refuse("a server's shutdown ends with its standing");
   ServerState& record = state.servers[command.server];
   ++record.version;
   record.shutdown.reset();
+  record.given_up = command.given_up ? command.reason : "";
   if (command.step == SetShutdown::Step::kBegin) {
     record.shutdown = shutdown_of(command);
     return kApplied;
@@ -241,10 +242,13 @@ Applied shut_cluster_down(ClusterState& state, const SetShutdown& command) {
     case SetShutdown::Step::kBegin:
       if (state.shut_down) return refuse("the cluster is shut down already");
       state.shutdown = shutdown_of(command);
+      state.given_up.clear();
       break;
     case SetShutdown::Step::kCancel:
-      if (!state.shutdown || state.shut_down) return refuse("the cluster is not being shut down");
+      // That one was given up has been read, and is put away.
+      if ((!state.shutdown && state.given_up.empty()) || state.shut_down) return refuse("the cluster is not being shut down");
       state.shutdown.reset();
+      state.given_up = command.given_up ? command.reason : "";
       break;
     case SetShutdown::Step::kEnd:
       done = end_cluster(state, command);
@@ -267,11 +271,9 @@ Applied apply(ClusterState& state, const SetShutdown& command, uint64_t) {
 }
 
 Applied apply(ClusterState& state, const HoldGroup& command, uint64_t) {
-  const auto found = state.groups.find(command.group);
-  if (found == state.groups.end()) return refuse("there is no group {}", command.group);
-  GroupState& group = found->second;
-  const Applied version = check_version("group", command.group, command.expected_version, group.version);
-  if (!version.applied) return version;
+  const NamedGroup named = find_group(state, command.group, command.expected_version);
+  if (named.record == nullptr) return named.refused;
+  GroupState& group = *named.record;
   if (is_down(group.phase) || group.owner != command.server)
     return refuse("group {} does not run on server {}", command.group, command.server);
   group.held = command.reason;
@@ -280,11 +282,9 @@ Applied apply(ClusterState& state, const HoldGroup& command, uint64_t) {
 }
 
 Applied apply(ClusterState& state, const ReleaseGroup& command, uint64_t) {
-  const auto found = state.groups.find(command.group);
-  if (found == state.groups.end()) return refuse("there is no group {}", command.group);
-  GroupState& group = found->second;
-  const Applied version = check_version("group", command.group, command.expected_version, group.version);
-  if (!version.applied) return version;
+  const NamedGroup named = find_group(state, command.group, command.expected_version);
+  if (named.record == nullptr) return named.refused;
+  GroupState& group = *named.record;
   if (group.held.empty()) return refuse("group {} is not held", command.group);
   std::erase_if(state.failures, [&](const Failure& failure) { return failure.group == command.group; });
   group.held.clear();

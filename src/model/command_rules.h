@@ -24,6 +24,13 @@ inline Applied check_version(const char* what, const std::string& name, uint64_t
   return refuse("{} {} has changed meanwhile (version {}, decided from {})", what, name, present, expected);
 }
 
+/// The group that a command names; nullptr: there is none, or not as it was decided about (`refused` says so).
+struct NamedGroup {
+  GroupState* record = nullptr;
+  Applied refused;
+};
+NamedGroup find_group(ClusterState& state, const std::string& name, uint64_t expected_version);
+
 /// The in-sync set of a mirror after a server was given its permit, or why it must not be.
 struct Promotion {
   std::string refusal;

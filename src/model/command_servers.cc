@@ -112,6 +112,8 @@ void forget_removed_servers(ClusterState& state, const Configuration& after) {
     const bool others_stay = static_cast<size_t>(gone) < mirror.in_sync.size();
     size_t changes = std::erase_if(mirror.trailing, is_gone);
     if (others_stay) changes += std::erase_if(mirror.in_sync, is_gone);
+    // An id may be given anew: what was said of the one that left is not said of the next.
+    changes += std::erase_if(mirror.restricted, [&](ServerId server) { return after.server(server) == nullptr; });
     if (changes > 0) ++mirror.version;
   }
   std::erase_if(state.servers, [&](const auto& server) { return after.server(server.first) == nullptr; });

@@ -89,7 +89,9 @@ std::string describe_one(const SetShutdown& command) {
       return with_reason(fmt::format("{}: shutdown asked by {}{}", what, command.author,
                                      command.afterwards == Afterwards::kNothing
                                          ? "" : fmt::format(" (then: {})", to_string(command.afterwards))), command.reason);
-    case SetShutdown::Step::kCancel: return with_reason(fmt::format("{}: shutdown called off by {}", what, command.author), command.reason);
+    case SetShutdown::Step::kCancel:
+      if (command.given_up) return with_reason(fmt::format("{}: shutdown given up", what), command.reason);
+      return with_reason(fmt::format("{}: shutdown called off by {}", what, command.author), command.reason);
     case SetShutdown::Step::kEnd: return fmt::format("{}: all groups are stopped, the servers end", what);
     case SetShutdown::Step::kStarted: return fmt::format("{}: started again after an orderly shutdown", what);
   }

@@ -79,6 +79,17 @@ def test_a_shutdown_that_is_called_off_is_an_error(world):
     expect_refused(world.baton("cluster", "shutdown"), "called the shutdown off")
 
 
+def test_a_shutdown_that_is_given_up_says_why(world):
+    accepting(world, "/v1/cluster/shutdown")
+    begun = {"author": "root", "reason": "", "move": True, "afterwards": "nothing", "left_ms": 20000}
+    why = "it was not through within 20 s: group db is stopping on server1"
+    changing(world, [lambda status: status.update(shutdown=begun), lambda status: status.update(shutdown=None, given_up=why)])
+    expect_refused(world.baton("cluster", "shutdown", "--timeout", "20 s"), "was given up: " + why)
+    expect_in("shutdown was given up: " + why, " ".join(world.baton("status").out.split()))
+    world.status.update(shutdown=begun, given_up="")
+    expect_in("being shut down by root (20 s left)", " ".join(world.baton("status").out.split()))
+
+
 def test_return_and_release(world):
     accepting(world, "/v1/servers/server2/return")
     expect_status(world.baton("server", "return", "server2"), 0)

@@ -41,6 +41,7 @@ void Database::Implementation::handle(const ViewChanged& event) {
   lease_over.clear();
   settle_at = kNever;
   lease_wait_until = kNever;
+  accounts_wanted.clear();
   reminder_at = kNever;
   leader_owes_since = kNever;
   attempts = 0;

@@ -171,6 +171,7 @@ struct Database::Implementation {
   std::map<ServerId, Instant> lease_over;
   Instant settle_at = kNever;         // a committed change of voters is settled then (V5)
   Instant lease_wait_until = kNever;  // an entry waits for a lease to end (L3)
+  std::set<ServerId> accounts_wanted;  // whose, because it does not know when
   Instant reminder_at = kNever;       // to followers, while the epoch does not serve yet
 
   uint64_t committed = 0;

@@ -34,6 +34,7 @@ void Database::Implementation::start_candidacy() {
   leader_owes_since = kNever;
   settle_at = kNever;
   lease_wait_until = kNever;
+  accounts_wanted.clear();
   reminder_at = kNever;
   // Twice: one time-out for all promises, and some more to go on with a majority's.
   attempt_at = now + 2 * patience();
@@ -53,6 +54,7 @@ void Database::Implementation::work_in(Epoch other_epoch) {
   leader_owes_since = kNever;
   settle_at = kNever;
   lease_wait_until = kNever;
+  accounts_wanted.clear();
   reminder_at = kNever;
   ++attempts;
   attempt_at = now + patience();

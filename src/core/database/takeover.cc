@@ -30,7 +30,7 @@ bool Database::Implementation::take_over(const ProposeCommand& event) {
   else if (!log.durable_counting()) refusal = "the database of this server was lost, or has never caught up";
   else if (disk_failing) refusal = "the disk under the cluster database is full or fails";
   if (!refusal.empty()) {
-    actions->emplace_back(ProposalDecided{event.request, true, Applied{false, refusal}});
+    actions->emplace_back(ProposalDecided{event.request, false, Applied{false, refusal}});
     return false;
   }
   // The later one of two takeovers should have the greater epoch (W5): as far as clocks can tell.

@@ -75,6 +75,7 @@ void GroupRun::run(Instant now) {
   if (goal_ == Goal::kRun) return;
   goal_ = Goal::kRun;
   failure_.clear();
+  interrupted_ = false;
   history_.clear();
   advance(now);
 }
@@ -90,7 +91,10 @@ void GroupRun::kill(Instant now, const std::string& reason) {
   if (goal_ == Goal::kKill) return;
   goal_ = Goal::kKill;
   history_.clear();
-  if (failure_.empty()) failure_ = reason;
+  if (failure_.empty()) {
+    failure_ = reason;
+    interrupted_ = true;
+  }
   // What is being started, stopped or looked at is not waited for.
   for (const auto& resource : configuration_.resources) {
     if (is_down(state(resource.name))) continue;

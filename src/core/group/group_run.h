@@ -95,6 +95,8 @@ class GroupRun {
   bool has(uint64_t token) const { return tokens_.contains(token); }
   /// Why the goal was given up by the run itself (it then stops); empty: as asked.
   const std::string& failure() const { return failure_; }
+  /// It was ended from outside: `failure()` is nothing that failed here.
+  bool interrupted() const { return interrupted_; }
   const std::map<std::string, ResourceView>& resources() const { return views_; }
 
   std::vector<StepRequest> take_steps();
@@ -134,6 +136,7 @@ class GroupRun {
   Goal goal_ = Goal::kObserve;
   bool suspended_ = false;
   std::string failure_;
+  bool interrupted_ = false;
   std::map<std::string, ResourceView> views_;
   std::set<std::string> kill_needed_;              // failed or half-started: kill before anything else
   std::map<std::string, Instant> retry_at_;        // a kill that failed is tried again

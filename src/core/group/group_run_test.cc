@@ -136,6 +136,20 @@ TEST_F(GroupRunTest, AKillThatFailsIsTriedAgainAndNeverCountsAsDown) {
   EXPECT_EQ(asked(), (Lines{"kill postgres"}));
 }
 
+TEST_F(GroupRunTest, WhatIsEndedFromOutsideIsInterruptedAndWhatFailsIsNot) {
+  bring_up();
+  run_.resource_failed(now_, "data", "the disk failed");
+  EXPECT_EQ(run_.goal(), Goal::kKill);
+  EXPECT_FALSE(run_.interrupted());
+  run_.kill(now_, "the lease has been lost for 10 s");
+  EXPECT_FALSE(run_.interrupted()) << "it had failed before";
+  GroupRun other(database_group(), &next_token_);
+  other.assume_down();
+  other.run(now_);
+  other.kill(now_, "the lease has been lost for 10 s");
+  EXPECT_TRUE(other.interrupted());
+}
+
 TEST_F(GroupRunTest, ALapsedLeaseDropsTheAddressAndTakesItAgain) {
   bring_up();
   run_.set_suspended(now_, true);

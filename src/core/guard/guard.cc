@@ -9,8 +9,7 @@
 namespace baton::guard {
 
 namespace {
-/// W4. For so long a server that decides alone may have been away: before that no operator has given up waiting for it.
-constexpr Duration kLongGap = 10s;
+constexpr Duration kIdleTick = 1s;  // without members: gaps are noticed by steps
 }  // namespace
 
 GuardCore::GuardCore(const Settings& settings, uint64_t start, const Knowledge& kept, Instant published, Instant now)
@@ -19,7 +18,8 @@ GuardCore::GuardCore(const Settings& settings, uint64_t start, const Knowledge& 
       lease_(settings, start, now),
       knowledge_(kept),
       published_until_(published),
-      now_(now) {
+      now_(now),
+      last_step_(now) {
   if (knowledge_.gaps == 0 || published + kLongGap < now) ++knowledge_.gaps;
   take_knowledge();
 }
@@ -42,7 +42,8 @@ void GuardCore::step(Instant now, const Event& event, std::vector<Action>& actio
 /// F5: a tick that comes late is a gap that no other clock may have seen.
 void GuardCore::notice_gap() {
   if (beat_at_ != kNever && now_ > beat_at_ + settings_.lease / 4) lease_.forget_sent();
-  if (beat_at_ != kNever && now_ > beat_at_ + kLongGap) long_gap();
+  if (now_ > last_step_ + kLongGap) long_gap();
+  last_step_ = now_;
 }
 
 /// SAFETY: W4. Meanwhile an operator may have let the other server go on.
@@ -94,11 +95,11 @@ void GuardCore::handle(const Tell& event) {
   if ((knowledge_.knows > knew || knowledge_.grants != granted) && beat_at_ != kNever) beat_at_ = now_;
 }
 
-void GuardCore::handle(const TimeJumped&) {
+void GuardCore::handle(const TimeJumped& event) {
   // SAFETY: F5. The page's deadline is one of a clock that stood still meanwhile.
   lease_.forget_lease();
   withdraw();
-  long_gap();
+  if (event.length > kLongGap) long_gap();
   if (beat_at_ != kNever) beat_at_ = now_;
 }
 
@@ -118,7 +119,7 @@ void GuardCore::beat_if_due() {
   actions_->push_back(report(now_));
 }
 
-Instant GuardCore::next_tick() const { return beat_at_; }
+Instant GuardCore::next_tick() const { return beat_at_ != kNever ? beat_at_ : last_step_ + kIdleTick; }
 
 Report GuardCore::report(Instant now) const {
   return {start_, teller_, number_, knowledge_, lease_.account(now), lease_.account_below_fences(now), members_};

@@ -11,6 +11,9 @@
 
 namespace baton::guard {
 
+/// W4. For so long a server that decides alone may have been away: before that no operator may let the other one go on.
+inline constexpr Duration kLongGap = 10s;
+
 /// What batond tells: positions in its log. Kept in a page that outlives both, but no reboot.
 struct Knowledge {
   bool grants = false;  // false: nothing is known yet, or this voter's database does not count (F4)
@@ -42,7 +45,9 @@ struct Tell {
   Knowledge knowledge;
 };
 /// The clocks say that time has passed unseen (F5).
-struct TimeJumped {};
+struct TimeJumped {
+  Duration length = Duration::max();  // not known: long
+};
 struct Tick {};
 using Event = std::variant<ViewChanged, BeatReceived, Tell, TimeJumped, Tick>;
 
@@ -109,6 +114,7 @@ class GuardCore {
   std::set<ServerId> heard_;  // in this view
   Instant beat_at_ = kNever;
   Instant now_{};
+  Instant last_step_{};
   std::vector<Action>* actions_ = nullptr;
 };
 

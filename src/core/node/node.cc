@@ -54,7 +54,12 @@ void NodeCore::Implementation::step(Instant when, const Event& event, std::vecto
   BATON_ASSERT(when >= now);
   now = when;
   actions = &wanted;
-  std::visit([&](const auto& what) { handle(what); }, event);
+  if (!yields) std::visit([&](const auto& what) { handle(what); }, event);
+  if (yields) {
+    yield(event);
+    actions = nullptr;
+    return;
+  }
   watch_silence();
   watch_right();
   watch_start();
@@ -107,6 +112,8 @@ void NodeCore::Implementation::handle(const ViewChanged& event) {
   members = event.members;
   view_since = now;
   silence.view_changed(now, members);
+  heard_since.clear();
+  copies_heard.clear();
   feed_database(database::ViewChanged{members});
   beat_at = now;
 }
@@ -119,6 +126,8 @@ void NodeCore::Implementation::handle(const MessageReceived& event) {
   const auto* beat = std::get_if<BeatMessage>(&event.message);
   if (beat == nullptr || !members.contains(event.from)) return;
   const bool first = event.from != settings.self && silence.last_heard(event.from) == Instant{};
+  if (silence.last_heard(event.from) == Instant{}) heard_since[event.from] = now;
+  for (const auto& [mirror, report] : beat->mirrors) copies_heard[event.from][mirror] = now;
   silence.beat_received(now, event.from, beat->start, beat->sequence);
   auto& peer = peers[event.from];
   if (peer.silent) {
@@ -214,7 +223,7 @@ void NodeCore::Implementation::feed_database(const database::Event& event) {
     } else if (auto* decided = std::get_if<database::ProposalDecided>(&action)) {
       on_decided(*decided);
     } else if (std::holds_alternative<database::Overruled>(action)) {
-      out().push_back(StartAnew{"the other server was let go on alone later than this one: what this one decided alone is given up"});
+      yields = true;
     } else {
       on_standing();
     }
@@ -372,6 +381,7 @@ void NodeCore::Implementation::tell_database_who_is_silent() {
 }
 
 Instant NodeCore::Implementation::next_tick() const {
+  if (yields) return kNever;  // for the guard's answer
   Instant next = std::min(database.next_tick(), next_plan());
   if (!members.empty()) next = std::min(next, beat_at);
   if (!members.empty() && report_changed) next = std::min(next, last_beat + configuration.timing.beat / 5);

@@ -55,12 +55,31 @@ bool NodeCore::Implementation::mirrors_up(const group::GroupRun& run) const {
   return true;
 }
 
+/// A copy here that is not up has restarted uncleanly since this server was given the group.
+bool NodeCore::Implementation::copies_changed(const group::GroupRun& run) const {
+  const auto reported = reports.find(settings.self);
+  if (reported == reports.end()) return false;
+  for (const auto& resource : run.configuration().resources) {
+    if (resource.kind != ResourceKind::kMirror || run.resources().at(resource.name).state == group::ResourceState::kUp) continue;
+    const std::string key = mirror_key(run.configuration().name, resource.name);
+    const auto record = database.state().mirrors.find(key);
+    const auto report = reported->second.find(key);
+    if (record == database.state().mirrors.end() || report == reported->second.end()) continue;
+    const auto member = record->second.in_sync.find(settings.self);
+    if (member != record->second.in_sync.end() && member->second != report->second.incarnation) return true;
+  }
+  return false;
+}
+
 void NodeCore::Implementation::manage_owned(const GroupState& group, const std::string& name, group::GroupRun& run) {
   const bool leaving = is_leaving(group);
   // What was up before and is not any more went with the server (or the mirror daemon): whether this copy may be
   // primary again is for the planner to judge, under a new permit.
   if (run.goal() == group::Goal::kObserve && group.phase == GroupPhase::kStarted && !mirrors_up(run))
     run.kill(now, "its storage was not up any more when batond started: the server or the mirror daemon was restarted");
+  // SAFETY: S4. Nor is a start that the loss of power ended gone on with, where the copy may lack what was answered meanwhile.
+  if (run.goal() == group::Goal::kObserve && group.phase == GroupPhase::kStarting && copies_changed(run))
+    run.kill(now, "its server or the mirror daemon was restarted while it was starting");
   const bool gave_up = !run.failure().empty();
   if (gave_up) {
     if (run.all_down()) propose_phase(group, name, GroupPhase::kStopped, run, run.failure());
@@ -122,6 +141,8 @@ void NodeCore::Implementation::propose_phase(const GroupState& group, const std:
   command.server = settings.self;
   command.phase = phase;
   command.failure = phase == GroupPhase::kStopped ? run.failure() : "";
+  command.interrupted = !command.failure.empty() && run.interrupted();
+  if (!command.failure.empty()) command.clock_ms = cluster_time(now);
   command.reason = reason;
   if (phase != GroupPhase::kStopping) command.steps = run.steps_since_goal();
   propose("group " + name, command);

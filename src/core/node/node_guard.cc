@@ -126,8 +126,12 @@ void NodeCore::Implementation::handle(const GuardGone&) {
 std::map<ServerId, Duration> NodeCore::Implementation::lease_left(Instant when,
                                                                   database::Database::Grants grants) const {
   std::map<ServerId, Duration> left;
-  if (!guard) return left;
   const bool all = grants == database::Database::Grants::kAll;
+  if (!guard && all) {
+    // It may go on granting unseen, but for the hints that this is for its absence now is what counts.
+    for (const auto& server : configuration.servers) left[server.id] = guard::with_drift(configuration.timing.lease);
+  }
+  if (!guard) return left;
   for (const auto& [server, over] : all ? guard->account : guard->account_below_fences)
     left[server] = std::max(Duration{0}, over - when);
   // SAFETY: a server that this guard has not heard of may have been granted a lease by one before it.

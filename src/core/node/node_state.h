@@ -63,6 +63,7 @@ struct NodeCore::Implementation {
   void manage_stuck(const GroupState& group, const std::string& name, group::GroupRun& run);
   bool is_leaving(const GroupState& group) const;
   bool mirrors_up(const group::GroupRun& run) const;
+  bool copies_changed(const group::GroupRun& run) const;
   void propose_phase(const GroupState& group, const std::string& name, GroupPhase phase, const group::GroupRun& run,
                      const std::string& reason);
   void collect_steps(const std::string& name, group::GroupRun& run);
@@ -74,10 +75,13 @@ struct NodeCore::Implementation {
   void lead();
   void change_voters();
   planner::Input planner_input(Instant when) const;
+  Instant copy_silent_since(ServerId server, const std::string& mirror) const;
+  void name_silent_copies(planner::Input& input, Instant when) const;
   planner::ServerView view_of(ServerId server, Instant when) const;
 
   // node_takeover.cc: two servers without a third vote
   void watch_right();
+  void yield(const Event& event);
   void tell_database_right();
   void call_operator();
   void go_on_after_an_end();
@@ -87,7 +91,7 @@ struct NodeCore::Implementation {
   Result<TakeoverOffer> offer_takeover(Instant when, const std::string& author) const;
   std::string why_not_understood(const Command& command) const;
   Status may_decide_alone(const Configuration& parsed) const;
-  Status may_take_over(Instant when, const Configuration& parsed) const;
+  Status may_take_over(Instant when, const Configuration& parsed, ServerId alone) const;
   bool sees_other() const;
   struct TakenOver {
     const ClusterState& before;
@@ -141,6 +145,8 @@ struct NodeCore::Implementation {
   Instant now{};
   std::vector<Action>* actions = nullptr;
   std::set<ServerId> members;  // the engine's view
+  std::map<ServerId, Instant> heard_since;  // each one's first beat in this view
+  std::map<ServerId, std::map<std::string, Instant>> copies_heard;  // the last beat with a report of each mirror's copy
   std::map<ServerId, Peer> peers;
   Instant view_since{};
   std::map<ServerId, std::map<std::string, MirrorReport>> reports;
@@ -163,6 +169,8 @@ struct NodeCore::Implementation {
   bool withdrawn = false;
 
   uint64_t right = 0;             // W4: the guard's gaps when this server was let decide alone; 0: it was not
+  bool yields = false;            // to the other server, which was let go on alone later (W5)
+  bool started_anew = false;
   uint64_t right_on_disk = 0;     // ... and the entry that says so is on the disk: what the guard is told
   database::AloneRight told_right;
   Instant not_serving_since{};    // kNever: it serves

@@ -70,6 +70,23 @@ void NodeCore::Implementation::watch_right() {
   if (!serving) call_operator();
 }
 
+/// SAFETY: W5. The guard has to know first that there is no right any more: the next batond would take it from there. Until it answers
+/// nothing else is done here.
+void NodeCore::Implementation::yield(const Event& event) {
+  right = right_on_disk = 0;
+  if (const auto* reported = std::get_if<GuardReported>(&event)) {
+    if (!guard || guard->start != reported->report.start) told.reset();
+    guard = reported->report;
+  } else if (std::holds_alternative<GuardGone>(event)) {
+    guard.reset();
+    told.reset();
+  }
+  tell_guard();
+  if (started_anew || !guard || guard->teller != settings.start || guard->number < tell_number) return;
+  started_anew = true;
+  out().push_back(StartAnew{"the other server was let go on alone later than this one: what this one decided alone is given up"});
+}
+
 void NodeCore::Implementation::tell_database_right() {
   if (!database.taken_over() && !told_right.right) return;
   database::AloneRight wanted;
@@ -92,7 +109,11 @@ std::string NodeCore::Implementation::partition_waiting(Instant when) const {
   if (configuration.np != NpKind::kOperator) return database.standing().waiting;
   const std::string other = configuration.server_name(other_server());
   const auto peer = peers.find(other_server());
-  if (peer != peers.end() && peer->second.in_view) return database.standing().waiting;
+  if (peer != peers.end() && peer->second.in_view) {
+    const bool stuck = not_serving_since != kNever && when >= not_serving_since + kStuck && !database.standing().waiting.empty();
+    return database.standing().waiting + (stuck ? ". By a person's word: baton cluster takeover, on the server whose data stays (what "
+                                                  "the other one has beyond that is given up)" : "");
+  }
   const std::string what = alone_by_log() ? "this server was let go on alone, and was switched on (or paused for long) since"
                                           : fmt::format("{} is not reached, and two servers without a witness decide together", other);
   const Duration left = not_serving_since == kNever ? Duration{0} : not_serving_since + configuration.np_wait - when;
@@ -121,7 +142,8 @@ std::string NodeCore::Implementation::describe_copy(const TakenOver& states, con
   if (report == nullptr)
     return fmt::format("the copy of mirror {} here was in sync; whether it was stopped in order is seen when its daemon runs", key);
   if (report->incarnation == member->second && report->consistent && !report->detached)
-    return fmt::format("the copy of mirror {} here has everything that was acknowledged: nothing is lost", key);
+    return fmt::format("the copy of mirror {} here has everything that was acknowledged before the servers lost each other: nothing "
+                       "is lost unless {} was let go on alone", key, other);
   loses = true;
   return fmt::format("the copy of mirror {} here was in sync, but {}. Its group does not start by this alone", key,
                      report->detached     ? "its disk has failed"
@@ -173,8 +195,8 @@ Status NodeCore::Implementation::may_decide_alone(const Configuration& parsed) c
   return {};
 }
 
-/// W1. And is it time that a person says so?
-Status NodeCore::Implementation::may_take_over(Instant when, const Configuration& parsed) const {
+/// W1. And is it time that a person says so? `alone`: who was let go on alone, by this server's own log.
+Status NodeCore::Implementation::may_take_over(Instant when, const Configuration& parsed, ServerId alone) const {
   if (auto possible = may_decide_alone(parsed); !possible) return possible;
   const std::string other = configuration.server_name(other_server());
   if (sees_other() && when < not_serving_since + kStuck)
@@ -184,6 +206,11 @@ Status NodeCore::Implementation::may_take_over(Instant when, const Configuration
   if (when < std::max(not_serving_since, other_seen) + guard::with_drift(configuration.timing.lease))
     return fail_as(ErrorCode::kUnavailable, "the servers have only just lost each other, or this one has just started: repeat in a "
                    "moment");
+  // SAFETY: W4. It keeps its right for so long while it stands still.
+  const Duration gap = guard::kLongGap + configuration.timing.lease;
+  if (alone == other_server() && when < not_serving_since + gap)
+    return fail_as(ErrorCode::kUnavailable, "{} was let go on alone, and may only stand still for a moment: repeat in {} s", other,
+                   (not_serving_since + gap - when) / 1s + 1);
   return {};
 }
 
@@ -201,7 +228,7 @@ Result<TakeoverOffer> NodeCore::Implementation::offer_takeover(Instant when, con
   if (!parsed) return fail_as(ErrorCode::kConflict, "this server has no configuration yet: start {}", other);
   if (required_level(TakeOver{}) > state.format_level)
     return fail_as(ErrorCode::kConflict, "not both servers are known to understand a takeover: upgrade Baton on both, and have both up once");
-  if (const auto possible = may_take_over(when, *parsed); !possible) return pass(possible);
+  if (const auto possible = may_take_over(when, *parsed, state.taken_over); !possible) return pass(possible);
   TakeoverOffer offer;
   offer.version = database.standing().last_index;
   offer.facts.push_back(sees_other() ? fmt::format("{} is a member, but the two cannot decide together", other)

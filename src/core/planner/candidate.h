@@ -22,6 +22,7 @@ struct Candidate {
   std::vector<std::string> notes;  // what is remarkable about promoting it
   uint32_t attempts = 0;           // failures there
   std::string failure;             // the last of them
+  uint64_t pause_left_ms = 0;      // before it is tried there again
 
   bool refused() const { return attempts > 0; }
   bool given_up() const { return attempts >= kMaximumAttempts; }
@@ -31,6 +32,9 @@ struct Candidate {
 /// failed, else (if no such server could come within moments) the one on which it failed least often, else one that is
 /// held for coming and going. Null: none.
 const Candidate* choose(const std::vector<Candidate>& candidates, ServerId target);
+
+/// When it is tried again where it failed, and what would help.
+std::string explain_pause(const GroupConfiguration& group, const Candidate& candidate);
 
 /// Why nobody can, server by server, and what would help.
 std::string explain_waiting(const GroupConfiguration& group, const std::vector<Candidate>& candidates);

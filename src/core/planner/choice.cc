@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "src/model/configuration_toml.h"
+
 namespace baton::planner {
 
 const Candidate* find_candidate(const std::vector<Candidate>& candidates, ServerId server) {
@@ -60,6 +62,12 @@ const Candidate* choose(const std::vector<Candidate>& candidates, ServerId targe
   return least != nullptr ? least : least_failed(candidates, true);
 }
 
+std::string explain_pause(const GroupConfiguration& group, const Candidate& candidate) {
+  return fmt::format("{} is tried again in {} (attempt {} of {}), it {}. What helps: remove the cause; it is tried at once with: baton "
+                     "group start {}", candidate.name, format_duration(milliseconds((candidate.pause_left_ms + 999) / 1000 * 1000)),
+                     candidate.attempts + 1, kMaximumAttempts, describe_failures(candidate), group.name);
+}
+
 std::string explain_waiting(const GroupConfiguration& group, const std::vector<Candidate>& candidates) {
   std::vector<std::string> obstacles;
   std::vector<std::string> helps;
@@ -67,6 +75,8 @@ std::string explain_waiting(const GroupConfiguration& group, const std::vector<C
     if (!candidate.possible) {
       obstacles.push_back(fmt::format("{} {}", candidate.name, candidate.why_not));
       add_help(helps, candidate.help);
+    } else if (!candidate.refused()) {
+      obstacles.push_back(fmt::format("{} {}", candidate.name, candidate.held));
     } else {
       obstacles.push_back(fmt::format("{}: it {}", candidate.name, describe_failures(candidate)));
       if (candidate.given_up())

@@ -15,6 +15,8 @@ namespace {
 
 using command_rules::is_down;
 
+constexpr Duration kKillTime = 15s;  // of a resource that did not stop: a kill with its second try
+
 std::string describe_suspension(const Input& input, const Suspension& suspension) {
   std::string text = fmt::format("suspended by {}", suspension.author);
   if (!suspension.reason.empty()) text += fmt::format(" ({})", suspension.reason);
@@ -145,6 +147,43 @@ class Departure {
 
 }  // namespace
 
+namespace {
+
+/// The longest that a group takes to stop: each resource its own time-out, and what did not stop is killed.
+Duration longest_stop(const Input& input, const std::string& name) {
+  Duration sum{};
+  const GroupConfiguration* group = input.configuration.group(name);
+  if (group == nullptr) return sum;
+  for (const auto& resource : group->resources) sum += resource.stop_timeout + kKillTime;
+  return sum;
+}
+
+std::string describe_left(const Input& input, const std::string& name, const GroupState& group) {
+  const std::string owner = input.configuration.server_name(group.owner);
+  const bool there = view_of(input, group.owner).present;
+  return fmt::format("group {} is {} on {}{}", name, to_string(group.phase), owner,
+                     there ? "" : ", which " + describe_absence(view_of(input, group.owner)));
+}
+
+}  // namespace
+
+std::string why_given_up(const Input& input, ServerId server) {
+  const bool cluster = server == ServerId{};
+  const std::optional<Shutdown>& shutdown = cluster ? input.state.shutdown : input.state.server(server).shutdown;
+  if (!shutdown) return "";
+  std::string left;
+  Duration stops{};
+  for (const auto& [name, group] : input.state.groups) {
+    if (is_down(group.phase) || (!cluster && group.owner != server)) continue;
+    left += (left.empty() ? "" : ", ") + describe_left(input, name, group);
+    // A server's time is for moves: what is left then is stopped, which takes its own.
+    if (!cluster) stops = std::max(stops, longest_stop(input, name));
+  }
+  if (left.empty() || input.clock_ms < shutdown->deadline_ms + static_cast<uint64_t>(to_ms(stops))) return "";
+  return fmt::format("it was not through within {}: {}", format_duration(milliseconds(input.clock_ms - shutdown->since_ms) / 1000 * 1000),
+                     left);
+}
+
 void plan_departures(const Input& input, Plan& plan) {
   if (input.state.shutdown) return;  // the owners stop everything
   for (const auto& [server, record] : input.state.servers) {
@@ -195,6 +234,17 @@ std::map<ServerId, uint64_t> lives_of(const Input& input) {
   return lives;
 }
 
+/// One that was there when the shutdown was asked for, and of which it is not known whether it has started since: its
+/// batond has not been heard in this view yet, or hesitates.
+bool some_may_be_left(const Input& input) {
+  const auto& asked = input.state.shutdown->lives;
+  return std::any_of(input.configuration.servers.begin(), input.configuration.servers.end(), [&](const auto& server) {
+    const ServerView view = view_of(input, server.id);
+    if (server.role != ServerRole::kServer || !asked.contains(server.id)) return false;
+    return view.present ? view.life == 0 : view.member && !view.lease_over;
+  });
+}
+
 void plan_cluster_shutdown(const Input& input, Plan& plan) {
   const ClusterState& state = input.state;
   if (!state.shutdown) return;
@@ -208,16 +258,23 @@ void plan_cluster_shutdown(const Input& input, Plan& plan) {
   });
   if (none_is_left) {
     // All of them have started since: the shutdown has come about, whatever its record says.
-    if (lives.empty()) return;
+    if (lives.empty() || some_may_be_left(input)) return;
     step.step = SetShutdown::Step::kStarted;
   } else if (state.shut_down) {
     return;
   } else {
     const bool all_down = std::all_of(state.groups.begin(), state.groups.end(),
                                       [](const auto& group) { return is_down(group.second.phase); });
-    if (!all_down) return;
-    step.step = SetShutdown::Step::kEnd;
-    step.lives = lives;
+    const std::string why = why_given_up(input, ServerId{});
+    if (!all_down && why.empty()) return;
+    step.step = all_down ? SetShutdown::Step::kEnd : SetShutdown::Step::kCancel;
+    if (all_down) {
+      step.lives = lives;
+    } else {
+      step.author = "baton";
+      step.reason = why;
+      step.given_up = true;
+    }
   }
   plan.cluster_steps.push_back({"maintenance", step});
 }

@@ -29,10 +29,10 @@ struct World {
   explicit World(const std::string& cluster = "") {
     configuration = *parse_configuration(text(cluster));
     EXPECT_TRUE(apply_command(state, ApplyConfiguration{0, text(cluster), "test", kFormatLevel}, 1).applied);
-    for (const ServerId server : {kOne, kTwo, kThree}) servers[server] = {true, false, "", server.value * 11, kFormatLevel};
+    for (const ServerId server : {kOne, kTwo, kThree}) servers[server] = {true, true, false, "", server.value * 11, kFormatLevel};
   }
   Plan plan() const { return make_plan(Input{configuration, state, servers, {}, clock_ms, starting}); }
-  void lose(ServerId server) { servers[server] = {false, true, "power lost", 0, 0}; }
+  void lose(ServerId server) { servers[server] = {false, false, true, "power lost", 0, 0}; }
   void up(const std::string& name, ServerId owner) {
     state.groups.at(name).phase = GroupPhase::kStarted;
     state.groups.at(name).owner = owner;
@@ -73,7 +73,7 @@ bool contains(const std::string& whole, const std::string& part) { return whole.
 TEST(Standings, ALossIsRecordedOnceTheLeaseIsOverAndTheStartIsPast) {
   World world;
   world.all_up(kTwo);
-  world.servers[kOne] = {false, false, "power lost", 0, 0};
+  world.servers[kOne] = {false, false, false, "power lost", 0, 0};
   EXPECT_TRUE(world.plan().cluster_steps.empty()) << "its lease may still run";
   world.lose(kOne);
   EXPECT_EQ(world.standing_step().standing, ServerStanding::kDown);
@@ -197,7 +197,8 @@ TEST(Shutdown, AServerEndsWhenItsGroupsRunElsewhere) {
 
 TEST(Shutdown, TheClusterEndsWhenAllIsDownAndStartsWithOtherLives) {
   World world;
-  world.state.shutdown = Shutdown{true, Afterwards::kNothing, "root", "", 0, 0, {{kOne, 11}, {kTwo, 22}, {kThree, 33}}};
+  world.state.shutdown = Shutdown{true, Afterwards::kNothing, "root", "", 0, world.clock_ms + 1,
+                                  {{kOne, 11}, {kTwo, 22}, {kThree, 33}}};
   world.up("web1", kOne);
   EXPECT_TRUE(world.plan().cluster_steps.empty());
   EXPECT_TRUE(contains(world.waiting("web2"), "shut down"));
@@ -213,6 +214,117 @@ TEST(Shutdown, TheClusterEndsWhenAllIsDownAndStartsWithOtherLives) {
   world.servers[kThree] = world.servers[kTwo];
   world.servers[kTwo].lease_over = world.servers[kThree].lease_over = false;
   EXPECT_EQ(std::get<SetShutdown>(world.only_step()).step, SetShutdown::Step::kStarted);
+}
+
+/// Who ran when the shutdown was asked for, and has not been heard since the last change of members, may be ending still.
+TEST(Shutdown, WhoIsThereButNotHeardYetIsLeft) {
+  World world;
+  world.state.shutdown = Shutdown{true, Afterwards::kNothing, "root", "", 0, 0, {{kOne, 11}, {kTwo, 22}, {kThree, 33}}};
+  world.state.shut_down = true;
+  const auto started = [&] {
+    const auto steps = world.plan().cluster_steps;
+    return std::any_of(steps.begin(), steps.end(), [](const auto& step) {
+      const auto* shutdown = std::get_if<SetShutdown>(&step.command);
+      return shutdown != nullptr && shutdown->step == SetShutdown::Step::kStarted;
+    });
+  };
+  world.servers[kOne].life = 111;
+  world.lose(kThree);
+  world.servers[kTwo].life = 0;
+  EXPECT_FALSE(started()) << "the first beat of server2 has not come";
+  world.servers[kTwo].present = false;
+  EXPECT_FALSE(started()) << "it does not answer";
+  world.servers[kTwo] = {true, true, false, "", 222, kFormatLevel};
+  EXPECT_TRUE(started());
+  world.servers[kTwo] = {false, true, true, "its batond does not answer", 0, 0};
+  EXPECT_TRUE(started()) << "its time to come back is over";
+}
+
+TEST(Shutdown, TheClustersIsGivenUpWhenItsTimeIsOver) {
+  World world;
+  world.state.shutdown = Shutdown{true, Afterwards::kNothing, "root", "", world.clock_ms, world.clock_ms + 20'000,
+                                  {{kOne, 11}, {kTwo, 22}, {kThree, 33}}};
+  world.up("web1", kOne);
+  world.state.groups.at("web1").phase = GroupPhase::kStopping;
+  EXPECT_TRUE(world.plan().cluster_steps.empty());
+  world.clock_ms += 20'000;
+  const Command step = world.only_step();
+  ASSERT_TRUE(std::holds_alternative<SetShutdown>(step));
+  EXPECT_EQ(std::get<SetShutdown>(step).step, SetShutdown::Step::kCancel);
+  EXPECT_TRUE(std::get<SetShutdown>(step).given_up);
+  EXPECT_EQ(std::get<SetShutdown>(step).reason, "it was not through within 20 s: group web1 is stopping on server1");
+  ASSERT_TRUE(apply_command(world.state, step, 90).applied);
+  EXPECT_FALSE(world.state.shutdown);
+  EXPECT_TRUE(contains(world.state.given_up, "web1 is stopping"));
+  EXPECT_EQ(world.destination("web2"), kOne) << "what is wanted runs again";
+  ClusterState read = world.state;
+  const SetShutdown put_away{ServerId{}, read.maintenance_version, SetShutdown::Step::kCancel};
+  ASSERT_TRUE(apply_command(read, put_away, 91).applied);
+  EXPECT_TRUE(read.given_up.empty());
+  world.state.groups.at("web1") = GroupState{};
+  ASSERT_TRUE(apply_command(world.state, SetShutdown{ServerId{}, world.state.maintenance_version}, 91).applied);
+  EXPECT_TRUE(world.state.given_up.empty()) << "another one was asked for";
+  EXPECT_EQ(std::get<SetShutdown>(world.only_step()).step, SetShutdown::Step::kStarted) << "(nobody runs who was asked)";
+}
+
+TEST(Shutdown, AServersIsGivenUpWhenItsGroupsDoNotStopAfterTheTimeForMoves) {
+  World world;
+  const Shutdown asked{true, Afterwards::kPowerOff, "root", "", world.clock_ms, world.clock_ms + 20'000, {{kOne, 11}}};
+  world.state.servers[kOne].shutdown = asked;
+  world.up("web1", kOne);
+  GroupState& left = world.state.groups.at("web1");
+  left.phase = GroupPhase::kStopping;
+  left.parked = kOne;
+  world.state.groups.at("web2").wanted = false;
+  const uint64_t stops_ms = 30'000 + 15'000;  // the time-out of its service, and a kill
+  world.clock_ms += 20'000 + stops_ms - 1;
+  EXPECT_TRUE(world.plan().cluster_steps.empty());
+  world.clock_ms += 1;
+  const Command step = world.only_step();
+  ASSERT_TRUE(std::holds_alternative<SetShutdown>(step));
+  EXPECT_TRUE(std::get<SetShutdown>(step).given_up);
+  ASSERT_TRUE(apply_command(world.state, step, 90).applied);
+  EXPECT_FALSE(world.state.server(kOne).shutdown);
+  EXPECT_TRUE(contains(world.state.server(kOne).given_up, "not through within 65 s: group web1 is stopping on server1"))
+      << world.state.server(kOne).given_up;
+  EXPECT_EQ(world.state.groups.at("web1").parked, ServerId{}) << "it does not wait for the return of a server that stays";
+  world.state.servers[kOne].shutdown = asked;
+  world.up("web1", kTwo);
+  EXPECT_EQ(world.standing_step().standing, ServerStanding::kStopped) << "nothing of it is left there";
+}
+
+TEST(BackOff, WhatFailedIsTriedThereAgainAfterAGrowingPause) {
+  World world;
+  GroupState& group = world.state.groups.at("web1");
+  group.refused[kOne] = {"service httpd did not start", 1, world.clock_ms};
+  EXPECT_EQ(world.destination("web1"), kTwo) << "nobody waits where another server can";
+  group.refused[kTwo] = {"service httpd did not start", 1, world.clock_ms};
+  EXPECT_EQ(world.destination("web1"), ServerId{});
+  EXPECT_TRUE(contains(world.waiting("web1"), "server1 is tried again in 5 s (attempt 2 of 3), it failed there once (service httpd "
+                                              "did not start)")) << world.waiting("web1");
+  EXPECT_TRUE(contains(world.waiting("web1"), "baton group start web1")) << world.waiting("web1");
+  world.clock_ms += 5000;
+  EXPECT_EQ(world.destination("web1"), kOne);
+  for (const ServerId server : {kOne, kTwo}) group.refused[server] = {"again", 2, world.clock_ms};
+  world.clock_ms += 9999;
+  EXPECT_TRUE(contains(world.waiting("web1"), "in 1 s (attempt 3 of 3)")) << world.waiting("web1");
+  world.clock_ms += 1;
+  EXPECT_EQ(world.destination("web1"), kOne);
+  group.refused[kOne].at_ms = group.refused[kTwo].at_ms = world.clock_ms + 3'600'000;
+  EXPECT_TRUE(contains(world.waiting("web1"), "in 10 s")) << "whatever the clock says, no longer than the pause";
+}
+
+TEST(Standings, AHeldServerThatCanWaitsWithAReason) {
+  World world;
+  ServerState& record = world.state.servers[kOne];
+  record.standing = ServerStanding::kIsolated;
+  record.hold_until_ms = world.clock_ms + 60'000;
+  record.reason = "it was lost 3 times";
+  world.state.servers[kTwo].standing = ServerStanding::kStopped;
+  world.state.servers[kTwo].life = 1;
+  EXPECT_EQ(world.destination("web1"), ServerId{}) << "server2 returns in a moment";
+  EXPECT_TRUE(contains(world.waiting("web1"), "server1 is isolated (Od): it was lost 3 times")) << world.waiting("web1");
+  EXPECT_FALSE(contains(world.waiting("web1"), "failed there")) << world.waiting("web1");
 }
 
 TEST(Suspension, NothingMovesButByAnOperatorsWord) {

@@ -118,6 +118,11 @@ class GroupPlanner {
       if (!planted(Plant::kWaitsSilently)) plan_.waiting[group_.name] = lost.empty() ? waiting : lost + "; " + waiting;
       return;
     }
+    if (chosen->refused() && chosen->pause_left_ms > 0) {
+      const std::string pause = explain_pause(group_, *chosen);
+      plan_.waiting[group_.name] = lost.empty() ? pause : lost + "; " + pause;
+      return;
+    }
     AssignGroup assignment = make_assignment(input_, group_, state_, *chosen);
     assignment.reason = explain_choice(candidates, *chosen, state_.target, state_.owner);
     if (!lost.empty()) assignment.reason = lost + ": " + assignment.reason;

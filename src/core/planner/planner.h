@@ -22,6 +22,7 @@ inline constexpr uint32_t kMaximumAttempts = 3;
 /// What the leader sees of a server.
 struct ServerView {
   bool present = false;     // in the view and beating
+  bool member = false;      // in the view, whether it is heard or not
   bool lease_over = false;  // absent, and its lease has surely ended, or its restart grace is over
   std::string why_absent;   // for people: "not in the membership since ..."
   uint64_t life = 0;          // of a present one: names the start of its batond; 0: not heard yet
