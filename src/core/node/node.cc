@@ -86,8 +86,7 @@ void NodeCore::Implementation::handle(const ViewChanged& event) {
       const auto departed = event.departed.find(voter);
       peer.departure = departed == event.departed.end() ? Departure::kServerDown : departed->second;
       peer.absent_since = now;
-      const auto& record = database.state().server(voter);
-      if (record.standing == ServerStanding::kStopped && record.life == peer.life) left_in_order = voter;
+      note_departure(voter, peer.life);
       peer.life = peer.format_level = 0;
       if (voter != settings.self) reports.erase(voter);  // its own come from its own mirror daemons
       if (voter != settings.self && !event.members.empty()) {
@@ -205,7 +204,10 @@ void NodeCore::Implementation::handle(const Requested& event) {
   if (auto* wish = std::get_if<WishGroup>(&command)) name_lost_owner(*wish);
   feed_database(database::ProposeCommand{request, command, event.wall_ms});
   // SAFETY: W4. An operator's word, to the guard as it runs now.
-  if (takeover && proposals.contains(request)) right = guard->knowledge.gaps;
+  if (takeover && proposals.contains(request)) {
+    right = guard->knowledge.gaps;
+    right_by = kNever;
+  }
 }
 
 void NodeCore::Implementation::handle(const Tick&) { feed_database(database::Tick{}); }
