@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "src/model/configuration_toml.h"
+
 namespace baton::sim {
 
 Checkers::Checkers(World& world, const ClusterSettings& settings,
@@ -56,8 +58,11 @@ void Checkers::applied(const Server& server, const node::EntryApplied& applied) 
 /// W7: nobody's word, but that of the other one itself, which has not been let go on since.
 void Checkers::check_end_before(const TakeOver& takeover, const database::Entry& entry) const {
   world_.count("went on by itself after an end");
-  for (const auto& [id, server] : servers_) {
-    if (id == takeover.server || !server->enlisted()) continue;
+  const auto configuration = parse_configuration(reference_.configuration_text);
+  for (const auto& configured : configuration->servers) {
+    const ServerId id = configured.id;
+    const auto& server = servers_.at(id);
+    if (id == takeover.server) continue;
     const bool alone = server->running() && server->node().taken_over();
     if (reference_.server(id).standing != ServerStanding::kStopped || reference_.shut_down || alone)
       throw Violation("right", fmt::format("entry {}: server {} goes on by itself although server {} {}", entry.index, takeover.server, id,

@@ -11,7 +11,8 @@ namespace baton::node {
 /// Call before the view is taken over: the beats that came back belong to the view in which the server was still a member.
 void NodeCore::Implementation::note_departure(ServerId server, uint64_t life) {
   const auto& record = database.state().server(server);
-  if (server == settings.self || life == 0 || record.standing != ServerStanding::kStopped || record.life != life) return;
+  const bool in_order = record.standing == ServerStanding::kStopped && record.life == life;
+  if (server == settings.self || life == 0 || !(in_order || planted(Plant::kLossTakenForAnEnd))) return;
   left_in_order = server;
   // SAFETY: W7. In that life it was a member when this batond sent the beat; so no later one of it can have begun long ago,
   // however long this one stood still. And its guard granted the lease.
@@ -21,8 +22,7 @@ void NodeCore::Implementation::note_departure(ServerId server, uint64_t life) {
 /// SAFETY: W7. Within that time no operator can have let the other one go on.
 void NodeCore::Implementation::go_on_after_an_end() {
   if (left_in_order == ServerId{}) return;
-  const bool late = (now >= go_on_by || lease_lapsed()) && !planted(Plant::kGoesOnLate);
-  if (late || database.standing().serving || alone_by_log()) {
+  if (now >= go_on_by || lease_lapsed() || database.standing().serving || alone_by_log()) {
     left_in_order = ServerId{};
     return;
   }
@@ -34,7 +34,7 @@ void NodeCore::Implementation::go_on_after_an_end() {
   propose("takeover", TakeOver{settings.self, reason, ""});
   if (!alone_by_log()) return;
   right = guard->knowledge.gaps;
-  right_by = planted(Plant::kGoesOnLate) ? kNever : go_on_by;
+  right_by = go_on_by;
   left_in_order = ServerId{};
 }
 
