@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "src/model/configuration_toml.h"
+
 namespace baton::sim {
 
 Checkers::Checkers(World& world, const ClusterSettings& settings,
@@ -29,6 +31,7 @@ void Checkers::applied(const Server& server, const node::EntryApplied& applied) 
       voters_ = change->voters;
     }
     if (const auto* takeover = std::get_if<TakeOver>(&entry.command)) {
+      if (takeover->author.empty()) check_end_before(*takeover, entry);
       voters_ = VoterSet{{takeover->server}, {}};
       rights_[takeover->server] = server.boot();
     }
@@ -50,6 +53,21 @@ void Checkers::applied(const Server& server, const node::EntryApplied& applied) 
   if (known.outcome.applied != applied.outcome.applied || known.outcome.refusal != applied.outcome.refusal)
     throw Violation("state", fmt::format("entry {} was judged differently at servers {} and {}", entry.index,
                                          known.first, server.id()));
+}
+
+/// W7: nobody's word, but that of the other one itself, which has not been let go on since.
+void Checkers::check_end_before(const TakeOver& takeover, const database::Entry& entry) const {
+  world_.count("went on by itself after an end");
+  const auto configuration = parse_configuration(reference_.configuration_text);
+  for (const auto& configured : configuration->servers) {
+    const ServerId id = configured.id;
+    const auto& server = servers_.at(id);
+    if (id == takeover.server) continue;
+    const bool alone = server->running() && server->node().taken_over();
+    if (reference_.server(id).standing != ServerStanding::kStopped || reference_.shut_down || alone)
+      throw Violation("right", fmt::format("entry {}: server {} goes on by itself although server {} {}", entry.index, takeover.server, id,
+                                           alone ? "decides alone" : "was not shut down in order"));
+  }
 }
 
 /// An operator let this server go on alone: that is in its log where this entry is, or above, and so the entry is committed by it.

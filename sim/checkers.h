@@ -45,6 +45,7 @@ class Checkers {
   void check_majority(const Server& leader, const database::Entry& entry) const;
   void check_change(const VoterSet& changed, const database::Entry& entry) const;
   void check_right(const Server& server);
+  void check_end_before(const TakeOver& takeover, const database::Entry& entry) const;
   ServerId taken_over_at(const Server& server, uint64_t index) const;
   void check_majority_of(const std::set<ServerId>& voters, const database::Entry& entry) const;
   void newly_committed(const database::Entry& entry, const Applied& outcome);

@@ -80,6 +80,7 @@ void Cluster::fault() {
   Server& server = some_server();
   const bool two = weather_.shape.voters() == 2;
   if (two && random_.chance(0.3)) return operator_->take_over(server);
+  if (two && random_.chance(0.1)) return operator_->shut_down(server);
   if (!server.powered() && random_.chance(two ? 0.2 : 0.6)) return server.power_on();
   if (random_.chance(weather_.joins)) return join_or_leave();
   if (random_.chance(weather_.maintenance)) return random_.chance(0.3) ? failing_part() : operator_->maintain(server);

@@ -26,7 +26,7 @@ Operator::Operator(World& world, const ClusterSettings& settings,
     : world_(world), settings_(settings), servers_(servers), history_(history), random_(world.random().fork()) {}
 
 void Operator::ask(Server& server, const char* kind, Command command) {
-  const uint64_t number = history_.begin();
+  const uint64_t number = history_.begin(std::holds_alternative<TakeOver>(command));
   std::visit(
       [&](auto& one) {
         if constexpr (requires { one.author; }) one.author = RequestHistory::author(number);

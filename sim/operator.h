@@ -21,6 +21,8 @@ class Operator {
   void act(Server& server);
   /// Suspends, drains, shuts down, or takes it back: of the cluster, a server, a group.
   void maintain(Server& server);
+  /// Shuts one of the servers down in order, or all of them.
+  void shut_down(Server& server);
   void move(Server& server, const std::string& group, ServerId target);
   bool maintained() const { return maintained_; }
   void want(Server& server, const std::string& group, bool wanted);
@@ -34,6 +36,7 @@ class Operator {
  private:
   void ask(Server& server, const char* kind, Command command);
   void wish(Server& server);
+  void maintain(Server& server, const char* scope, const char* verb);
   bool decides_alone(const Server& server) const;
   void change_configuration(Server& server);
   void handle_mirror(Server& server);

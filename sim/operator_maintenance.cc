@@ -37,10 +37,19 @@ const Verb& some_verb(Random& random) {
 void Operator::maintain(Server& server) {
   if (!server.running() || server.node().state().configuration_version == 0) return;
   const Verb& verb = some_verb(random_);
+  maintain(server, verb.scope, verb.verb);
+}
+
+void Operator::shut_down(Server& server) {
+  if (!server.running() || server.node().state().configuration_version == 0) return;
+  maintain(server, random_.chance(0.85) ? "server" : "cluster", "shutdown");
+}
+
+void Operator::maintain(Server& server, const char* scope, const char* verb) {
   const auto& configuration = server.node().configuration();
   node::MaintenanceWish wish;
-  wish.scope = verb.scope;
-  wish.verb = verb.verb;
+  wish.scope = scope;
+  wish.verb = verb;
   if (wish.scope == "server") wish.name = configuration.servers[random_.below(configuration.servers.size())].name;
   if (wish.scope == "group") wish.name = configuration.groups[random_.below(configuration.groups.size())].name;
   wish.reason = "maintenance";

@@ -47,6 +47,7 @@ TEST(Planted, DrainIgnored) { EXPECT_NE(find_violation("drain-ignored", 100, "ma
 TEST(Planted, ShutdownIgnored) { EXPECT_NE(find_violation("shutdown-ignored", 100, "maintenance"), 0u); }
 TEST(Planted, FormerOwnerNotKilled) { EXPECT_NE(find_violation("former-owner-not-killed", 100), 0u); }
 
+TEST(Planted, LossTakenForAnEnd) { EXPECT_NE(find_violation("loss-taken-for-an-end", 50, "two-servers"), 0u); }
 TEST(Planted, AloneWithoutRight) { EXPECT_NE(find_violation("alone-without-right", 100, "two-servers"), 0u); }
 TEST(Planted, UncleanCopyPromotedByTwo) { EXPECT_NE(find_violation("unclean-copy-promoted", 100, "two-servers"), 0u); }
 

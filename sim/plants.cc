@@ -55,6 +55,7 @@ bool plant([[maybe_unused]] const std::string& name) {
       {"shutdown-ignored", Plant::kShutdownIgnored},
       {"former-owner-not-killed", Plant::kFormerOwnerNotKilled},
       {"alone-without-right", Plant::kAloneWithoutRight},
+      {"loss-taken-for-an-end", Plant::kLossTakenForAnEnd},
   };
   const auto found = kPlants.find(name);
   if (found == kPlants.end()) return false;

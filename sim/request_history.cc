@@ -27,8 +27,8 @@ uint64_t number_in(const std::string& author) {
 
 }  // namespace
 
-uint64_t RequestHistory::begin() {
-  requests_.push_back(Request{answered_up_to_, 0, {}});
+uint64_t RequestHistory::begin(bool beside_log) {
+  requests_.push_back(Request{answered_up_to_, 0, {}, beside_log});
   return requests_.size();
 }
 
@@ -50,6 +50,7 @@ void RequestHistory::answered(ServerId server, uint64_t number, bool decided, co
   const auto found = sent_.find({server, number});
   if (found == sent_.end() || !decided) return;
   const Request& request = requests_[found->second - 1];
+  if (request.index == 0 && request.beside_log && !outcome.applied) return;
   if (request.index == 0)
     throw Violation("linearizable", fmt::format("request {} of server {} was answered, but is not in the log", number, server));
   if (request.outcome.applied != outcome.applied || request.outcome.refusal != outcome.refusal)

@@ -15,7 +15,7 @@ namespace baton::sim {
 class RequestHistory {
  public:
   /// A request begins now. Its author's name carries its number into the log.
-  uint64_t begin();
+  uint64_t begin(bool beside_log = false);
   static std::string author(uint64_t request) { return "operator " + std::to_string(request); }
   void sent(uint64_t request, ServerId server, uint64_t number) { sent_[{server, number}] = request; }
 
@@ -31,6 +31,7 @@ class RequestHistory {
     uint64_t after = 0;  // entries up to here were answered when it began
     uint64_t index = 0;  // in the log; 0: not there
     Applied outcome;
+    bool beside_log = false;  // a server may refuse it by itself (a takeover)
   };
   std::vector<Request> requests_;  // by number - 1
   std::map<std::pair<ServerId, uint64_t>, uint64_t> sent_;

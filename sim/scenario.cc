@@ -313,6 +313,7 @@ void Scenario::finish_step(Server& server, const Step& step) {
       server.incarnations.contains(step.key))
     look_for_stale_start(server, step.key);
   if (action == group::StepAction::kStop || action == group::StepAction::kKill) server.resources[step.key] = false;
+  if (action == group::StepAction::kResume && by_batond) server.resources[step.key] = ok;  // the guard may have dropped it
   if (action == group::StepAction::kSuspend) {
     server.suspended.insert(step.key);
   } else if (action != group::StepAction::kAdopt) {

@@ -110,6 +110,9 @@ Status Scenario::run_on_machine(Server& server, const Words& words, bool& known)
     boot(server);
   } else if (verb == "takeover") {
     return take_over(server);
+  } else if (verb == "waits") {
+    const std::string waiting = server.node->partition_waiting(local_now(server));
+    write(server.name, waiting.empty() ? "waits for nothing" : "waits: " + waiting);
   } else if (verb == "pause-machine" || verb == "resume-machine") {
     write(server.name, verb == "pause-machine" ? "the machine stands still" : "the machine goes on");
     pause_machine(server, verb == "pause-machine");

@@ -44,6 +44,7 @@ enum class Plant {
   kShutdownIgnored,                // a server that is being shut down is given groups
   kFormerOwnerNotKilled,           // what belongs to another server by now stays up here
   kAloneWithoutRight,              // a server that was taken over decides alone after every start, too
+  kLossTakenForAnEnd,              // one of two goes on by itself whenever the other one is lost
 };
 
 #ifdef BATON_PLANTED

@@ -21,7 +21,7 @@ std::string format_partition(const json& status, const Painter& painter) {
   const json& partition = object_of(status, "partition");
   std::string text;
   if (flag_of(partition, "taken_over") && flag_of(object_of(status, "database"), "serving"))
-    text += painter.paint(wrap_text("this server decides alone, by an operator's word, until the other one is back", 10),
+    text += painter.paint(wrap_text("this server decides alone until the other one is back", 10),
                           Colour::kYellow);
   const std::string waiting = text_of(partition, "waiting");
   if (!waiting.empty() && waiting != text_of(object_of(status, "database"), "waiting"))

@@ -139,7 +139,7 @@ void describe_kind(const RestrictMirror& command, History& history) {
 
 void describe_kind(const TakeOver& command, History& history) {
   history.kind = "takeover";
-  history.reason = command.author + ": " + command.reason;
+  history.reason = command.author.empty() ? command.reason : command.author + ": " + command.reason;
 }
 void describe_kind(const SetVoters&, History& history) { history.kind = "voters"; }
 

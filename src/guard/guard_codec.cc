@@ -7,7 +7,7 @@ namespace baton::guard {
 
 namespace {
 
-constexpr uint32_t kVersion = 3;
+constexpr uint32_t kVersion = 4;
 constexpr uint32_t kBeatVersion = 2;  // between servers, which are upgraded one by one
 constexpr uint32_t kMostItems = 1024;
 enum class Kind : uint8_t { kBeat = 1, kTell, kDuties, kReport, kKept };
@@ -67,6 +67,7 @@ void put(ByteWriter& out, const Knowledge& knowledge) {
   put(out, knowledge.voters_fence);
   out.put(static_cast<uint8_t>(knowledge.alone));
   out.put(knowledge.right);
+  out.put(to_ns(knowledge.right_by));
   out.put(knowledge.gaps);
 }
 Knowledge take_knowledge(ByteReader& in) {
@@ -83,6 +84,7 @@ Knowledge take_knowledge(ByteReader& in) {
   knowledge.voters_fence = take_position(in);
   knowledge.alone = in.take<uint8_t>() != 0;
   knowledge.right = in.take<uint64_t>();
+  knowledge.right_by = Instant(Duration(in.take<int64_t>()));
   knowledge.gaps = in.take<uint64_t>();
   return knowledge;
 }

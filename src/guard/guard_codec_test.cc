@@ -14,7 +14,7 @@ namespace {
 
 Knowledge knowledge() {
   return {true, {Epoch{65}, 7}, {Epoch{65}, 6}, {{ServerId{1}, {Epoch{65}, 5}}, {ServerId{2}, {Epoch{130}, 9}}},
-          {{ServerId{1}, ServerId{4}}, {ServerId{1}}}, {Epoch{65}, 4}, true, 3, 4};
+          {{ServerId{1}, ServerId{4}}, {ServerId{1}}}, {Epoch{65}, 4}, true, 3, Instant{} + 7s, 4};
 }
 Duties duties() { return {{"10.0.0.9"}, {"/sys/fs/cgroup/a", "/sys/fs/cgroup/b"}, 7s, "/dev/watchdog"}; }
 

@@ -59,7 +59,8 @@ std::string describe_one(const SetVoters& command) {
 }
 
 std::string describe_one(const TakeOver& command) {
-  return with_reason(fmt::format("server {} decides alone, by the word of {}", command.server, command.author), command.reason);
+  const std::string who = command.author.empty() ? "" : ", by the word of " + command.author;
+  return with_reason(fmt::format("server {} decides alone{}", command.server, who), command.reason);
 }
 
 std::string describe_one(const RecordFence& command) {

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Servers that lose each other for good, with the real corosync and PostgreSQL: two servers without a witness, where the one
-that is left freezes, says why and goes on by an operator's word; and the return after a power loss of everybody, in each
+that is left freezes, says why and goes on by an operator's word, or at once if the other one was shut down in order; and the return after a power loss of everybody, in each
 order, with a witness (by itself) and without. No row that a client was told is committed is ever lost."""
 import itertools
 import os
@@ -9,6 +9,8 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "script", "lib"))
 from cluster_test import ClusterTest, run_tests
 from lab_cluster import group_of, normal, now_ns, started_on
+
+OF_BATON = ("batond", "baton-guard", "baton-mirrord", "corosync")
 
 WITNESS = """[server.witness]
 id = 3
@@ -67,6 +69,52 @@ class TwoServers(ClusterTest):
         cluster.power_on("server1")
         cluster.wait_for(both_vote, 90, "both to vote and the copies to be equal", ["server2"])
         self.assertEqual(self.owner(), "server2")
+        self.end_and_check()
+
+    def shut_down(self, at, server):
+        """Until nothing of Baton is left there, and the other one has gone on. Gives the moment before."""
+        cluster = self.cluster
+        begun = now_ns()
+        cluster.baton(at, "server", "shutdown", server, "--timeout", "40 s", timeout_s=60)
+        cluster.wait_until(lambda: not any(cluster.processes(server, program) for program in OF_BATON), 45,
+                           f"Baton to have ended on {server}")
+        status = cluster.wait_for(lambda status: status["partition"]["taken_over"] and status["database"]["serving"], 15,
+                                  f"{at} to decide alone", [at])
+        self.assertEqual(status["voters"]["now"], [at])
+        self.rows_go_on(500)
+        return begun
+
+    def assert_no_outage(self, begun, what):
+        gap = self.ledger.longest_gap(begun)
+        self.say(f"{what}: the longest time without a row was {gap.ms:.0f} ms")
+        self.assertLess(gap.ms, 1500)
+
+    def test_a_shutdown_of_the_standby_stops_nothing(self):
+        cluster = self.cluster
+        begun = self.shut_down("server1", "server2")
+        self.assert_no_outage(begun, "the standby was shut down")
+        cluster.power_off("server2")
+        back = now_ns()
+        cluster.power_on("server2")
+        cluster.wait_for(both_vote, 90, "the standby to vote again and the copies to be equal", ["server1"])
+        self.rows_go_on()
+        self.assert_no_outage(back, "the standby returned")
+        # Shut down again; then the owner is lost, and the standby alone must not start with its old copy.
+        self.shut_down("server1", "server2")
+        for server in ("server2", "server1"):
+            cluster.power_off(server)
+        cluster.power_on("server2")
+        self.frozen("server2")
+        self.assertIn("was shut down in order while server1 went on", cluster.status("server2")["partition"]["waiting"])
+        shown = cluster.wait_until(
+            lambda: (lambda done: done if "nothing was changed" in done.stderr else None)(
+                cluster.baton("server2", "cluster", "takeover", check=False)), 40, "the takeover to say what it means")
+        self.assertIn("what server1 has answered since would be given up", " ".join(shown.stderr.split()))
+        self.assertNotEqual(group_of(cluster.status("server2")).get("owner"), "server2")
+        cluster.power_on("server1")
+        cluster.wait_for(both_vote, 90, "both to vote and the copies to be equal", ["server1"])
+        self.assertEqual(self.owner(), "server1")
+        self.rows_go_on()
         self.end_and_check()
 
     def test_cold_start_waits_for_both(self):

@@ -84,13 +84,18 @@ void GuardCore::handle(const Tell& event) {
   const LogPosition knew = knowledge_.knows;
   const bool granted = knowledge_.grants;
   const uint64_t gaps = knowledge_.gaps;
+  const bool was_alone = knowledge_.alone;
+  const bool has_right = knowledge_.right == event.knowledge.right;
   knowledge_ = event.knowledge;
   knowledge_.gaps = gaps;
   knowledge_.knows = std::max(knowledge_.knows, knew);  // F1: never back
+  // SAFETY: W7. Batond may have been held up since it decided so.
+  if (!has_right && now_ >= knowledge_.right_by) knowledge_.right = 0;
   take_knowledge();
   actions_->push_back(Keep{knowledge_});
-  // SAFETY: F3, before the answer that lets batond acknowledge the entry.
-  if (lease_.fenced() || (knowledge_.alone && !may_publish())) withdraw();
+  // SAFETY: F3, before the answer that lets batond acknowledge the entry. (What the other guard has granted lasts to its end; W4 is
+  // about what this one publishes by its own vote.)
+  if (lease_.fenced() || (was_alone && knowledge_.alone && !may_publish())) withdraw();
   actions_->push_back(report(now_));
   if ((knowledge_.knows > knew || knowledge_.grants != granted) && beat_at_ != kNever) beat_at_ = now_;
 }

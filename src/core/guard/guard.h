@@ -24,6 +24,7 @@ struct Knowledge {
   LogPosition voters_fence;  // V5
   bool alone = false;        // one of two servers that an operator lets decide alone: its lease needs a right (W4)
   uint64_t right = 0;        // ... which it has as long as the guard's gaps are these; 0: it has none
+  Instant right_by = kNever; // until then the guard takes it (W7)
   uint64_t gaps = 0;         // the guard's own: how often it has not run for long, from 1
   bool operator==(const Knowledge&) const = default;
 };

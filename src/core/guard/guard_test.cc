@@ -139,6 +139,35 @@ TEST(Guard, AloneItPublishesOnlyByARight) {
   EXPECT_EQ(publish->until, Instant{});
 }
 
+TEST(Guard, AloneItTakesARightOnlyInTime) {
+  Knowledge told = alone(1);
+  told.right_by = at(500ms);
+  Bench late;
+  late.feed(at(0ms), ViewChanged{{kOne}});
+  late.feed(at(500ms), Tell{5, 1, told});
+  late.feed(at(600ms), Tick{});
+  EXPECT_EQ(late.guard.published_until(), Instant{});
+  EXPECT_EQ(late.guard.knowledge().right, 0u) << "batond learns that it was refused";
+  Bench soon;
+  soon.feed(at(0ms), ViewChanged{{kOne}});
+  soon.feed(at(499ms), Tell{5, 1, told});
+  soon.feed(at(700ms), Tell{5, 2, told});
+  soon.feed(at(800ms), Tick{});
+  EXPECT_EQ(soon.guard.published_until(), at(800ms) + 1000ms) << "what it has taken it keeps";
+}
+
+TEST(Guard, TheLeaseFromBothLastsWhenItIsToldThatItIsAlone) {
+  Bench bench{knowledge({Epoch{65}, 6})};
+  bench.feed(at(0ms), ViewChanged{{kOne, kTwo}});
+  bench.granted(at(10ms), 1);
+  ASSERT_EQ(bench.guard.published_until(), at(0ms) + 1000ms);
+  bench.feed(at(20ms), Tell{5, 1, alone(0)});
+  bench.feed(at(120ms), Tick{});
+  EXPECT_EQ(bench.guard.published_until(), at(0ms) + 1000ms) << "its own vote adds nothing without a right";
+  bench.feed(at(130ms), Tell{5, 2, alone(1)});
+  EXPECT_EQ(bench.guard.published_until(), at(120ms) + 1000ms);
+}
+
 TEST(Guard, AloneALongPauseEndsTheRight) {
   Bench bench{alone(3, 3), at(900ms)};
   bench.feed(at(0ms), ViewChanged{{kOne}});

@@ -87,6 +87,7 @@ void NodeCore::Implementation::handle(const ViewChanged& event) {
       const auto departed = event.departed.find(voter);
       peer.departure = departed == event.departed.end() ? Departure::kServerDown : departed->second;
       peer.absent_since = now;
+      note_departure(voter, peer.life);
       peer.life = peer.format_level = 0;
       if (voter != settings.self) reports.erase(voter);  // its own come from its own mirror daemons
       if (voter != settings.self && !event.members.empty()) {
@@ -103,6 +104,7 @@ void NodeCore::Implementation::handle(const ViewChanged& event) {
     if (!member && peer.absent_since == Instant{}) peer.absent_since = now;
     peer.in_view = member;
     peer.silent = false;
+    if (member && left_in_order == voter) left_in_order = ServerId{};
   }
   if (event.members.empty()) {
     note({.kind = "membership", .text = "the connection to corosync is lost: this server is alone until it is back"});
@@ -203,7 +205,10 @@ void NodeCore::Implementation::handle(const Requested& event) {
   if (auto* wish = std::get_if<WishGroup>(&command)) name_lost_owner(*wish);
   feed_database(database::ProposeCommand{request, command, event.wall_ms});
   // SAFETY: W4. An operator's word, to the guard as it runs now.
-  if (takeover && proposals.contains(request)) right = guard->knowledge.gaps;
+  if (takeover && proposals.contains(request)) {
+    right = guard->knowledge.gaps;
+    right_by = kNever;
+  }
 }
 
 void NodeCore::Implementation::handle(const Tick&) { feed_database(database::Tick{}); }

@@ -48,6 +48,7 @@ guard::Knowledge NodeCore::Implementation::knowledge() {
   // Only what is on disk: else a right would outlive the word by which it was given.
   if (database.voters_on_disk()) right_on_disk = right;
   wanted.right = wanted.alone ? right_on_disk : 0;
+  wanted.right_by = wanted.right != 0 ? right_by : kNever;
   return wanted;
 }
 
@@ -109,11 +110,15 @@ void NodeCore::Implementation::handle(const GuardReported& event) {
     server_knows = std::max(server_knows, event.report.knowledge.knows);
     voters_fence = std::max(voters_fence, as_acknowledged(event.report.knowledge.voters_fence));
     // Of an earlier batond of this boot; a guard forgets it with the machine's power.
-    if (right == 0 && alone_by_log() && event.report.knowledge.alone) right = event.report.knowledge.right;
+    if (right == 0 && alone_by_log() && event.report.knowledge.alone) {
+      right = event.report.knowledge.right;
+      right_by = event.report.knowledge.right_by;
+    }
     // Kept from an earlier batond of this boot: what is above is taken as it stands in the log.
     if (database.holds(event.report.knowledge.exact)) exact = std::max(exact, event.report.knowledge.exact);
   }
   guard = event.report;
+  heed_refused_right();
   tell_guard();
   release_held();
 }

@@ -89,7 +89,8 @@ struct NodeCore::Implementation {
   std::set<ServerId> servers_on_disk() const;
   Result<TakeoverOffer> offer_takeover(Instant when, const std::string& author) const;
   std::string why_not_understood(const Command& command) const;
-  Status may_take_over(Instant when, const Configuration& parsed, ServerId alone) const;
+  Status may_decide_alone(const Configuration& parsed) const;
+  Status may_take_over(Instant when, const Configuration& parsed, const ClusterState& state) const;
   bool sees_other() const;
   struct TakenOver {
     const ClusterState& before;
@@ -98,6 +99,13 @@ struct NodeCore::Implementation {
   std::string describe_copy(const TakenOver& states, const std::string& key, bool& loses) const;
   std::vector<std::string> describe_maintenance(const ClusterState& state) const;
   std::string partition_waiting(Instant when) const;
+
+  // node_after_an_end.cc: ... of which one is shut down in order
+  void note_departure(ServerId server, uint64_t life);
+  void go_on_after_an_end();
+  void heed_refused_right();
+  void describe_own_end();
+  bool left_out_by_own_end(const ClusterState& state) const;
 
   // node_fencing.cc: the power of lost servers
   void lead_fencing();
@@ -173,6 +181,13 @@ struct NodeCore::Implementation {
   database::AloneRight told_right;
   Instant not_serving_since{};    // kNever: it serves
   bool operator_called = false;
+  ServerId left_in_order;         // W7: it was stopped in order, and has left
+  Instant go_on_by{};             // ... and until then this server may go on by itself
+  Instant right_by = kNever;      // until then the guard may take the right
+  Instant other_seen{};           // the other one of two was last a member
+  bool sees_other_now = false;
+  std::string own_end;            // this server was stopped in order while the other one went on
+  uint64_t own_end_at = 0;        // by the log up to there
 
   Instant published_until{};
   Instant lapsed_since{};      // when the lease was found to be over; kNever: it is not

@@ -34,6 +34,11 @@ std::set<ServerId> NodeCore::Implementation::servers_on_disk() const {
 
 void NodeCore::Implementation::watch_right() {
   const bool serving = database.standing().serving;
+  const bool seen = sees_other();
+  if (seen || sees_other_now) other_seen = now;
+  sees_other_now = seen;
+  go_on_after_an_end();
+  describe_own_end();
   if (serving) {
     not_serving_since = kNever;
     operator_called = false;
@@ -49,7 +54,10 @@ void NodeCore::Implementation::watch_right() {
                                        "an operator's word (baton cluster takeover)"});
       tell_database_right();
     }
-    if (right == 0 && guard && database.standing().serving) right = gaps;  // all have agreed
+    if (right == 0 && guard && database.standing().serving) {  // all have agreed
+      right = gaps;
+      right_by = kNever;
+    }
   } else {
     right = 0;
   }
@@ -103,10 +111,11 @@ std::string NodeCore::Implementation::partition_waiting(Instant when) const {
   }
   const std::string what = alone_by_log() ? "this server was let go on alone, and was switched on (or paused for long) since"
                                           : fmt::format("{} is not reached, and two servers without a witness decide together", other);
+  const std::string left_out = own_end.empty() || alone_by_log() ? "" : "; " + own_end;
   const Duration left = not_serving_since == kNever ? Duration{0} : not_serving_since + configuration.np_wait - when;
   const std::string until = left > Duration{0} ? fmt::format(" (for {} s more before somebody is called)", left / 1s + 1) : "";
-  return fmt::format("{}: everything here is frozen and waits for {}{}. If that is off, or cut off, and to stay so: baton cluster "
-                     "takeover", what, other, until);
+  return fmt::format("{}{}: everything here is frozen and waits for {}{}. If that is off, or cut off, and to stay so: baton cluster "
+                     "takeover", what, left_out, other, until);
 }
 
 // ---- What an operator is shown ----
@@ -163,8 +172,8 @@ std::vector<std::string> NodeCore::Implementation::describe_maintenance(const Cl
   return facts;
 }
 
-/// W1. `parsed`: the configuration by this server's own log. `alone`: who was let go on alone, by that log.
-Status NodeCore::Implementation::may_take_over(Instant when, const Configuration& parsed, ServerId alone) const {
+/// W1. `parsed`: the configuration by this server's own log.
+Status NodeCore::Implementation::may_decide_alone(const Configuration& parsed) const {
   const std::string other = configuration.server_name(other_server());
   if (parsed.np != NpKind::kOperator)
     return fail_as(ErrorCode::kConflict, "only one of two servers with np = \"operator\" can be let go on alone (np is \"{}\"): this "
@@ -179,17 +188,28 @@ Status NodeCore::Implementation::may_take_over(Instant when, const Configuration
     return fail_as(ErrorCode::kConflict, "the cluster database of this server was lost or has never caught up: it does not know "
                    "what the cluster's state was. Start {}", other);
   if (!guard) return fail_as(ErrorCode::kUnavailable, "baton-guard cannot be reached on this server: repeat when it runs again");
+  return {};
+}
+
+/// W1. And is it time that a person says so? `state`: by this server's own log.
+Status NodeCore::Implementation::may_take_over(Instant when, const Configuration& parsed, const ClusterState& state) const {
+  if (auto possible = may_decide_alone(parsed); !possible) return possible;
+  const std::string other = configuration.server_name(other_server());
   if (sees_other() && when < not_serving_since + kStuck)
     return fail_as(ErrorCode::kUnavailable, "{} is a member, and the two have not agreed yet: repeat in {} s if that does not change",
                    other, kStuck / 1s);
-  if (when < not_serving_since + configuration.timing.lease)
+  if (ending) return fail_as(ErrorCode::kConflict, "Baton ends on this server: it was shut down");
+  // SAFETY: W7. What the other one's guard holds of a lease from here has ended.
+  const Instant alone_since = sees_other() ? not_serving_since : std::max(not_serving_since, other_seen);
+  if (when < alone_since + guard::with_drift(configuration.timing.lease))
     return fail_as(ErrorCode::kUnavailable, "the servers have only just lost each other, or this one has just started: repeat in a "
                    "moment");
-  // SAFETY: W4. It keeps its right for so long while it stands still.
-  const Duration gap = guard::kLongGap + configuration.timing.lease;
-  if (alone == other_server() && when < not_serving_since + gap)
-    return fail_as(ErrorCode::kUnavailable, "{} was let go on alone, and may only stand still for a moment: repeat in {} s", other,
-                   (not_serving_since + gap - when) / 1s + 1);
+  // SAFETY: W4, W7. It keeps its right for so long while it stands still.
+  const Duration gap = guard::kLongGap + guard::with_drift(configuration.timing.lease);
+  const bool other_alone = state.taken_over == other_server() || left_out_by_own_end(state);
+  if (other_alone && when < alone_since + gap)
+    return fail_as(ErrorCode::kUnavailable, "{} went on alone, and may only stand still for a moment: repeat in {} s", other,
+                   (alone_since + gap - when) / 1s + 1);
   return {};
 }
 
@@ -207,7 +227,7 @@ Result<TakeoverOffer> NodeCore::Implementation::offer_takeover(Instant when, con
   if (!parsed) return fail_as(ErrorCode::kConflict, "this server has no configuration yet: start {}", other);
   if (required_level(TakeOver{}) > state.format_level)
     return fail_as(ErrorCode::kConflict, "not both servers are known to understand a takeover: upgrade Baton on both, and have both up once");
-  if (const auto possible = may_take_over(when, *parsed, state.taken_over); !possible) return pass(possible);
+  if (const auto possible = may_take_over(when, *parsed, state); !possible) return pass(possible);
   TakeoverOffer offer;
   offer.version = database.standing().last_index;
   offer.facts.push_back(sees_other() ? fmt::format("{} is a member, but the two cannot decide together", other)
@@ -218,6 +238,11 @@ Result<TakeoverOffer> NodeCore::Implementation::offer_takeover(Instant when, con
     offer.loses = true;
     offer.facts.push_back(fmt::format("{} WAS LET GO ON ALONE, and the two have not decided together since: what it has answered by itself "
                                       "would be given up", other));
+  }
+  if (left_out_by_own_end(state)) {
+    offer.loses = true;
+    offer.facts.push_back(fmt::format("this server was shut down in order while {} stayed: what {} has answered since would be given "
+                                      "up", other, other));
   }
   offer.facts.push_back(fmt::format("what {} runs without this server (only if somebody has let it go on alone, too) would be given "
                                     "up, and meanwhile both would answer clients: make sure that nobody has", other));

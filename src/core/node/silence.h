@@ -25,6 +25,8 @@ class Silence {
 
   /// When a voter's last beat of this view arrived; Instant{}: none.
   Instant last_heard(ServerId voter) const;
+  /// When this batond sent its newest beat that came back in this view; Instant{}: none did.
+  Instant returned_sent() const { return returned_sent_; }
   /// Members whose beats have ceased for `threshold`. Judged at the sending of this batond's own newest beat
   /// that came back, up to which everything has been received: one that was itself paused suspects nobody.
   std::set<ServerId> silent(Duration threshold) const;
