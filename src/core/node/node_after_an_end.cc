@@ -4,7 +4,7 @@
 
 #include "src/base/planted.h"
 #include "src/core/node/node_state.h"
-#include "src/model/configuration_toml.h"
+#include "src/model/known_configuration.h"
 
 namespace baton::node {
 
@@ -28,7 +28,7 @@ void NodeCore::Implementation::go_on_after_an_end() {
   }
   if (sees_other() || members.empty() || ending || left_in_order != other_server() || database.state().shut_down) return;
   const ClusterState state = database.state_on_disk();
-  const auto parsed = parse_configuration(state.configuration_text);
+  const auto parsed = known_configuration(state.configuration_text);
   if (!parsed || state.server(settings.self).standing == ServerStanding::kStopped || !may_decide_alone(*parsed)) return;
   const std::string reason = fmt::format("{} was shut down in order", configuration.server_name(left_in_order));
   propose("takeover", TakeOver{settings.self, reason, ""});
