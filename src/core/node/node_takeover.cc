@@ -178,8 +178,11 @@ Status NodeCore::Implementation::may_decide_alone(const Configuration& parsed) c
   if (parsed.np != NpKind::kOperator)
     return fail_as(ErrorCode::kConflict, "only one of two servers with np = \"operator\" can be let go on alone (np is \"{}\"): this "
                    "cluster goes on when a majority is there", to_string(parsed.np));
-  // SAFETY: W1. Nobody else has a vote that would not be asked, not even by a change that is on its way.
   const auto voters = database.voters().all();
+  // SAFETY: W1. Nor may anybody who has none: a witness that was taken away, a server that has left.
+  if (parsed.server(settings.self) == nullptr || !voters.contains(settings.self))
+    return fail_as(ErrorCode::kConflict, "this server has no vote (any more): only one of the two servers can be let go on alone");
+  // SAFETY: W1. Nobody else has a vote that would not be asked, not even by a change that is on its way.
   const bool others_vote =
       std::any_of(voters.begin(), voters.end(), [&](ServerId voter) { return parsed.server(voter) == nullptr; });
   if (parsed.servers.size() != 2 || others_vote)
