@@ -42,13 +42,16 @@ Weather joins_in_flutter() {
           .joins = 0.4};
 }
 
+/// Once, a majority is lost for good.
+Weather lost_majority() { return {.name = "lost-majority", .crash_chance = 0.0005, .lost_majority = 0.2}; }
+
 /// One group at a time is ill: the others must not notice (I6).
 Weather sick_groups() { return {.name = "sick-groups", .lasts = 40s, .sick_groups = true}; }
 
 using MakeWeather = Weather (*)();
 constexpr MakeWeather kWeathers[] = {single_faults, changing, crashes,      storm,
                                      crash_storm,   flutter,  figure_eight, sick_groups,
-                                     joins,         joins_in_flutter};
+                                     joins,         joins_in_flutter, lost_majority};
 
 }  // namespace
 
@@ -68,6 +71,7 @@ Weather make_weather(Random& random, const std::string& name) {
 void Cluster::fault() {
   Server& server = some_server();
   if (!server.powered() && random_.chance(0.6)) return server.power_on();
+  if (random_.chance(weather_.lost_majority)) return lose_majority();
   if (random_.chance(weather_.joins)) return join_or_leave();
   if (weather_.flutter && random_.chance(0.8)) return flutter();
   switch (random_.below(20)) {
@@ -367,6 +371,7 @@ void Cluster::heal_everything() {
     server->regain_engine();
     server->resume_guard();
     server->resume_batond();
+    if (server->given_up()) server->clear();
     server->power_on();
     server->start_batond();
   }

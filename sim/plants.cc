@@ -49,6 +49,7 @@ bool plant([[maybe_unused]] const std::string& name) {
       {"causes-forgotten", Plant::kCausesForgotten},
       {"waits-silently", Plant::kWaitsSilently},
       {"groups-in-turn", Plant::kGroupsInTurn},
+      {"returning-not-refused", Plant::kReturningNotRefused},
       {"former-owner-not-killed", Plant::kFormerOwnerNotKilled},
   };
   const auto found = kPlants.find(name);

@@ -20,6 +20,7 @@ struct Scenario::Server {
   // On disk
   database::StoredVoter disk;
   bool disk_full = false;
+  bool given_up = false;
   std::map<std::string, Incarnation> incarnations;  // of its mirrors' copies
   // With its power
   bool powered = false;

@@ -73,6 +73,14 @@ class Server {
   void dismiss();
   bool enlisted() const { return enlisted_; }
 
+  // ---- Recovery (docs/protocol.md) ----
+  /// Off, whoever switches it on, until it is found again.
+  void lose() { power_off(); lost_ = true; }
+  void find() { lost_ = false; }
+  bool given_up() const { return given_up_; }
+  /// A person clears the machine of what was given up.
+  void clear();
+
   // ---- Power, program, pauses ----
   void power_on();
   void power_off();
@@ -138,6 +146,7 @@ class Server {
 
  private:
   void crash();
+  void stand_down(const node::StandDown& wanted);
   void pump();
   void handle(const node::Event& event);
   void carry_out(const node::Action& action);
@@ -194,6 +203,8 @@ class Server {
   std::string joined_text_;  // empty: a founder
 
   // Survives everything.
+  bool lost_ = false;
+  bool given_up_ = false;
   VoterDisk disk_;
   std::map<std::string, MirrorStandIn> mirrors_;  // of these the incarnation and the permit
 

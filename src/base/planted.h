@@ -38,6 +38,7 @@ enum class Plant {
   kCausesForgotten,                // a takeover is recorded without what led to it
   kWaitsSilently,                  // a group that nobody can run waits without a reason
   kGroupsInTurn,                   // a group's steps wait until another group's have ended
+  kReturningNotRefused,            // servers of before a recovery are heard, and hear nothing of it
   kFormerOwnerNotKilled,           // what belongs to another server by now stays up here
 };
 

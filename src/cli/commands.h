@@ -85,6 +85,7 @@ Status create_cluster(const Context& context, const CreateOptions& options);
 Status make_join_token_for(const Context& context, milliseconds good_for);
 Status join_cluster(const Context& context, const JoinOptions& options);
 Status leave_cluster(const Context& context);
+Status recover_cluster(const Context& context, bool only_show, bool yes);
 Status remove_server_from_cluster(const Context& context, const std::string& name, bool yes);
 Status show_preflight(const Context& context, const PreflightOptions& options);
 /// The same before a server is made one of a cluster: silent about what is well, an error when something is a problem.

@@ -6,6 +6,7 @@
 #include "src/daemon/api_answers.h"
 #include "src/daemon/api_membership.h"
 #include "src/daemon/api_mirrors.h"
+#include "src/daemon/api_recovery.h"
 #include "src/daemon/status_json.h"
 #include "src/model/configuration_toml.h"
 
@@ -229,6 +230,7 @@ void handle_api_request(Daemon& daemon, const HttpRequest& request, HttpRespond 
     if (get && at(1) == "configuration")
       return answer(respond, {{"version", daemon.node().state().configuration_version},
                               {"text", daemon.node().state().configuration_text}});
+    if ((get || post) && at(1) == "recovery") return handle_recovery(daemon, request, respond);
     if (post && at(1) == "plan") return post_plan(daemon, request, respond);
     if (post && at(1) == "apply") return post_apply(daemon, request, respond);
     if (post && at(1) == "cluster" && parts.size() == 3) return post_cluster(daemon, request, at(2), respond);

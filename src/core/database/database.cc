@@ -266,6 +266,14 @@ LogPosition Database::voters_fence_above(const LogPosition& exact) const {
   return index > exact.index ? implementation_->fence_at(index) : LogPosition{};
 }
 std::string Database::why_not_change(const VoterSet& voters) const { return implementation_->why_not_change(voters); }
+Epoch Database::lineage() const { return implementation_->log.durable_lineage(); }
+const std::set<ServerId>& Database::survivors() const { return implementation_->log.survivors(); }
+ClusterState Database::state_of_log() const {
+  ClusterState state;
+  for (const Entry& entry : implementation_->log.entries()) apply_command(state, entry.command, entry.index);
+  return state;
+}
+LogPosition Database::last() const { return implementation_->log.last(); }
 LogPosition Database::applied_on_disk() const {
   return implementation_->log.position(std::min(implementation_->applied, implementation_->log.durable_index()));
 }

@@ -50,8 +50,14 @@ struct ProposeCommand {
 struct SilenceChanged {
   std::set<ServerId> silent;
 };
+/// A person has given up the voters that are not here: this one is to vote alone (docs/protocol.md, R1). Not while an epoch
+/// serves, nor at a voter that does not count.
+struct Recover {
+  std::set<ServerId> survivors;  // this one included
+  uint64_t rounds = 0;           // beyond those that a recovery leaves out anyway
+};
 struct Tick {};
-using Event = std::variant<ViewChanged, MessageReceived, Persisted, ProposeCommand, SilenceChanged, Tick>;
+using Event = std::variant<ViewChanged, MessageReceived, Persisted, ProposeCommand, SilenceChanged, Recover, Tick>;
 
 // ---- Actions ----
 /// To every voter of the view, this one included (it comes back as MessageReceived).
@@ -120,6 +126,12 @@ class Database {
   uint64_t voters_index() const;
   /// V5: the fence that the newest change of them is, if it is above `exact`.
   LogPosition voters_fence_above(const LogPosition& exact) const;
+  /// The epoch of the newest recovery on this voter's disk, 0: none; and the servers that were there.
+  Epoch lineage() const;
+  const std::set<ServerId>& survivors() const;
+  LogPosition last() const;
+  /// After all entries of this voter's log, committed or not: what a recovery here would make true.
+  ClusterState state_of_log() const;
   /// Why the leader cannot propose these voters now, for people; empty: it can.
   std::string why_not_change(const VoterSet& voters) const;
   /// F2, of uncommitted entries: servers from which one above `exact` takes, or may take, a group, and where.

@@ -37,6 +37,9 @@ class VoterLog {
   /// In effect by the entries that are here, committed or not (docs/protocol.md, V1); the SetVoters that says so, 0: none.
   const VoterSet& voters() const { return voters_.back().voters; }
   uint64_t voters_index() const { return voters_.back().changed ? voters_.back().index : 0; }
+  /// The newest recovery (docs/protocol.md, R1) that is on disk: its epoch, and who was there. 0: there was none.
+  Epoch durable_lineage() const;
+  const std::set<ServerId>& survivors() const { return voters_.back().survivors; }
   /// Where a proposal stands in this log; 0: nowhere.
   uint64_t find(ServerId origin, uint64_t request) const;
 
@@ -63,6 +66,8 @@ class VoterLog {
     uint64_t index = 0;  // of the entry
     VoterSet voters;
     bool changed = false;  // by a SetVoters
+    Epoch lineage{};       // of the newest recovery up to there
+    std::set<ServerId> survivors{};
   };
   void note_voters(const Entry& entry);
 

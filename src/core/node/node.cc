@@ -40,7 +40,7 @@ const char* describe(Departure departure) {
 
 NodeCore::Implementation::Implementation(const Settings& given, database::StoredVoter stored, Instant start)
     : settings(given), configuration(given.founding), database(database_settings(given), std::move(stored)),
-      silence(given.self, given.start), now(start), published_until(given.published_lease),
+      gate(given.self, database.standing().counting ? database.lineage() : kNoLineage, given.given_up), silence(given.self, given.start), now(start), published_until(given.published_lease),
       lapsed_since(given.published_lease > start ? kNever : start),
       next_request((given.start % (uint64_t{1} << 39)) * kRequestsOfAStart) {
   database.set_lease_account(
@@ -54,7 +54,8 @@ void NodeCore::Implementation::step(Instant when, const Event& event, std::vecto
   BATON_ASSERT(when >= now);
   now = when;
   actions = &wanted;
-  std::visit([&](const auto& what) { handle(what); }, event);
+  take(event);
+  follow_lineage();
   watch_silence();
   suspend_or_kill();
   tick_runs();
@@ -171,7 +172,7 @@ void NodeCore::Implementation::feed_database(const database::Event& event) {
   database.step(now, event, wanted);
   for (auto& action : wanted) {
     if (auto* send = std::get_if<database::Send>(&action)) {
-      out().push_back(Send{std::move(send->message)});
+      out().push_back(Send{std::move(send->message), lineage()});
     } else if (auto* persist = std::get_if<database::Persist>(&action)) {
       out().push_back(std::move(*persist));
     } else if (auto* applied = std::get_if<database::EntryApplied>(&action)) {
@@ -300,7 +301,7 @@ void NodeCore::Implementation::send_beat_if_due() {
   beat.sequence = silence.beat_sent(now);
   beat.start = settings.start;
   beat.mirrors = reports[settings.self];
-  out().push_back(Send{std::move(beat)});
+  out().push_back(Send{std::move(beat), lineage()});
 }
 
 void NodeCore::Implementation::watch_silence() {
@@ -326,7 +327,7 @@ void NodeCore::Implementation::tell_database_who_is_silent() {
 }
 
 Instant NodeCore::Implementation::next_tick() const {
-  Instant next = std::min(database.next_tick(), next_plan());
+  Instant next = std::min({database.next_tick(), next_plan(), gate.next_tick()});
   if (!members.empty()) next = std::min(next, beat_at);
   if (!members.empty() && report_changed) next = std::min(next, last_beat + configuration.timing.beat / 5);
   for (const auto& [name, run] : runs) next = std::min(next, run->next_tick());
@@ -365,6 +366,11 @@ Instant NodeCore::freeze_ends() const {
 const guard::Report* NodeCore::guard() const {
   return implementation_->guard ? &*implementation_->guard : nullptr;
 }
+std::string NodeCore::why_not_recover() const { return implementation_->why_not_recover(); }
+ClusterState NodeCore::state_of_log() const { return implementation_->database.state_of_log(); }
+LogPosition NodeCore::last() const { return implementation_->database.last(); }
+Epoch NodeCore::lineage() const { return implementation_->lineage(); }
+const LineageGate& NodeCore::gate() const { return implementation_->gate; }
 std::string NodeCore::waiting_for_guard() const { return implementation_->waiting_for_guard(); }
 const std::map<ServerId, Peer>& NodeCore::peers() const { return implementation_->peers; }
 const std::map<ServerId, std::map<std::string, MirrorReport>>& NodeCore::reports() const {

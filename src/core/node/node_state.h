@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 
+#include "src/core/node/lineage_gate.h"
 #include "src/core/node/node.h"
 #include "src/core/node/silence.h"
 
@@ -26,6 +27,7 @@ struct NodeCore::Implementation {
   void handle(const Requested& event);
   void handle(const GuardReported& event);
   void handle(const GuardGone& event);
+  void handle(const Recover& event);
   void handle(const FenceDone& event);
   void handle(const Tick& event);
   void feed_database(const database::Event& event);
@@ -40,6 +42,14 @@ struct NodeCore::Implementation {
   Instant next_tick() const;
   void note(Note what) { out().push_back(std::move(what)); }
   std::vector<Action>& out() { return *actions; }
+
+  // node_recovery.cc
+  void take(const Event& event);
+  void pass_on(GateActions& gated);
+  void follow_lineage();
+  Epoch lineage() const { return database.standing().counting ? database.lineage() : kNoLineage; }
+  std::string why_not_recover() const;
+  std::set<ServerId> survivors() const;
 
   // node_guard.cc
   void tell_guard();
@@ -97,6 +107,8 @@ struct NodeCore::Implementation {
   uint64_t configuration_version = 0;  // loaded; 0: the founding one
   std::string voters_waiting;          // leader only: why a change of voters that is due does not begin
   database::Database database;
+  LineageGate gate;
+  Instant recovered_at = kNever;  // here, by a person
   Silence silence;
 
   Instant now{};
