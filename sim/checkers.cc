@@ -7,7 +7,7 @@ namespace baton::sim {
 
 Checkers::Checkers(World& world, const ClusterSettings& settings,
                    const std::map<ServerId, std::unique_ptr<Server>>& servers)
-    : world_(world), settings_(settings), servers_(servers) {
+    : world_(world), settings_(settings), servers_(servers), maintenance_(world, servers) {
   for (const auto& group : settings.configuration.groups)
     for (const auto& resource : group.resources)
       // What has no right of its own (processes, mounts) is dead without these.
@@ -27,6 +27,10 @@ void Checkers::applied(const Server& server, const node::EntryApplied& applied) 
     if (const auto* change = std::get_if<SetVoters>(&entry.command)) {
       check_change(change->voters, entry);
       voters_ = change->voters;
+    }
+    if (const auto* takeover = std::get_if<TakeOver>(&entry.command)) {
+      voters_ = VoterSet{{takeover->server}, {}};
+      rights_[takeover->server] = server.boot();
     }
     check_majority(server, entry);
     if (entry.request != 0 && !requests_.insert({entry.origin, entry.request}).second)
@@ -48,6 +52,14 @@ void Checkers::applied(const Server& server, const node::EntryApplied& applied) 
                                          known.first, server.id()));
 }
 
+/// An operator let this server go on alone: that is in its log where this entry is, or above, and so the entry is committed by it.
+ServerId Checkers::taken_over_at(const Server& server, uint64_t index) const {
+  const auto& log = server.disk().stored().entries;
+  for (size_t place = index - 1; place < log.size(); ++place)
+    if (const auto* takeover = std::get_if<TakeOver>(&log[place].command)) return takeover->server;
+  return {};
+}
+
 /// A joint entry begins from what is settled, a settling one ends the joint one before it.
 void Checkers::check_change(const VoterSet& changed, const database::Entry& entry) const {
   const bool fits = changed.joint() ? !voters_.joint() && changed.before == voters_.now
@@ -67,6 +79,7 @@ void Checkers::newly_committed(const database::Entry& entry, const Applied& outc
   while (states_.size() > 256) states_.erase(states_.begin());
   if (!outcome.applied) return;
   truth_.committed(entry, before, reference_);
+  maintenance_.committed(entry, before, reference_);
   check_reason(entry, before);
 }
 
@@ -89,6 +102,7 @@ void Checkers::check_reason(const database::Entry& entry, const ClusterState& be
 /// By the voters of the newest change up to this entry, itself included; of both sets until the leader (which is the first to
 /// apply an entry) has a settling one in its log (V1).
 void Checkers::check_majority(const Server& leader, const database::Entry& entry) const {
+  if (const ServerId alone = taken_over_at(leader, entry.index); alone != ServerId{}) return check_majority_of({alone}, entry);
   // R1: what a recovery found counts as committed by those who decide since.
   const Epoch lineage = leader.node().lineage();
   if (lineage != node::kNoLineage && entry.epoch <= lineage) return check_majority_of(leader.node().voters().now, entry);
@@ -127,6 +141,21 @@ void Checkers::stepped(Server& server) {
   if (!server.running()) return;
   check_leader(server);
   check_state(server);
+  check_right(server);
+}
+
+/// W4: who decides alone was told to since its power was on, or the other one is there.
+void Checkers::check_right(const Server& server) {
+  if (!server.node().taken_over() || !server.node().standing().serving) return;
+  const auto& peers = server.node().peers();
+  const bool together = std::any_of(peers.begin(), peers.end(), [&](const auto& peer) {
+    return peer.first != server.id() && peer.second.in_view;
+  });
+  if (together) {
+    rights_[server.id()] = server.boot();
+  } else if (rights_[server.id()] != server.boot()) {
+    throw Violation("right", fmt::format("server {} decides alone, and nobody has told it to since it was switched on", server.id()));
+  }
 }
 
 /// The state at an index is the same everywhere, and what a program has read it never reads an older state of.
@@ -199,6 +228,7 @@ void Checkers::check_leader(const Server& server) {
 /// I5. A server that does not serve says why; a wanted group that does not start has a reason; what an owner carries out has
 /// a deadline.
 void Checkers::look_at_waits() {
+  maintenance_.look();
   for (const auto& [id, server] : servers_)
     if (server->running() && !server->paused()) check_waiting(*server);
 }

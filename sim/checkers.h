@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "sim/maintenance_checker.h"
 #include "sim/mirror_truth.h"
 #include "sim/request_history.h"
 #include "sim/server.h"
@@ -40,10 +41,13 @@ class Checkers {
   const MirrorTruth& truth_seen() const { return truth_; }
   uint64_t answers() const { return history_.answers(); }
   RequestHistory& history() { return history_; }
+  MaintenanceChecker& maintenance() { return maintenance_; }
 
  private:
   void check_majority(const Server& leader, const database::Entry& entry) const;
   void check_change(const VoterSet& changed, const database::Entry& entry) const;
+  void check_right(const Server& server);
+  ServerId taken_over_at(const Server& server, uint64_t index) const;
   void check_majority_of(const std::set<ServerId>& voters, const database::Entry& entry) const;
   void newly_committed(const database::Entry& entry, const Applied& outcome);
   void check_reason(const database::Entry& entry, const ClusterState& before) const;
@@ -76,11 +80,13 @@ class Checkers {
   std::map<std::pair<ServerId, std::string>, Stalled> stalled_;  // groups seen to wait for nothing
   MirrorTruth truth_;
   RequestHistory history_;
+  MaintenanceChecker maintenance_;
   std::vector<std::pair<std::string, std::string>> exclusive_;  // group, resource: what serves at one place only
   std::set<std::pair<ServerId, uint64_t>> requests_;
   std::set<std::pair<ServerId, uint64_t>> answered_;
   std::map<Epoch, ServerId> leaders_;
   VoterSet voters_;  // by the committed entries
+  std::map<ServerId, uint64_t> rights_;  // the boot in which a server was let decide alone, or agreed with the other one
 };
 
 }  // namespace baton::sim

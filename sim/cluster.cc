@@ -120,6 +120,8 @@ void Cluster::recover(const char* after_what) {
   const Instant begun = world_.now();
   const Instant limit = begun + kRecoveryLimit;
   std::string problem = "not judged yet";
+  // What was asked for a moment ago may take effect yet.
+  if (operator_->maintained()) run_until(world_.now() + 3s);
   for (int look = 1; world_.now() < limit; ++look) {
     run_until(world_.now() + 500ms);
     problem = checkers_->why_not_well();

@@ -29,6 +29,8 @@ struct Weather {
   bool figure_eight = false;
   bool eager_rings = false;        // they form anew sooner than by time-outs
   double joins = 0.04;             // of the faults: servers join and leave
+  bool two = false;                // two servers without a witness
+  double maintenance = 0.04;       // ... operators do maintenance
   bool sick_groups = false;        // one group at a time is ill, and nothing else
   double lost_majority = 0;        // of the faults: for good, and an operator recovers; once
   double two_at_once = 0.15;       // of all faults
@@ -75,6 +77,10 @@ class Cluster : public Server::Observer, public RealMirror::Surroundings {
   const ClusterState& committed_state() const override { return checkers_->state(); }
   void decided(Server& server, const node::Decided& decided) override { checkers_->decided(server, decided); }
   void fence(Server& by, const node::FenceServer& wanted) override;
+  void ends(Server& server, const node::EndServer& end) override {
+    world_.count("servers ended in order");
+    checkers_->maintenance().ends(server, end);
+  }
   Server* mirror_peer(const Server& server, const std::string& mirror) override;
 
  private:
@@ -91,6 +97,7 @@ class Cluster : public Server::Observer, public RealMirror::Surroundings {
   void corosync_fault(Server& server);
   void clock_fault(Server& server);
   void group_fault(Server& server);
+  void failing_part();
   void lose_database(Server& server, bool rotten, Duration lasts);
   void heal_everything();
 
@@ -105,6 +112,7 @@ class Cluster : public Server::Observer, public RealMirror::Surroundings {
   void lose_majority();
   Server* some_survivor(std::set<ServerId>& lost);
   Server& recover_somewhere(const std::set<ServerId>& lost, Server& survivor);
+  Instant some_batonds_away(const std::set<ServerId>& lost);
   void bring_back(Server& survivor, const std::set<ServerId>& lost);
 
   // sim/sick_groups.cc

@@ -42,16 +42,23 @@ Weather joins_in_flutter() {
           .joins = 0.4};
 }
 
+/// Servers are drained, shut down, suspended and given back all the time, with faults in between.
+Weather maintenance() {
+  return {.name = "maintenance", .lasts = 30s, .quiet_at_most = 1500ms, .crash_chance = 0.0005, .maintenance = 0.5};
+}
 /// Once, a majority is lost for good.
 Weather lost_majority() { return {.name = "lost-majority", .crash_chance = 0.0005, .lost_majority = 0.2}; }
 
 /// One group at a time is ill: the others must not notice (I6).
 Weather sick_groups() { return {.name = "sick-groups", .lasts = 40s, .sick_groups = true}; }
 
+/// Two servers without a witness. Who is off stays so for longer: an operator must get to decide something.
+Weather two_servers() { return {.name = "two-servers", .lasts = 60s, .quiet_at_most = 4s, .crash_chance = 0.0005, .two = true}; }
+
 using MakeWeather = Weather (*)();
 constexpr MakeWeather kWeathers[] = {single_faults, changing, crashes,      storm,
                                      crash_storm,   flutter,  figure_eight, sick_groups,
-                                     joins,         joins_in_flutter, lost_majority};
+                                     joins,         joins_in_flutter, maintenance, lost_majority};
 
 }  // namespace
 
@@ -59,20 +66,25 @@ Weather make_weather(Random& random, const std::string& name) {
   Weather weather = kWeathers[random.below(std::size(kWeathers))]();
   for (const MakeWeather make : kWeathers)
     if (make().name == name) weather = make();
+  if (name == two_servers().name) weather = two_servers();
   weather.eager_rings = random.chance(0.35);
   weather.extreme_clocks = random.chance(0.3);
   weather.shape = make_shape(random);
   weather.real_mirrors = random.chance(0.3) && !weather.flutter;
   if (weather.figure_eight) weather.shape = Shape{.servers = 2, .witness = true};  // the play has three parts
   if (weather.flutter) weather.shape.rich = false;
+  if (weather.two) weather.shape = Shape{.servers = 2, .witness = false, .fencing = Shape::Fencing::kNone, .rich = weather.shape.rich};
   return weather;
 }
 
 void Cluster::fault() {
   Server& server = some_server();
-  if (!server.powered() && random_.chance(0.6)) return server.power_on();
-  if (random_.chance(weather_.lost_majority)) return lose_majority();
+  const bool two = weather_.shape.voters() == 2;
+  if (two && random_.chance(0.3)) return operator_->take_over(server);
+  if (!server.powered() && random_.chance(two ? 0.2 : 0.6)) return server.power_on();
+  if (weather_.lost_majority > 0 && random_.chance(weather_.lost_majority)) return lose_majority();
   if (random_.chance(weather_.joins)) return join_or_leave();
+  if (random_.chance(weather_.maintenance)) return random_.chance(0.3) ? failing_part() : operator_->maintain(server);
   if (weather_.flutter && random_.chance(0.8)) return flutter();
   switch (random_.below(20)) {
     case 0:
@@ -109,7 +121,8 @@ void Cluster::fault() {
 }
 
 void Cluster::power_fault(Server& server) {
-  const Duration away = random_.chance(0.5) ? random_.between(1ms, 300ms) : random_.between(300ms, 9s);
+  const Duration most = weather_.two ? 20s : 9s;
+  const Duration away = random_.chance(0.5) ? random_.between(1ms, 300ms) : random_.between(300ms, most);
   const auto back = [this, id = server.id()] {
     if (faults_over_) return;
     servers_.at(id)->power_on();
@@ -341,8 +354,28 @@ void Cluster::group_fault(Server& server) {
   world_.after(random_.between(500ms, 8s), [&server, name = group.name] { server.set_sick(name, Sickness::kNone); });
 }
 
+/// A service or an address fails where it runs, and does not start there for a while: its group leaves, or is held.
+void Cluster::failing_part() {
+  std::vector<const GroupConfiguration*> fit;
+  for (const auto& [name, group] : checkers_->state().groups) {
+    const auto* configured = settings_.configuration.group(name);
+    if (group.phase == GroupPhase::kStarted && configured != nullptr) fit.push_back(configured);
+  }
+  if (fit.empty()) return;
+  const GroupConfiguration& group = *fit[random_.below(fit.size())];
+  Server& owner = *servers_.at(checkers_->state().groups.at(group.name).owner);
+  world_.count("part keeps failing");
+  world_.say("sim", "a part of group {} keeps failing on server {}", group.name, owner.id());
+  owner.set_sick(group.name, Sickness::kStartFails);
+  owner.fail_resource(group.name, group.resources.back().name);
+  world_.after(random_.between(500ms, 6s), [&owner, name = group.name] { owner.set_sick(name, Sickness::kNone); });
+}
+
 /// The agent cuts the power and looks whether it is off, or does not reach it. Somebody switches it on again.
 void Cluster::fence(Server& by, const node::FenceServer& wanted) {
+  // SAFETY: N3.
+  if (by.node().state().server(wanted.server).standing == ServerStanding::kStopped)
+    throw Violation("fence", fmt::format("server {} was shut down in order, and is to be fenced", wanted.server));
   const bool works = faults_over_ || random_.chance(0.8);
   world_.count(works ? "fenced" : "fencing failed");
   world_.after(random_.between(50ms, 900ms), [this, &by, wanted, works, start = by.start()] {

@@ -67,6 +67,8 @@ void Cluster::follow_membership(const node::EntryApplied& applied) {
   if (const auto* change = std::get_if<SetVoters>(&applied.entry.command)) {
     voters_ = change->voters;
     enlist_and_dismiss("");
+  } else if (const auto* takeover = std::get_if<TakeOver>(&applied.entry.command)) {
+    voters_ = VoterSet{{takeover->server}, {}};
   } else if (const auto* configuration = std::get_if<ApplyConfiguration>(&applied.entry.command)) {
     configured_ = servers_in(*parse_configuration(configuration->text));
     enlist_and_dismiss(configuration->text);

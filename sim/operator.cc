@@ -9,6 +9,9 @@ namespace baton::sim {
 
 namespace {
 
+/// By then a server that was asked has taken over, or never will.
+constexpr Duration kTakeoverIsKnown = 20s;
+
 template <class Map>
 auto some_of(const Map& map, Random& random) {
   auto place = map.begin();
@@ -89,8 +92,33 @@ void Operator::handle_mirror(Server& server) {
   ask(server, "operator restrict", RestrictMirror{mirror->first, mirror->second.version, target, restricted, ""});
 }
 
+/// In memory or on disk, committed or not, and no vote of the other one since.
+bool Operator::decides_alone(const Server& server) const {
+  if (server.running() && server.node().taken_over()) return true;
+  const auto& log = server.disk().stored().entries;
+  for (auto entry = log.rbegin(); entry != log.rend(); ++entry) {
+    if (const auto* takeover = std::get_if<TakeOver>(&entry->command)) return takeover->server == server.id();
+    if (std::holds_alternative<SetVoters>(entry->command)) return false;
+  }
+  return false;
+}
+
+void Operator::take_over(Server& server) {
+  if (!server.running() || server.paused()) return;
+  const auto offer = server.node().offer_takeover(server.local_now(), "");
+  if (!offer) return;
+  const bool just_now = last_taken_over_ != server.id() && world_.now() < taken_over_at_ + kTakeoverIsKnown;
+  if (just_now) return;
+  for (const auto& [id, other] : servers_)
+    if (id != server.id() && decides_alone(*other)) return;
+  last_taken_over_ = server.id();
+  taken_over_at_ = world_.now();
+  ask(server, "operator takeover", offer->command);
+}
+
 void Operator::put_right(Server& server) {
   if (!server.running() || !server.node().standing().serving) return;
+  end_maintenance(server);
   const ClusterState state = server.node().state();
   const auto repair = [&](Command command) {
     ++repairs_;

@@ -19,8 +19,14 @@ class Operator {
 
   /// Some command at `server`, as it comes to somebody who looks at what that server says.
   void act(Server& server);
+  /// Suspends, drains, shuts down, or takes it back: of the cluster, a server, a group.
+  void maintain(Server& server);
   void move(Server& server, const std::string& group, ServerId target);
+  bool maintained() const { return maintained_; }
   void want(Server& server, const std::string& group, bool wanted);
+  /// Two servers without a witness: lets this one go on alone. He knows what he does: never one that lacks what the other one
+  /// has decided alone.
+  void take_over(Server& server);
   /// Rejoins, lifts restrictions, starts groups that have given up. Each time it is called again the rest.
   void put_right(Server& server);
   uint64_t repairs() const { return repairs_; }
@@ -28,8 +34,10 @@ class Operator {
  private:
   void ask(Server& server, const char* kind, Command command);
   void wish(Server& server);
+  bool decides_alone(const Server& server) const;
   void change_configuration(Server& server);
   void handle_mirror(Server& server);
+  void end_maintenance(Server& server);
 
   World& world_;
   const ClusterSettings& settings_;
@@ -37,6 +45,9 @@ class Operator {
   RequestHistory& history_;
   Random random_;
   uint64_t repairs_ = 0;
+  ServerId last_taken_over_;
+  Instant taken_over_at_{-1h};
+  bool maintained_ = false;
 };
 
 }  // namespace baton::sim

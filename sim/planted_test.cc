@@ -41,11 +41,19 @@ TEST(Planted, TargetKept) { EXPECT_NE(find_violation("target-kept", 100), 0u); }
 TEST(Planted, CausesForgotten) { EXPECT_NE(find_violation("causes-forgotten", 50), 0u); }
 TEST(Planted, WaitsSilently) { EXPECT_NE(find_violation("waits-silently", 100), 0u); }
 TEST(Planted, GroupsInTurn) { EXPECT_NE(find_violation("groups-in-turn", 50, "sick-groups"), 0u); }
+TEST(Planted, BreakerForgets) { EXPECT_NE(find_violation("breaker-forgets", 200, "maintenance"), 0u); }
+TEST(Planted, LastOwnerStopped) { EXPECT_NE(find_violation("last-owner-stopped", 200, "maintenance"), 0u); }
+TEST(Planted, DrainIgnored) { EXPECT_NE(find_violation("drain-ignored", 100, "maintenance"), 0u); }
+TEST(Planted, ShutdownIgnored) { EXPECT_NE(find_violation("shutdown-ignored", 100, "maintenance"), 0u); }
 TEST(Planted, FormerOwnerNotKilled) { EXPECT_NE(find_violation("former-owner-not-killed", 100), 0u); }
+
+TEST(Planted, AloneWithoutRight) { EXPECT_NE(find_violation("alone-without-right", 100, "two-servers"), 0u); }
+TEST(Planted, UncleanCopyPromotedByTwo) { EXPECT_NE(find_violation("unclean-copy-promoted", 100, "two-servers"), 0u); }
 
 TEST(Planted, NewMajorityOnly) { EXPECT_NE(find_violation("new-majority-only", 500, "joins"), 0u); }
 TEST(Planted, OldMajorityOnly) { EXPECT_NE(find_violation("old-majority-only", 500, "joins"), 0u); }
 
+TEST(Planted, GuardDeafToRecovery) { EXPECT_NE(find_violation("guard-deaf-to-recovery", 200, "lost-majority"), 0u); }
 TEST(Planted, ReturningNotRefused) { EXPECT_NE(find_violation("returning-not-refused", 50, "lost-majority"), 0u); }
 
 /// V1, by hand, too: a voter must lead after its change was cut off for the others to suffer from it.

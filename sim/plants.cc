@@ -50,7 +50,13 @@ bool plant([[maybe_unused]] const std::string& name) {
       {"waits-silently", Plant::kWaitsSilently},
       {"groups-in-turn", Plant::kGroupsInTurn},
       {"returning-not-refused", Plant::kReturningNotRefused},
+      {"guard-deaf-to-recovery", Plant::kGuardDeafToRecovery},
+      {"breaker-forgets", Plant::kBreakerForgets},
+      {"last-owner-stopped", Plant::kLastOwnerStopped},
+      {"drain-ignored", Plant::kDrainIgnored},
+      {"shutdown-ignored", Plant::kShutdownIgnored},
       {"former-owner-not-killed", Plant::kFormerOwnerNotKilled},
+      {"alone-without-right", Plant::kAloneWithoutRight},
   };
   const auto found = kPlants.find(name);
   if (found == kPlants.end()) return false;

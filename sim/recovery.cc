@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "sim/cluster.h"
+#include "src/model/configuration_toml.h"
 
 namespace baton::sim {
 
@@ -41,6 +42,8 @@ Server* Cluster::some_survivor(std::set<ServerId>& lost) {
 
 void Cluster::lose_majority() {
   std::set<ServerId> lost;
+  const auto configuration = parse_configuration(checkers_->state().configuration_text);
+  if (!configuration || configuration->np == NpKind::kOperator) return;  // there a takeover is meant
   Server* survivor = recovered_ ? nullptr : some_survivor(lost);
   if (survivor == nullptr) return;
   recovered_ = true;
@@ -72,13 +75,22 @@ Server& Cluster::recover_somewhere(const std::set<ServerId>& lost, Server& survi
       if (!server.running()) continue;
       const bool recovered = server.node().lineage() != Epoch{} && server.node().lineage() != node::kNoLineage;
       if (recovered && server.node().standing().serving) return server;
-      problem = server.node().why_not_recover();
+      problem = server.node().why_not_recover(server.local_now());
       if (recovered || !problem.empty()) continue;
       world_.say("sim", "operator at server {}: recover", id);
       server.feed(node::Recover{random_.below(1000), "operator"});
     }
   }
   throw Violation("progress", fmt::format("the cluster was not recovered, at server {} nor elsewhere: {}", survivor.id(), problem));
+}
+
+/// The survivors' batonds may be away meanwhile, with their guards and groups going on (R6).
+Instant Cluster::some_batonds_away(const std::set<ServerId>& lost) {
+  if (!random_.chance(0.4)) return world_.now();
+  world_.count("survivors' batonds away meanwhile");
+  for (const auto& [id, server] : servers_)
+    if (!lost.contains(id)) server->kill_batond();
+  return world_.now() + random_.between(1s, 10s);
 }
 
 /// They meet the survivor, whose network works: R4 speaks of the other case.
@@ -91,15 +103,17 @@ void Cluster::bring_back(Server& survivor, const std::set<ServerId>& lost) {
     world_.after(random_.between(1ms, 2s), [&server] { server.power_on(); });
   }
   world_.count("given-up servers back");
+  const Instant batonds_back = some_batonds_away(lost);
   const auto is_out = [&](ServerId id) {
     const Server& server = *servers_.at(id);
-    return !server.enlisted() || server.given_up() || !server.disk().stored().counting || (server.running() && server.node().lineage() == survivor.node().lineage());
+    return !server.enlisted() || server.given_up() || !server.disk().stored().counting ||
+           (server.running() && server.node().lineage() == survivor.node().lineage());
   };
   for (const Instant limit = world_.now() + kPatience; world_.now() < limit;) {
     run_until(world_.now() + kLook);
     for (const auto& [id, server] : servers_) {
       server->power_on();
-      server->start_batond();
+      if (lost.contains(id) || world_.now() >= batonds_back) server->start_batond();
     }
     if (survivor.running() && std::all_of(lost.begin(), lost.end(), is_out)) return;
   }

@@ -24,10 +24,25 @@ Configuration parsed(const std::string& text) {
   return *configuration;
 }
 
+/// That a server is lost or is a member stands in the log already, where it is noticed.
+bool is_worth_a_line(const Command& command) {
+  const auto* standing = std::get_if<SetStanding>(&command);
+  const bool ordinary = standing != nullptr && standing->author.empty() &&
+                        (standing->standing == ServerStanding::kDown || standing->standing == ServerStanding::kNormal);
+  return !ordinary && !std::holds_alternative<StartEpoch>(command) && !std::holds_alternative<RaiseFormatLevel>(command);
+}
+
+/// A scenario that says nothing of it does not wait for missing servers at a start.
+std::string with_startup_wait(std::string text) {
+  const auto section = text.find("[cluster]\n");
+  if (section == std::string::npos || text.find("startup_wait") != std::string::npos) return text;
+  return text.insert(section + std::string("[cluster]\n").size(), "startup_wait = \"0 s\"\n");
+}
+
 }  // namespace
 
 Scenario::Scenario(const std::string& configuration_text, std::string folder)
-    : text_(configuration_text), folder_(std::move(folder)), configuration_(parsed(text_)), network_(configuration_) {
+    : text_(with_startup_wait(configuration_text)), folder_(std::move(folder)), configuration_(parsed(text_)), network_(configuration_) {
   for (const auto& configured : configuration_.servers) {
     auto server = std::make_unique<Server>();
     server->id = configured.id;
@@ -61,9 +76,13 @@ void Scenario::boot(Server& server) {
   ++server.boots;
   for (const auto& group : configuration_.groups) {
     if (std::find(group.servers.begin(), group.servers.end(), server.id) == group.servers.end()) continue;
-    for (const auto& resource : group.resources)  // power is always lost uncleanly here
-      if (resource.kind == ResourceKind::kMirror) ++server.incarnations[mirror_key(group.name, resource.name)].value;
+    for (const auto& resource : group.resources) {  // power is always lost uncleanly here
+      if (resource.kind != ResourceKind::kMirror) continue;
+      auto& incarnation = server.incarnations[mirror_key(group.name, resource.name)];
+      if (!server.ended_in_order) ++incarnation.value;
+    }
   }
+  server.ended_in_order = false;
   write(server.name, "powered on");
   start_guard(server);
   start_batond(server, Duration{0});
@@ -71,9 +90,23 @@ void Scenario::boot(Server& server) {
   change_rings(kJoinDelay);
 }
 
+/// Baton has been shut down there: its copies are clean, and corosync says good-bye.
+void Scenario::end_in_order(Server& server) {
+  if (!server.powered) return;
+  server.ended_in_order = true;
+  write(server.name, "Baton has ended, the power is off");
+  take_power(server);
+  change_rings(kJoinDelay);
+}
+
 void Scenario::power_off(Server& server) {
   if (!server.powered) return;
   write(server.name, "power is cut");
+  take_power(server);
+  change_rings(configuration_.timing.token + configuration_.timing.consensus);
+}
+
+void Scenario::take_power(Server& server) {
   server.node.reset();
   server.guard.reset();
   server.powered = server.engine = server.engine_paused = server.machine_paused = server.joined = server.frozen = false;
@@ -88,7 +121,7 @@ void Scenario::power_off(Server& server) {
   server.held.clear();
   server.missed.clear();
   server.published = Instant{};
-  change_rings(configuration_.timing.token + configuration_.timing.consensus);
+  server.guard_knowledge = {};
 }
 
 void Scenario::start_batond(Server& server, Duration joins_after) {
@@ -188,6 +221,17 @@ void Scenario::carry_out(Server& server, node::Action& action) {
     write("operator", decided->decided ? "refused: " + decided->outcome.refusal : "not known whether it was done");
   } else if (auto* down = std::get_if<node::StandDown>(&action)) {
     stand_down(server, *down);
+  } else if (auto* anew = std::get_if<node::StartAnew>(&action)) {
+    write(server.name, "batond starts anew: " + anew->reason);
+    at(now_, [this, &server, boots = server.boots] {
+      if (server.boots != boots || server.node == nullptr) return;
+      kill_batond(server);
+      start_batond(server, milliseconds(50));
+    });
+  } else if (std::holds_alternative<node::EndServer>(action)) {
+    at(now_, [this, &server, boots = server.boots] {
+      if (server.boots == boots) end_in_order(server);
+    });
   } else if (auto* note = std::get_if<node::Note>(&action)) {
     const bool of_the_lease = note->text.starts_with("the lease") || note->text.starts_with("lease");
     const bool detail = (note->kind == "database" && !of_the_lease) || note->kind == "membership";
@@ -204,8 +248,10 @@ void Scenario::stand_down(Server& server, const node::StandDown& wanted) {
   at(now_ + kStepDelay, [this, &server, starts = server.starts] {
     if (server.starts != starts) return;
     kill_batond(server);
-    start_guard(server);
+    kill_guard(server);
+    server.guard_knowledge = {};
     server.disk = database::StoredVoter{};
+    start_guard_again(server);
     start_batond(server, kJoinDelay);
   });
 }
@@ -230,7 +276,7 @@ void Scenario::applied(const node::EntryApplied& entry) {
   if (entry.entry.index <= applied_index_) return;
   applied_index_ = entry.entry.index;
   const auto& command = entry.entry.command;
-  if (std::holds_alternative<StartEpoch>(command)) return;
+  if (!is_worth_a_line(command)) return;
   write("cluster", describe(command) + (entry.outcome.applied ? "" : " (refused: " + entry.outcome.refusal + ")"));
   if (!entry.outcome.applied) return;
   if (const auto* assign = std::get_if<AssignGroup>(&command)) {
@@ -280,8 +326,12 @@ void Scenario::finish_step(Server& server, const Step& step) {
   const bool by_batond = resource != nullptr && resource->kind == ResourceKind::kAddress;
   if (by_batond && server.starts != step.starts) return;
   bool ok = step.error.empty() && !overtaken;
-  if (action == group::StepAction::kAdopt) ok = server.resources[step.key];
+  // An address that was dropped while the lease was over is not found.
+  if (action == group::StepAction::kAdopt) ok = server.resources[step.key] && !(by_batond && server.suspended.contains(step.key));
   if (action == group::StepAction::kStart && !overtaken) server.resources[step.key] = ok;
+  if (action == group::StepAction::kStart && server.resources[step.key] && server.node != nullptr &&
+      server.incarnations.contains(step.key))
+    look_for_stale_start(server, step.key);
   if (action == group::StepAction::kStop || action == group::StepAction::kKill) server.resources[step.key] = false;
   if (action == group::StepAction::kSuspend) {
     server.suspended.insert(step.key);

@@ -55,6 +55,8 @@ class Scenario {
   // ---- Servers (scenario.cc) ----
   void boot(Server& server);
   void power_off(Server& server);
+  void end_in_order(Server& server);
+  void take_power(Server& server);
   void start_batond(Server& server, Duration joins_after);
   void kill_batond(Server& server);
   void pause_machine(Server& server, bool paused);
@@ -87,6 +89,9 @@ class Scenario {
 
   // ---- Guards (scenario_guard.cc) ----
   void start_guard(Server& server);
+  void kill_guard(Server& server);
+  void start_guard_again(Server& server);
+  void give_guard_view(Server& server);
   void feed_guard(Server& server, const guard::Event& event);
   void arm_guard_tick(Server& server);
   void carry_out_guard(Server& server, const guard::Action& action);
@@ -95,6 +100,8 @@ class Scenario {
   // ---- Mirrors (scenario_mirrors.cc) ----
   void mirror_tick(Server& server);
   void watch_mirror(Server& server, const std::string& key);
+  void write_mirror(Server& server, const std::string& key);
+  void look_for_stale_start(Server& server, const std::string& key);
   void report_mirrors(Server& server);
 
   // ---- What clients and people see (scenario_watch.cc) ----
@@ -119,6 +126,9 @@ class Scenario {
   Status run_network(const Words& words);
   Status run_request(const Words& words);
   Status wish(const Words& words);
+  Status take_over(Server& server);
+  int64_t wall_ms() const { return to_ms(now_.time_since_epoch()); }
+  Status maintenance(const Words& words);
   Status mirror_command(const Words& words);
   Status apply_file(const std::string& name);
   Status fail_resource(Server& server, const std::string& key);
@@ -149,6 +159,7 @@ class Scenario {
   std::map<std::string, Duration> slow_;        // its starts take that long
   std::map<ServerId, std::string> fence_faults_;  // what its agent does instead of working
   std::map<std::string, Service> services_;     // by group
+  std::map<std::string, uint64_t> answered_;    // by mirror: the newest write that a client has an answer to
   Level level_ = Level::kGroups;
   std::vector<std::string> log_;
   std::string violation_;

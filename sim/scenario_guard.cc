@@ -1,5 +1,5 @@
-// The guards of a scripted cluster: on the same rings as the batonds, there as long as the power. Deterministic, one
-// thread.
+// The guards of a scripted cluster: on the same rings as the batonds, there as long as the power unless killed by the
+// script. Deterministic, one thread.
 #include <algorithm>
 
 #include "sim/scenario_server.h"
@@ -16,10 +16,35 @@ void Scenario::start_guard(Server& server) {
   settings.voters = configuration_.voters();
   settings.lease = configuration_.timing.lease;
   settings.beat = configuration_.timing.beat;
-  const uint64_t start = server.boots * 64 + server.id.value;
+  const uint64_t start = ++server.guard_starts * 64 + server.id.value;
   const Instant now = local_now(server);
-  server.guard = std::make_unique<guard::GuardCore>(settings, start, guard::Knowledge{}, Instant{}, now);
+  server.guard = std::make_unique<guard::GuardCore>(settings, start, server.guard_knowledge, server.published, now);
   server.guard_tick_at = kNever;
+}
+
+/// Another one is there when the script says so.
+void Scenario::kill_guard(Server& server) {
+  if (server.guard == nullptr) return;
+  server.guard.reset();
+  feed(server, node::GuardGone{});
+  for (auto& [id, other] : servers_)
+    if (server.ring != 0 && other->ring == server.ring) give_guard_view(*other);
+}
+
+void Scenario::start_guard_again(Server& server) {
+  if (server.guard != nullptr || !server.powered) return;
+  start_guard(server);
+  feed(server, node::GuardReported{server.guard->report(local_now(server))});
+  for (auto& [id, other] : servers_)
+    if (server.ring != 0 && other->ring == server.ring) give_guard_view(*other);
+}
+
+void Scenario::give_guard_view(Server& server) {
+  if (server.guard == nullptr) return;
+  std::set<ServerId> guards;
+  for (const ServerId member : server.ring_members)
+    if (servers_.at(member)->guard != nullptr || !engine_works(*servers_.at(member))) guards.insert(member);
+  if (server.guard->members() != guards) feed_guard(server, guard::ViewChanged{guards});
 }
 
 void Scenario::feed_guard(Server& server, const guard::Event& event) {
@@ -50,6 +75,8 @@ void Scenario::carry_out_guard(Server& server, const guard::Action& action) {
     server.published = publish->until;
     if (publish->until == Instant{}) return drop_addresses(server);
     at(publish->until - server.clock_ahead, [this, &server] { drop_addresses(server); });
+  } else if (const auto* keep = std::get_if<guard::Keep>(&action)) {
+    server.guard_knowledge = keep->knowledge;
   } else if (const auto* beat = std::get_if<guard::SendBeat>(&action)) {
     send(server, beat->beat);
   } else if (const auto* report = std::get_if<guard::Report>(&action)) {

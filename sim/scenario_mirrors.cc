@@ -28,8 +28,41 @@ void Scenario::mirror_tick(Server& server) {
     if (server.boots != boots || !server.powered) return;
     mirror_tick(server);
     if (server.node == nullptr || server.machine_paused) return;
-    for (const auto& [key, incarnation] : std::map(server.incarnations)) watch_mirror(server, key);
+    for (const auto& [key, incarnation] : std::map(server.incarnations)) {
+      write_mirror(server, key);
+      watch_mirror(server, key);
+    }
   });
+}
+
+/// Its clients write: answered when all copies of the set have it (S1). What a power loss takes of unflushed writes is not
+/// played here.
+void Scenario::write_mirror(Server& server, const std::string& key) {
+  const auto found = server.node->state().mirrors.find(key);
+  if (!server.resources[key] || server.published <= local_now(server) || found == server.node->state().mirrors.end()) return;
+  if (found->second.holder != server.id) return;
+  std::vector<Server*> copies;
+  for (const auto& [id, incarnation] : found->second.in_sync) {
+    Server& each = *servers_.at(id);
+    const bool reached = id == server.id || (each.powered && !each.machine_paused && network_.mirror_reach(server.id, id));
+    if (!reached || each.incarnations[key] != incarnation) return;
+    copies.push_back(&each);
+  }
+  const uint64_t write = ++answered_[key];
+  for (Server* copy : copies) copy->written[key] = write;
+}
+
+/// I3. An operator may want it; nothing else may.
+void Scenario::look_for_stale_start(Server& server, const std::string& key) {
+  const MirrorPlace place = find_mirror(configuration_, key);
+  if (!place || place.resource->mirror.protocol == MirrorProtocol::kA || server.written[key] >= answered_[key]) return;
+  const auto& state = server.node->state().mirrors;
+  const bool forced = state.contains(key) && state.at(key).forced == server.id;
+  write(server.name, fmt::format("{} starts STALE: {} answered writes are not there{}", key,
+                                 answered_[key] - server.written[key], forced ? ", by an operator's word" : ""));
+  if (!forced && violation_.empty())
+    violation_ = fmt::format("mirror {} starts on {} without answered writes at {} ms", key, server.name, to_ms(now_.time_since_epoch()));
+  answered_[key] = server.written[key];
 }
 
 /// A primary's view of its peer: out of the set when it is not reached, in again when it holds everything.
@@ -60,6 +93,7 @@ void Scenario::watch_mirror(Server& server, const std::string& key) {
       if (now_ - since < kCopyTime) continue;
       since = Instant{};
       (behind ? change.trailing : change.in_sync)[id] = other->incarnations[key];
+      other->written[key] = server.written[key];
       change.reason = other->name + (behind ? " trails behind" : " holds everything again");
       feed(server, node::MirrorProposed{change});
     }

@@ -73,8 +73,7 @@ bool Scenario::ring_runs(const Server& server) const {
 }
 
 void Scenario::give_view(Server& server) {
-  if (server.guard != nullptr && server.guard->members() != server.ring_members)
-    feed_guard(server, guard::ViewChanged{server.ring_members});
+  give_guard_view(server);
   if (server.node == nullptr || !server.joined) return;
   node::ViewChanged change;
   for (const ServerId member : server.ring_members)

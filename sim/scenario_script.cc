@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "sim/scenario_server.h"
+#include "src/core/node/maintenance_wish.h"
 #include "src/model/configuration_toml.h"
 
 namespace baton::sim {
@@ -107,6 +108,8 @@ Status Scenario::run_on_machine(Server& server, const Words& words, bool& known)
     power_off(server);
   } else if (verb == "power-on") {
     boot(server);
+  } else if (verb == "takeover") {
+    return take_over(server);
   } else if (verb == "pause-machine" || verb == "resume-machine") {
     write(server.name, verb == "pause-machine" ? "the machine stands still" : "the machine goes on");
     pause_machine(server, verb == "pause-machine");
@@ -173,6 +176,12 @@ Status Scenario::run_on_programs(Server& server, const Words& words, bool& known
   } else if (verb == "start-batond") {
     write(server.name, "batond is started");
     start_batond(server, kJoinDelay);
+  } else if (verb == "kill-guard") {
+    write(server.name, "its guard is killed");
+    kill_guard(server);
+  } else if (verb == "start-guard") {
+    write(server.name, "its guard is there again");
+    start_guard_again(server);
   } else if (verb == "kill-corosync") {
     write(server.name, "corosync is killed");
     kill_corosync(server);
@@ -187,6 +196,22 @@ Status Scenario::run_on_programs(Server& server, const Words& words, bool& known
   } else {
     known = false;
   }
+  return {};
+}
+
+/// takeover SERVER: an operator looks at what it means, and accepts it.
+Status Scenario::take_over(Server& server) {
+  if (server.node == nullptr) return fail("{} is off", server.name);
+  refused_ = false;
+  const auto offer = server.node->offer_takeover(local_now(server), "operator");
+  if (!offer) {
+    refused_ = true;
+    write("operator", "refused: " + offer.error().message);
+    return {};
+  }
+  write("operator", "lets " + server.name + " go on alone");
+  for (const auto& fact : offer->facts) write("operator", "  is shown: " + fact);
+  feed(server, node::Requested{++order_, offer->command, wall_ms()});
   return {};
 }
 
@@ -207,6 +232,10 @@ Status Scenario::run_on_resources(Server& server, const Words& words, bool& know
     unkillable_.insert(place);
   } else if (verb == "killable") {
     unkillable_.erase(place);
+  } else if (verb == "mirror-daemon-gone") {
+    server.incarnations.erase(words[2]);
+    write(server.name, fmt::format("the mirror daemon of {} is gone, and does not come back", words[2]));
+    feed(server, node::MirrorGone{words[2]});
   } else if (verb == "slow") {
     slow_[place] = milliseconds_of(words.at(3));
   } else {
@@ -229,6 +258,7 @@ Status Scenario::run_request(const Words& words) {
   if (words[0] == "expect-refused") return refused_ ? Status{} : fail("the last request was not refused");
   refused_ = false;
   if (words[0] == "wish") return wish(words);
+  if (words[0] == "maintenance") return maintenance(words);
   if (words[0] == "mirror") return mirror_command(words);
   if (words[0] == "fence") return fence_command(words);
   if (words[0] == "apply") return apply_file(words.at(1));
@@ -269,6 +299,34 @@ Status Scenario::wish(const Words& words) {
     }
   }
   request(command);
+  return {};
+}
+
+/// maintenance cluster VERB | server|group NAME VERB, then SECONDS (of a suspension, or the limit of a shutdown) or stop (of a
+/// shutdown)
+Status Scenario::maintenance(const Words& words) {
+  const Server* server = knowing();
+  const bool cluster = words.at(1) == "cluster";
+  node::MaintenanceWish asked;
+  asked.scope = words[1];
+  asked.name = cluster ? "" : words.at(2);
+  asked.verb = words.at(cluster ? 2 : 3);
+  asked.author = "operator";
+  const std::string& last = words.back();
+  if (std::find(words.begin(), words.end(), "stop") != words.end()) asked.move = false;
+  if (last[0] >= '0' && last[0] <= '9') (asked.verb == "shutdown" ? asked.limit : asked.lasts) = seconds(std::stoll(last));
+  if (server == nullptr) {
+    refused_ = true;
+    write("operator", "refused: no server serves");
+    return {};
+  }
+  const auto command = node::make_maintenance(*server->node, local_now(*server), asked);
+  if (command) {
+    request(*command);
+  } else {
+    refused_ = true;
+    write("operator", "refused: " + command.error().message);
+  }
   return {};
 }
 

@@ -22,10 +22,12 @@ struct Scenario::Server {
   bool disk_full = false;
   bool given_up = false;
   std::map<std::string, Incarnation> incarnations;  // of its mirrors' copies
+  std::map<std::string, uint64_t> written;          // ... and the newest answered write that each has
   // With its power
   bool powered = false;
   uint64_t boots = 0;  // what an earlier boot began has no effect
   Duration clock_ahead{};
+  bool ended_in_order = false;  // before this boot
   bool machine_paused = false;
   std::vector<std::function<void()>> missed;  // while the machine stood still
   std::map<std::string, bool> resources;      // "group.resource" up
@@ -40,8 +42,10 @@ struct Scenario::Server {
   std::set<ServerId> ring_members;
   std::deque<Packet> outgoing;  // until a ring runs again
   std::deque<Held> held;
-  // The guard: it is there as long as the power
+  // The guard
   std::unique_ptr<guard::GuardCore> guard;
+  guard::Knowledge guard_knowledge;  // its page, for as long as the power
+  uint64_t guard_starts = 0;
   Instant guard_tick_at = kNever;
   // batond
   std::unique_ptr<node::NodeCore> node;

@@ -85,9 +85,10 @@ void Server::power_on() {
       real->power_on(id_);
       continue;
     }
-    ++mirror.incarnation.value;  // power is always lost uncleanly here
+    if (!ended_in_order_) ++mirror.incarnation.value;  // else power is always lost uncleanly here
     mirror.newest = mirror.permit;
   }
+  ended_in_order_ = false;
   bus_.engine_up(id_);
   start_batond();
   mirror_tick(boot_);
@@ -115,6 +116,14 @@ void Server::power_off() {
   clock_goes_on();
   engine_lost_ = false;
   ownership_changed_ = true;
+}
+
+void Server::end_in_order() {
+  world_.say(fmt::format("server {}", id_), "has ended in order");
+  for (auto& [key, mirror] : mirrors_) mirror.flushed = mirror.written;
+  power_off();
+  ended_in_order_ = true;
+  world_.after(random_.between(300ms, 5s), [this] { power_on(); });
 }
 
 void Server::start_batond() {
@@ -311,6 +320,15 @@ void Server::carry_out(const node::Action& action) {
     observer_.fence(*this, *wanted_off);
   } else if (const auto* down = std::get_if<node::StandDown>(&action)) {
     stand_down(*down);
+  } else if (const auto* anew = std::get_if<node::StartAnew>(&action)) {
+    world_.say(fmt::format("server {}", id_), "starts anew: {}", anew->reason);
+    world_.after(0ms, while_batond([this] {
+                   kill_batond();
+                   start_batond();
+                 }));
+  } else if (const auto* end = std::get_if<node::EndServer>(&action)) {
+    observer_.ends(*this, *end);
+    world_.after(random_.between(20ms, 1500ms), while_batond([this] { end_in_order(); }));
   } else if (const auto* note = std::get_if<node::Note>(&action)) {
     world_.say(fmt::format("server {}", id_), "{}", note->text);
   }

@@ -62,6 +62,8 @@ class Server {
     virtual RealMirror* real_mirror(const std::string& mirror) = 0;
     /// An agent is asked to cut a server's power; `by` hears what came of it.
     virtual void fence(Server& by, const node::FenceServer& wanted) = 0;
+    /// It has been shut down in order, and begins to end.
+    virtual void ends(Server& server, const node::EndServer& end) = 0;
   };
 
   Server(World& world, Bus& bus, Bus& guard_bus, const ClusterSettings& settings, ServerId id, Observer& observer);
@@ -85,6 +87,8 @@ class Server {
   void power_on();
   void power_off();
   void start_batond();
+  /// Baton has been shut down here: its mirror daemons have ended cleanly. Somebody starts it again.
+  void end_in_order();
   void kill_batond();
   void pause_batond();
   void resume_batond();
@@ -135,6 +139,8 @@ class Server {
   /// Since it was asked last: has anything changed that says who owns or serves what?
   bool take_ownership_changed() { return std::exchange(ownership_changed_, false); }
   uint64_t start() const { return start_; }
+  /// Of its power.
+  uint64_t boot() const { return boot_; }
 
   // ---- For the real copies of a mirror (sim/real_mirror.h) ----
   MirrorStandIn& mirror(const std::string& key) { return mirrors_.at(key); }
@@ -200,6 +206,7 @@ class Server {
   Duration wall_offset_{};
   bool witness_ = false;
   bool enlisted_ = false;
+  bool ended_in_order_ = false;  // before the next start
   std::string joined_text_;  // empty: a founder
 
   // Survives everything.

@@ -18,8 +18,10 @@ namespace {
 constexpr const char* kLimits = "start_timeout = \"2500 ms\"\nstop_timeout = \"2500 ms\"\n";
 
 std::string servers_text(const Shape& shape) {
-  std::string text = "[cluster]\nname = \"sim\"\npublic_lan = \"10.0.0.0/24\"\n"
+  std::string text = "[cluster]\nname = \"sim\"\nstartup_wait = \"0 s\"\npublic_lan = \"10.0.0.0/24\"\n"
                      "timing = { profile = \"lan\", restart_grace = \"3 s\" }\n";
+  if (shape.strict) text.replace(text.find("\"0 s\""), 5, "\"3 s\"");
+  if (shape.strict) text += "return = \"manual\"\nbreaker = { groups = 1, failovers = 2, window = \"30 s\" }\n";
   if (shape.fencing == Shape::Fencing::kRequired) text += "fencing = \"required\"\n";
   for (uint32_t id = 1; id <= shape.voters(); ++id) {
     const bool witness = shape.witness && id == shape.voters();
@@ -86,13 +88,14 @@ Shape make_shape(Random& random) {
   Shape shape;
   std::tie(shape.servers, shape.witness) = kVoters[random.below(std::size(kVoters))];
   if (random.chance(0.15)) shape.fencing = random.chance(0.5) ? Shape::Fencing::kBesides : Shape::Fencing::kRequired;
+  shape.strict = random.chance(0.25);
   return shape;
 }
 
 std::string describe(const Shape& shape) {
   static constexpr const char* kFencing[] = {"", ", fencing besides", ", fencing required"};
-  return fmt::format("{} servers{}{}{}", shape.servers, shape.witness ? " and a witness" : "", shape.rich ? "" : ", two groups",
-                     kFencing[static_cast<int>(shape.fencing)]);
+  return fmt::format("{} servers{}{}{}{}", shape.servers, shape.witness ? " and a witness" : "", shape.rich ? "" : ", two groups",
+                     kFencing[static_cast<int>(shape.fencing)], shape.strict ? ", returns by hand, a narrow breaker" : "");
 }
 
 std::vector<std::string> make_texts(const Shape& shape) {

@@ -16,6 +16,7 @@ struct Shape {
   bool witness = true;
   enum class Fencing { kNone, kBesides, kRequired };
   Fencing fencing = Fencing::kNone;
+  bool strict = false;  // servers return by hand, and the breaker's bounds are narrow
   bool rich = true;  // many groups; else one with a mirror and one without
 
   uint32_t voters() const { return servers + (witness ? 1 : 0); }

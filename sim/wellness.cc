@@ -22,7 +22,8 @@ std::string Checkers::why_not_well() const {
   for (const auto& [name, group] : reference_.groups)
     if (const std::string problem = incomplete_group(name, group); !problem.empty()) return problem;
   if (const std::string problem = incomplete_mirrors(); !problem.empty()) return problem;
-  return residue();
+  if (const std::string problem = residue(); !problem.empty()) return problem;
+  return maintenance_.unfinished(reference_);
 }
 
 std::string Checkers::incomplete_group(const std::string& name, const GroupState& group) const {

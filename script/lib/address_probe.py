@@ -22,7 +22,7 @@ class AddressProbe:
         own = lan_link(cluster, "client")
         macs = [f"{server}={lan_link(cluster, server)['mac']}" for server in servers]
         # The client's network alone: as a process of the host it is ended by its own pid.
-        command = ["nsenter", "--target", str(cluster.init_pid("client")), "--net",
+        command = ["setpriv", "--pdeathsig", "KILL", "nsenter", "--target", str(cluster.init_pid("client")), "--net",
                    os.path.join(BIN, "baton-bench-probe"), own["name"], own["address"], address, *macs,
                    "--interval-us", str(interval_us)]
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

@@ -16,12 +16,13 @@ class ClusterTest(unittest.TestCase):
     configuration_replacements = ()
     with_client = True
     machines = 2
+    with_witness = True
 
     def setUp(self):
         self.cluster = LabCluster(self.say)
         self.addCleanup(self.cluster.down)
         self.addCleanup(self.keep_logs)
-        self.cluster.up(example_configuration(self.configuration_replacements), servers=self.machines)
+        self.cluster.up(example_configuration(self.configuration_replacements), servers=self.machines, witness=self.with_witness)
         self.cluster.wait_for(started_on("server1"), 120, "the group to be started on server1")
         self.cluster.wait_normal(300)
         self.ledger = None
@@ -38,7 +39,7 @@ class ClusterTest(unittest.TestCase):
             return
         target = os.path.join(LOGS, self.id().rpartition("__main__.")[2])
         self.cluster.save_logs(target)
-        self.say(f"logs, states and events are in {target}")
+        self.say(f"logs, states and events are in {target}; the ends of the logs:\n{self.cluster.last_words()}")
 
     def owner(self):
         """The server on which the group is started; waits until it is on one."""

@@ -188,11 +188,12 @@ class LabCluster:
                              f"{(done.stderr + done.stdout).strip()}")
         return done
 
-    def up(self, configuration, volatile_disks=True, servers=2):
+    def up(self, configuration, volatile_disks=True, servers=2, witness=True):
         """Brings the lab up with this TOML text and creates the cluster; replaces a lab that is up. Servers that the text does
         not name are spare machines."""
         path = write_configuration(configuration)
         options = ["--volatile-disks"] if volatile_disks else []
+        options += [] if witness else ["--no-witness"]
         self.lab("up", "--replace", "--servers", str(servers), "--config", path, *options)
         self.refresh()
 
@@ -276,7 +277,7 @@ class LabCluster:
         """Waits until every server knows that all is well: a wish is judged by what the asked one knows, and right after
         a power cut the others may still know what was."""
         deadline = time.monotonic() + seconds
-        servers = ("witness", "server1", "server2")
+        servers = [server for server in ("witness", "server1", "server2") if server in self.members]
         while True:
             for server in servers:
                 status = self.wait_for(normal, deadline - time.monotonic(), "every server up, the group started and "
@@ -349,6 +350,16 @@ class LabCluster:
                     text = json.dumps(read(server), indent=1)
                     with open(os.path.join(target, f"{server}-{what}.json"), "w") as file:
                         file.write(text)
+
+
+    def last_words(self, lines=25):
+        """The ends of the batonds' logs, for a failure whose machine nobody can visit."""
+        text = []
+        for server in ("server1", "server2", "witness"):
+            with contextlib.suppress(OSError):
+                with open(os.path.join(DATA, server, "log", "batond.log"), errors="replace") as file:
+                    text += [f"--- {server}", *(line.rstrip()[11:250] for line in file.readlines()[-lines:])]
+        return "\n".join(text)
 
 
 # --- The client's record -----------------------------------------------------------------------------------------

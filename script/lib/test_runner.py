@@ -12,7 +12,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BIN = os.path.join(ROOT, "build", "bin")
 LOGS = os.path.join(ROOT, "build", "test-logs")
-TAIL = 40
+TAIL = 130
 # How the last words of the different kinds of tests are read: (passed, failed) from a match.
 COUNTS = (
     (re.compile(r"^(\d+) passed, (\d+) failed$", re.M), lambda found: (int(found[1]), int(found[2]))),
@@ -58,6 +58,7 @@ def test_jobs(fast):
         for path in sorted(glob.glob(os.path.join(ROOT, "tests", "system", "*_test.py"))):
             name = os.path.basename(path)[:-len("_test.py")]
             jobs.append(Job("system " + name, [sys.executable, "-B", path], 11, system=True))
+        jobs.append(Job("vm guard", [sys.executable, "-B", os.path.join(ROOT, "tests", "vm", "guard_test.py")], 6))
     return jobs
 
 

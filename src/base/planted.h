@@ -39,7 +39,13 @@ enum class Plant {
   kWaitsSilently,                  // a group that nobody can run waits without a reason
   kGroupsInTurn,                   // a group's steps wait until another group's have ended
   kReturningNotRefused,            // servers of before a recovery are heard, and hear nothing of it
+  kGuardDeafToRecovery,            // a guard goes on granting although another one knows of a recovery
+  kBreakerForgets,                 // the breaker counts nothing
+  kLastOwnerStopped,               // a group leaves for a failing part although nobody else can run it
+  kDrainIgnored,                   // a drained server is given groups
+  kShutdownIgnored,                // a server that is being shut down is given groups
   kFormerOwnerNotKilled,           // what belongs to another server by now stays up here
+  kAloneWithoutRight,              // a server that was taken over decides alone after every start, too
 };
 
 #ifdef BATON_PLANTED

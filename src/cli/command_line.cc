@@ -86,12 +86,69 @@ class CommandLine {
     create->add_flag_callback("--no-preflight", [this] { create_.preflight = false; }, "do not look at the machine before");
     add_membership(family);
     CLI::App* recover = add(family, "recover", "go on without a majority that is lost for good; on a survivor",
-                            [this](const Context& context) { return recover_cluster(context, show_, yes_); });
-    recover->add_flag("--show", show_, "only show what the survivors hold, and what may be missing");
-    recover->add_flag("--yes", yes_, "do not ask");
+                            [this](const Context& context) { return recover_cluster(context, recover_); });
+    recover->add_flag("--show", recover_.only_show, "only show what the survivors hold, and what may be missing");
+    recover->add_option("--give-up", recover_.given_up, "a server that is lost for good and off; once for each");
+    recover->add_flag("--yes", recover_.yes, "do not ask: each that is given up is named by --give-up");
     CLI::App* status = add(family, "status", "the same as `baton status`",
                            [this](const Context& context) { return show_status(context, watch_, links_); });
     status->add_flag("-w,--watch", watch_, "show each change until interrupted");
+    add_suspension(family, "cluster");
+    add_shutdown(family, "cluster", "stop all groups in order, then Baton on every server");
+  }
+
+  void add_server_maintenance(CLI::App* family) {
+    add_suspension(family, "server");
+    add_shutdown(family, "server", "move or stop a server's groups in order, then Baton there");
+    CLI::App* drain = add_maintenance(family, "server", "drain", "let a server's groups move away, and none come");
+    add_waiting(drain, "server");
+    add_maintenance(family, "server", "undrain", "let groups come to a drained server again");
+    add_maintenance(family, "server", "return", "take a server that was down (Od) back into the cluster");
+  }
+
+  CLI::App* add_maintenance(CLI::App* family, const std::string& scope, const std::string& verb, const char* description) {
+    CLI::App* sub = add(family, verb.c_str(), description, [this, scope, verb](const Context& context) {
+      maintenance_.scope = scope;
+      maintenance_.verb = verb;
+      return run_maintenance(context, maintenance_);
+    });
+    if (scope == "group") sub->add_option("NAME", maintenance_.name, "the group")->required();
+    if (scope == "server") {
+      CLI::Option* server = sub->add_option("SERVER", maintenance_.name, "the server");
+      if (verb != "shutdown") server->required();
+    }
+    sub->add_option("--reason", maintenance_.reason, "why, for the record");
+    return sub;
+  }
+
+  void add_suspension(CLI::App* family, const std::string& scope) {
+    CLI::App* suspend = add_maintenance(family, scope, "suspend", "maintenance: nothing moves, nothing is restarted");
+    suspend->add_option_function<std::string>(
+        "--for", [this](const std::string& text) { maintenance_.lasts = read_timeout(text); },
+        "how long: \"30 min\" (default: until resumed)");
+    add_maintenance(family, scope, "resume", "the end of maintenance");
+  }
+
+  void add_shutdown(CLI::App* family, const std::string& scope, const char* description) {
+    CLI::App* sub = add_maintenance(family, scope, "shutdown", description);
+    if (scope == "server") {
+      sub->add_flag("--stop", maintenance_.stop, "stop the groups with the server: they start again with it");
+      sub->add_flag_callback("--move", [this] { maintenance_.stop = false; }, "move the groups where they can (the default)");
+    }
+    sub->add_flag("--poweroff", maintenance_.power_off, "then switch the machine off");
+    sub->add_flag("--reboot", maintenance_.reboot, "then start the machine anew");
+    sub->add_flag("--cancel", maintenance_.cancel, "call a shutdown off");
+    add_waiting(sub, scope);
+  }
+
+  void add_waiting(CLI::App* sub, const std::string& scope) {
+    sub->add_option_function<std::string>(
+        "--timeout", [this](const std::string& text) { maintenance_.timeout = read_timeout(text); },
+        sub->get_name() != "shutdown" ? "how long to wait for it: \"30 s\", \"5 min\" (default: 5 min)"
+        : scope == "server" ? "how long moves may take, then the groups are stopped: \"30 s\", \"5 min\" (default: 5 min)"
+                            : "how long the groups may take to stop, else it is given up: \"30 s\", \"5 min\" (default: 5 min)");
+    sub->add_flag_callback(
+        "--no-wait", [this] { maintenance_.wait = false; }, "do not wait until it is done");
   }
 
   void add_membership(CLI::App* family) {
@@ -115,6 +172,9 @@ class CommandLine {
     join->add_option("--state", join_.state_directory, "where batond keeps its databases");
     add(family, "leave", "take this server out of the cluster",
         [](const Context& context) { return leave_cluster(context); });
+    CLI::App* takeover = add(family, "takeover", "two servers without a witness: let this one go on without the other",
+                             [this](const Context& context) { return take_over_cluster(context, yes_); });
+    takeover->add_flag("--yes", yes_, "do not ask: the other server is off, or stays cut off");
     CLI::App* remove = add(family, "remove", "take a server out of the cluster that will not come back",
                            [this](const Context& context) { return remove_server_from_cluster(context, server_, yes_); });
     remove->add_option("SERVER", server_, "which one")->required();
@@ -138,6 +198,7 @@ class CommandLine {
 
   void add_server() {
     CLI::App* family = add_family("server", "work with servers");
+    add_server_maintenance(family);
     CLI::App* fence = add(family, "fence", "switch a server's power off by its fence agent",
                           [this](const Context& context) { return fence_server(context, fence_); });
     fence->add_option("SERVER", fence_.server, "the server")->required();
@@ -154,6 +215,8 @@ class CommandLine {
     add_group_verb(family, "start", "start a group, where the policy says or on SERVER; clears its failures");
     add_group_verb(family, "stop", "stop a group; it stays stopped");
     add_group_verb(family, "move", "stop a group and start it on another server");
+    add_suspension(family, "group");
+    add_maintenance(family, "group", "release", "let a group go that the breaker holds where it is");
   }
 
   void add_group_verb(CLI::App* family, const char* verb, const char* description) {
@@ -301,7 +364,7 @@ class CommandLine {
   Command chosen_;
   bool json_ = false;
   bool watch_ = false;
-  bool show_ = false;
+  RecoverOptions recover_;
   bool links_ = false;
   bool follow_ = false;
   int limit_ = 50;
@@ -315,6 +378,7 @@ class CommandLine {
   VerifyOptions verify_;
   CreateOptions create_;
   FenceOptions fence_;
+  MaintenanceOptions maintenance_;
   PreflightOptions preflight_;
   SupportOptions support_;
   JoinOptions join_;

@@ -43,6 +43,12 @@ struct JoinOptions {
   std::string state_directory = "/var/lib/baton";
 };
 
+struct RecoverOptions {
+  bool only_show = false;
+  bool yes = false;
+  std::vector<std::string> given_up;  // named by the person
+};
+
 struct GroupOptions {
   std::string verb;  // start, stop, move
   std::string group;
@@ -74,6 +80,21 @@ struct SupportOptions {
   std::string log_directory = "/var/log/baton";
 };
 
+/// Maintenance of the cluster, a server or a group.
+struct MaintenanceOptions {
+  std::string scope;  // cluster, server, group
+  std::string name;   // server: empty is this one
+  std::string verb;   // suspend, resume, drain, undrain, shutdown, return, release
+  std::string reason;
+  milliseconds lasts{0};  // of a suspension; 0: until resumed
+  bool stop = false;      // shutdown: do not move groups
+  bool reboot = false;
+  bool power_off = false;
+  bool cancel = false;
+  bool wait = true;
+  milliseconds timeout{300000};
+};
+
 struct VerifyOptions {
   bool repair = false;
   bool wait = true;
@@ -85,7 +106,10 @@ Status create_cluster(const Context& context, const CreateOptions& options);
 Status make_join_token_for(const Context& context, milliseconds good_for);
 Status join_cluster(const Context& context, const JoinOptions& options);
 Status leave_cluster(const Context& context);
-Status recover_cluster(const Context& context, bool only_show, bool yes);
+/// Goes on without a majority that is lost for good: shows what the survivors hold, and asks.
+Status recover_cluster(const Context& context, const RecoverOptions& options);
+/// Lets this server, of two, decide alone although the other one is not reached: shows what that means, and asks.
+Status take_over_cluster(const Context& context, bool yes);
 Status remove_server_from_cluster(const Context& context, const std::string& name, bool yes);
 Status show_preflight(const Context& context, const PreflightOptions& options);
 /// The same before a server is made one of a cluster: silent about what is well, an error when something is a problem.
@@ -98,6 +122,7 @@ Status check_configuration_file(const Context& context, const std::string& file)
 Status list_groups(const Context& context);
 Status change_group(const Context& context, const GroupOptions& options);
 Status fence_server(const Context& context, const FenceOptions& options);
+Status run_maintenance(const Context& context, const MaintenanceOptions& options);
 Status list_mirrors(const Context& context);
 /// `watch`: shown anew each second until the copies have ended.
 Status show_mirror(const Context& context, const std::string& name, bool watch);

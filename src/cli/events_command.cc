@@ -33,6 +33,17 @@ std::string format_transition(const json& transition, const Painter& painter) {
   return text + format_table(rows, painter, 4);
 }
 
+/// How it is now, and what is waited for: no transition tells that.
+std::string format_now(const json& answer, const Painter& painter) {
+  const auto now = answer.find("now");
+  if (now == answer.end() || !now->is_object()) return "";
+  const std::string owner = text_of(*now, "owner");
+  std::string text = painter.paint("now", Colour::kBold) + "  (as " + text_of(*now, "server") + " knows it)\n";
+  text += wrap_text(text_of(*now, "phase") + (owner.empty() ? "" : " on " + owner), 2);
+  for (const std::string& why : texts_of(*now, "waiting")) text += wrap_text("waits: " + why, 2);
+  return text;
+}
+
 std::string format_event(const json& event, const Painter& painter) {
   std::string kind = text_of(event, "kind");
   Colour colour = kind == "problem" || kind == "alert" ? Colour::kRed : kind == "transition" ? Colour::kGreen : Colour::kNone;
@@ -85,6 +96,7 @@ Status explain_group(const Context& context, const std::string& group) {
   const json& transitions = list_of(*answer, "transitions");
   if (transitions.empty()) print(fmt::format("nothing has happened to group {} yet\n", group));
   for (const json& transition : transitions) print(format_transition(transition, context.painter));
+  print(format_now(*answer, context.painter));
   return {};
 }
 

@@ -1,8 +1,5 @@
 // `baton server fence`: switches a server's power off by its agent, or records that a person has seen it off. Asks first.
-#include <unistd.h>
-
 #include <chrono>
-#include <iostream>
 
 #include "src/cli/commands.h"
 
@@ -17,17 +14,6 @@ std::string consequences(const json& status, const std::string& server) {
   for (const json& group : list_of(status, "groups"))
     if (text_of(group, "owner") == server) groups += (groups.empty() ? "" : ", ") + text_of(group, "name");
   return groups.empty() ? "No group runs there." : "It owns: " + groups + ".";
-}
-
-/// The person types the server's name: a "y" comes too easily.
-Status ask_person(const std::string& question, const std::string& server) {
-  if (!isatty(STDIN_FILENO))
-    return fail_as(ErrorCode::kInvalid, "nothing was done: nobody can be asked here; if it is meant, say --yes");
-  fmt::print(stderr, "{}\nType the server's name ({}) to go on: ", question, server);
-  std::string typed;
-  std::getline(std::cin, typed);
-  if (typed != server) return fail("nothing was done");
-  return {};
 }
 
 std::string question_for(const FenceOptions& options, const json& status, const json& server, const std::string& name) {
@@ -78,7 +64,8 @@ Status fence_server(const Context& context, const FenceOptions& options) {
     return fail_as(ErrorCode::kInvalid, "{} has no fence agent: add [server.{}.fence] with agent = \"...\" (baton apply)", name,
                    name);
   if (!options.yes) {
-    if (auto agreed = ask_person(question_for(options, *status, *server, name), name); !agreed) return agreed;
+    const std::string question = question_for(options, *status, *server, name);
+    if (auto agreed = ask_for_name(question, name, "if it is meant, say --yes", false); !agreed) return agreed;
   }
   const auto answer = context.api.post(fmt::format("/v1/servers/{}/fence", ApiClient::escape(name)),
                                        json{{"confirm", options.confirm}, {"author", author()}}.dump());

@@ -1,9 +1,6 @@
 // `baton mirror force`: an operator takes a copy for the data although it may lack something. Shows what each copy holds and
 // what would be lost, and asks.
-#include <unistd.h>
-
 #include <chrono>
-#include <iostream>
 
 #include "src/cli/commands.h"
 
@@ -105,18 +102,10 @@ std::string join_losses(const std::vector<std::string>& losses) {
   return text.empty() ? "nothing that is known of" : text;
 }
 
-/// The person types the server's name: a "y" comes too easily.
 Status ask_person(const Decision& decision, const std::string& key, const std::string& server) {
-  fmt::print(stderr, "What the copies of {} hold:\n{}\nLost would be: {}.\n", key, decision.text,
-             join_losses(decision.losses));
-  if (!isatty(STDIN_FILENO))
-    return fail_as(ErrorCode::kInvalid, "nothing was changed: nobody can be asked here; if the loss is accepted, say "
-                                        "--yes-lose-data");
-  fmt::print(stderr, "Type the server's name ({}) to take its copy for the data: ", server);
-  std::string typed;
-  std::getline(std::cin, typed);
-  if (typed != server) return fail("nothing was changed");
-  return {};
+  const auto question = fmt::format("What the copies of {} hold:\n{}\nLost would be: {}. The copy of {} becomes the data.", key,
+                                    decision.text, join_losses(decision.losses), server);
+  return ask_for_name(question, server, "if the loss is accepted, say --yes-lose-data", false);
 }
 
 }  // namespace

@@ -16,6 +16,37 @@ Colour colour_of(const std::string& state) {
   return Colour::kYellow;
 }
 
+/// Only what is remarkable: who goes on alone, or what everything waits for.
+std::string format_partition(const json& status, const Painter& painter) {
+  const json& partition = object_of(status, "partition");
+  std::string text;
+  if (flag_of(partition, "taken_over") && flag_of(object_of(status, "database"), "serving"))
+    text += painter.paint(wrap_text("this server decides alone, by an operator's word, until the other one is back", 10),
+                          Colour::kYellow);
+  const std::string waiting = text_of(partition, "waiting");
+  if (!waiting.empty() && waiting != text_of(object_of(status, "database"), "waiting"))
+    text += painter.paint(wrap_text(waiting, 10), Colour::kRed);
+  return text;
+}
+
+/// "suspended by root (new disks), 12 min left".
+std::string describe_suspension(const json& suspension) {
+  std::string text = "suspended by " + text_of(suspension, "author");
+  const std::string reason = text_of(suspension, "reason");
+  if (!reason.empty()) text += " (" + reason + ")";
+  if (flag_of(suspension, "limited")) text += fmt::format(", {} s left", (number_of(suspension, "left_ms") + 999) / 1000);
+  return text + ": nothing moves, nothing is restarted";
+}
+
+std::string describe_shutdown(const json& shutdown) {
+  std::string text = "shut down by " + text_of(shutdown, "author");
+  const std::string reason = text_of(shutdown, "reason");
+  if (!reason.empty()) text += " (" + reason + ")";
+  const std::string afterwards = text_of(shutdown, "afterwards");
+  if (afterwards != "nothing") text += ", then: " + afterwards;
+  return text + fmt::format(" ({} s left)", (number_of(shutdown, "left_ms") + 999) / 1000);
+}
+
 std::string format_cluster(const json& status, const Painter& painter) {
   const json& database = object_of(status, "database");
   bool serving = flag_of(database, "serving");
@@ -34,6 +65,16 @@ std::string format_cluster(const json& status, const Painter& painter) {
     text += painter.paint(wrap_text("its database was lost: it does not count until it has caught up", 10),
                           Colour::kYellow);
   }
+  text += format_partition(status, painter);
+  if (!object_of(status, "suspended").empty())
+    text += painter.paint(wrap_text("The cluster is " + describe_suspension(object_of(status, "suspended")), 0), Colour::kYellow);
+  if (!object_of(status, "shutdown").empty())
+    text += painter.paint(wrap_text("The cluster is being " + describe_shutdown(object_of(status, "shutdown")), 0), Colour::kYellow);
+  if (const std::string why = text_of(status, "given_up"); !why.empty())
+    text += painter.paint(wrap_text("The cluster's shutdown was given up: " + why + " (read: baton cluster shutdown --cancel)", 0),
+                          Colour::kYellow);
+  const std::string starting = text_of(status, "starting");
+  if (!starting.empty()) text += painter.paint(wrap_text(starting, 0), Colour::kYellow);
   const json& lease = object_of(status, "lease");
   text += "Lease     ";
   text += flag_of(lease, "valid") ? painter.paint("valid", Colour::kGreen) +
@@ -72,12 +113,52 @@ Cell links_cell(const json& server) {
   return {fmt::format("{}", fmt::join(parts, "; ")), broken ? Colour::kYellow : Colour::kNone};
 }
 
+/// "normal (O)".
+Cell standing_cell(const json& server) {
+  const std::string standing = text_of(server, "standing");
+  if (standing.empty()) return {"-"};  // a batond of an older version
+  return {fmt::format("{} ({})", standing, text_of(server, "standing_short")),
+          standing == "normal" ? Colour::kGreen : standing == "down" ? Colour::kRed : Colour::kYellow};
+}
+
+/// What is remarkable about servers, below their table.
+std::string format_server_remarks(const json& status, const Painter& painter) {
+  std::string text;
+  const auto say = [&](const json& server, const std::string& what) {
+    text += painter.paint(wrap_text(text_of(server, "name") + " " + what, 2), Colour::kYellow);
+  };
+  for (const json& server : list_of(status, "servers")) {
+    const std::string standing = text_of(server, "standing");
+    const std::string reason = text_of(server, "standing_reason");
+    if (standing == "isolated") {
+      const int64_t left = number_of(server, "hold_left_ms");
+      say(server, fmt::format("is isolated: {}{}. It votes and keeps its copies, but gets no group: baton server return {}",
+                              reason, left > 0 ? fmt::format(" ({} s left)", (left + 999) / 1000) : "",
+                              text_of(server, "name")));
+    } else if (standing != "normal" && !reason.empty()) {
+      say(server, fmt::format("is {}: {}", standing, reason));
+    }
+    if (!object_of(server, "suspended").empty()) say(server, "is " + describe_suspension(object_of(server, "suspended")));
+    if (!object_of(server, "shutdown").empty() && standing != "stopped")
+      say(server, "is being " + describe_shutdown(object_of(server, "shutdown")));
+    if (const std::string why = text_of(server, "given_up"); !why.empty())
+      say(server, fmt::format("was not shut down, that was given up: {} (read: baton server shutdown {} --cancel)", why,
+                              text_of(server, "name")));
+    if (!object_of(server, "drain").empty())
+      say(server, "is being drained by " + text_of(object_of(server, "drain"), "author"));
+    for (const json& staying : list_of(server, "staying"))
+      say(server, fmt::format("still has {}: {}", text_of(staying, "group"), text_of(staying, "why")));
+  }
+  return text;
+}
+
 std::string format_servers(const json& status, const Painter& painter) {
   std::vector<std::vector<Cell>> rows;
   rows.push_back({{"SERVER", Colour::kFaint},
                   {"ID", Colour::kFaint},
                   {"ROLE", Colour::kFaint},
                   {"STATE", Colour::kFaint},
+                  {"CLUSTER", Colour::kFaint},
                   {"LINKS", Colour::kFaint}});
   for (const json& server : list_of(status, "servers")) {
     std::string state = text_of(server, "state");
@@ -86,9 +167,10 @@ std::string format_servers(const json& status, const Painter& painter) {
                     {fmt::format("{}", number_of(server, "id"))},
                     {text_of(server, "role")},
                     {state, colour_of(state)},
+                    standing_cell(server),
                     links_cell(server)});
   }
-  return format_table(rows, painter);
+  return format_table(rows, painter) + format_server_remarks(status, painter);
 }
 
 std::string format_resources(const json& group, const Painter& painter) {
@@ -114,6 +196,10 @@ std::string format_remarks(const json& group, const Painter& painter) {
   if (!target.empty() && target != text_of(group, "owner")) text += wrap_text("on its way to " + target, 2);
   std::string waiting = text_of(group, "waiting");
   if (!waiting.empty()) text += painter.paint(wrap_text("waits: " + waiting, 2), Colour::kYellow);
+  const std::string held = text_of(group, "held");
+  if (!held.empty()) text += painter.paint(wrap_text("held here: " + held, 2), Colour::kRed);
+  if (!object_of(group, "suspended").empty())
+    text += painter.paint(wrap_text(describe_suspension(object_of(group, "suspended")), 2), Colour::kYellow);
   for (const json& refusal : list_of(group, "refused")) {
     int64_t attempts = number_of(refusal, "attempts");
     std::string times = attempts == 1 ? "once" : fmt::format("{} times", attempts);

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <ctime>
+#include <iostream>
 
 namespace baton::cli {
 namespace {
@@ -104,6 +105,17 @@ std::string short_size(uint64_t bytes) {
   }
   bool whole = unit == 0 || size >= 100 || size == static_cast<double>(static_cast<uint64_t>(size));
   return whole ? fmt::format("{:.0f} {}", size, units[unit]) : fmt::format("{:.1f} {}", size, units[unit]);
+}
+
+Status ask_for_name(const std::string& question, const std::string& name, const std::string& instead, bool json) {
+  fmt::print(stderr, "{}\n", question);
+  if (json || isatty(STDIN_FILENO) == 0)
+    return fail_as(ErrorCode::kInvalid, "nothing was changed: nobody can be asked here; {}", instead);
+  fmt::print(stderr, "Type the server's name ({}) to go on: ", name);
+  std::string typed;
+  std::getline(std::cin, typed);
+  if (typed != name) return fail("nothing was changed");
+  return {};
 }
 
 std::string format_time(int64_t time_ms) {

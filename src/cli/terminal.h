@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "src/base/result.h"
+
 namespace baton::cli {
 
 inline constexpr size_t kWidth = 80;
@@ -39,6 +41,10 @@ std::string progress_bar(uint64_t done, uint64_t total, size_t width = 20);
 
 /// "1.5 GiB": for people, rounded.
 std::string short_size(uint64_t bytes);
+
+/// The person types a server's name to go on: a "y" comes too easily. Errors: another answer; nobody can be asked (no
+/// terminal, or `json` is wanted): kInvalid, with what to say `instead`.
+Status ask_for_name(const std::string& question, const std::string& name, const std::string& instead, bool json);
 
 /// Local time of a moment, to the millisecond: "2024-05-01 12:00:00.123".
 std::string format_time(int64_t time_ms);

@@ -4,9 +4,11 @@
 #include <nlohmann/json.hpp>
 
 #include "src/daemon/api_answers.h"
+#include "src/daemon/api_maintenance.h"
 #include "src/daemon/api_membership.h"
 #include "src/daemon/api_mirrors.h"
 #include "src/daemon/api_recovery.h"
+#include "src/daemon/explain_json.h"
 #include "src/daemon/status_json.h"
 #include "src/model/configuration_toml.h"
 
@@ -75,9 +77,11 @@ void get_explain(Daemon& daemon, const HttpRequest& request, const HttpRespond& 
   const auto group = query_text(request, "group");
   if (daemon.node().configuration().group(group) == nullptr)
     return refuse(respond, {ErrorCode::kNotFound, fmt::format("there is no group \"{}\"", group)});
-  daemon.events().explain(group, 20, [respond](const Result<json>& found) {
+  daemon.events().explain(group, 20, [&daemon, group, respond](const Result<json>& found) {
     if (!found) return refuse(respond, found.error());
-    answer(respond, *found);
+    json whole = *found;
+    whole["now"] = explain_now(daemon.status(), group);
+    answer(respond, whole);
   });
 }
 
@@ -169,8 +173,10 @@ Result<WishGroup> make_wish(Daemon& daemon, const std::string& name, const std::
 
 void post_group(Daemon& daemon, const HttpRequest& request, const std::string& name, const std::string& verb,
                 const HttpRespond& respond) {
+  if (verb == "suspend" || verb == "resume" || verb == "release")
+    return post_maintenance(daemon, request, {"group", name, verb}, respond);
   if (verb != "start" && verb != "stop" && verb != "move")
-    return refuse(respond, {ErrorCode::kNotFound, "groups know start, stop and move"});
+    return refuse(respond, {ErrorCode::kNotFound, "groups know start, stop, move, suspend, resume and release"});
   const auto body = read_body(request);
   if (!body) return refuse(respond, body.error());
   const auto wish = make_wish(daemon, name, verb, *body);
@@ -233,9 +239,14 @@ void handle_api_request(Daemon& daemon, const HttpRequest& request, HttpRespond 
     if ((get || post) && at(1) == "recovery") return handle_recovery(daemon, request, respond);
     if (post && at(1) == "plan") return post_plan(daemon, request, respond);
     if (post && at(1) == "apply") return post_apply(daemon, request, respond);
-    if (post && at(1) == "cluster" && parts.size() == 3) return post_cluster(daemon, request, at(2), respond);
+    if (post && at(1) == "cluster" && parts.size() == 3 && (at(2) == "token" || at(2) == "remove" || at(2) == "takeover"))
+      return post_cluster(daemon, request, at(2), respond);
     if (post && at(1) == "groups" && parts.size() == 4) return post_group(daemon, request, at(2), at(3), respond);
     if (post && at(1) == "servers" && at(3) == "fence" && parts.size() == 4) return post_fence(daemon, request, at(2), respond);
+    if (post && at(1) == "servers" && parts.size() == 4)
+      return post_maintenance(daemon, request, {"server", at(2), at(3)}, respond);
+    if (post && at(1) == "cluster" && parts.size() == 3)
+      return post_maintenance(daemon, request, {"cluster", "", at(2)}, respond);
     if (post && at(1) == "mirrors" && parts.size() == 4) return post_mirror(daemon, request, at(2), at(3), respond);
   }
   refuse(respond, {ErrorCode::kNotFound, fmt::format("there is no {} {}; see docs/api.md", request.method, request.path)});

@@ -57,7 +57,8 @@ std::string author_of(const json& body) {
 
 void commit(Daemon& daemon, const Command& command, const HttpRespond& respond,
             std::function<uint64_t()> version_after) {
-  if (!daemon.node().standing().serving)
+  // A takeover is for a server on which nothing serves.
+  if (!daemon.node().standing().serving && !std::holds_alternative<TakeOver>(command))
     return refuse(respond, {ErrorCode::kUnavailable,
                             "the cluster database does not serve now: " + daemon.node().standing().waiting});
   daemon.request(command, [respond, version_after](bool decided, const Applied& outcome) {

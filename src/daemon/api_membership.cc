@@ -41,6 +41,19 @@ void post_remove(Daemon& daemon, const json& body, const HttpRespond& respond) {
          [&daemon] { return daemon.node().state().configuration_version; });
 }
 
+/// Without `version`: what it would mean; with it: done, if nothing has changed since it was shown (W1).
+void post_takeover(Daemon& daemon, const json& body, const HttpRespond& respond) {
+  const auto& node = daemon.node();
+  const auto offer = node.offer_takeover(EventLoop::now(), author_of(body));
+  if (!offer) return refuse(respond, offer.error());
+  const std::string name = node.configuration().server_name(daemon.self());
+  if (!body.contains("version"))
+    return answer(respond, {{"server", name}, {"version", offer->version}, {"facts", offer->facts}, {"loses", offer->loses}});
+  if (!body["version"].is_number_unsigned() || body["version"].get<uint64_t>() != offer->version)
+    return refuse(respond, {ErrorCode::kConflict, "the cluster's state here has changed since it was shown: look again"});
+  commit(daemon, offer->command, respond, [&daemon] { return daemon.node().standing().committed; });
+}
+
 }  // namespace
 
 void post_cluster(Daemon& daemon, const HttpRequest& request, const std::string& verb, const HttpRespond& respond) {
@@ -48,7 +61,8 @@ void post_cluster(Daemon& daemon, const HttpRequest& request, const std::string&
   if (!body) return refuse(respond, body.error());
   if (verb == "token") return post_token(daemon, *body, respond);
   if (verb == "remove") return post_remove(daemon, *body, respond);
-  refuse(respond, {ErrorCode::kNotFound, "clusters know token and remove"});
+  if (verb == "takeover") return post_takeover(daemon, *body, respond);
+  refuse(respond, {ErrorCode::kNotFound, "clusters know token, remove and takeover"});
 }
 
 }  // namespace baton

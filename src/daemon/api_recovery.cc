@@ -3,37 +3,38 @@
 
 #include <fmt/ranges.h>
 
+#include <set>
+
 #include "src/daemon/api_answers.h"
-#include "src/model/configuration_toml.h"
 
 namespace baton {
 namespace {
 
 using nlohmann::json;
 
-/// As this server's log has it, also what is not known to be committed: nothing is applied yet after a restart.
+/// As this server's disk has it, also what is not known to be committed: nothing is applied yet after a restart.
 struct Held {
   ClusterState state;
   Configuration configuration;
 };
 
-Held held_by(const Daemon& daemon) {
-  Held held{daemon.node().state_of_log(), daemon.node().configuration()};
-  if (auto parsed = parse_configuration(held.state.configuration_text)) held.configuration = *parsed;
-  return held;
-}
+Held held_by(const Daemon& daemon) { return {daemon.node().state_on_disk(), daemon.node().configuration_on_disk()}; }
 
 json position_json(const LogPosition& position) { return {{"epoch", position.epoch.value}, {"index", position.index}}; }
+
+json survivor_json(const std::string& name, const LogPosition& last, int64_t wall_ms, bool counts) {
+  return {{"server", name}, {"last", position_json(last)}, {"written_ms", wall_ms}, {"counts", counts}};
+}
 
 json survivors_json(const Daemon& daemon, const Held& held) {
   const auto& node = daemon.node();
   json list = json::array();
-  list.push_back({{"server", held.configuration.server_name(daemon.self())}, {"last", position_json(node.last())}, {"counts", node.standing().counting}});
+  list.push_back(survivor_json(held.configuration.server_name(daemon.self()), node.last(), node.newest_wall_ms(), node.standing().counting));
   for (const auto& [server, hello] : node.gate().hellos()) {
     if (server == daemon.self() || node.gate().refused().contains(server)) continue;
     const auto lineage = node.gate().lineages().find(server);
     const bool counts = lineage != node.gate().lineages().end() && lineage->second != node::kNoLineage;
-    list.push_back({{"server", held.configuration.server_name(server)}, {"last", position_json(hello.last)}, {"counts", counts}});
+    list.push_back(survivor_json(held.configuration.server_name(server), hello.last, hello.wall_ms, counts));
   }
   return list;
 }
@@ -74,22 +75,46 @@ json mirrors_json(const Daemon& daemon, const Held& held) {
   return list;
 }
 
-json facts(const Daemon& daemon) {
-  const auto& node = daemon.node();
-  const Held held = held_by(daemon);
-  json lost = json::array(), groups = json::array();
-  for (const auto& server : held.configuration.servers) {
-    const auto peer = node.peers().find(server.id);
-    if (server.id != daemon.self() && (peer == node.peers().end() || !peer->second.in_view)) lost.push_back(server.name);
-  }
+json lost_json(const Daemon& daemon, const Held& held) {
+  json names = json::array();
+  for (const ServerId server : daemon.node().lost()) names.push_back(held.configuration.server_name(server));
+  return names;
+}
+
+json groups_json(const Held& held) {
+  json groups = json::array();
   for (const auto& [name, group] : held.state.groups)
     groups.push_back({{"name", name}, {"phase", to_string(group.phase)}, {"wanted", group.wanted},
                       {"owner", group.owner == ServerId{} ? "" : held.configuration.server_name(group.owner)}});
-  const std::string problem = node.why_not_recover();
+  return groups;
+}
+
+json facts(const Daemon& daemon) {
+  const auto& node = daemon.node();
+  const Held held = held_by(daemon);
+  const std::string problem = node.why_not_recover(EventLoop::now());
   return {{"server", held.configuration.server_name(daemon.self())}, {"cluster", held.configuration.cluster_name},
-          {"possible", problem.empty()}, {"why_not", problem}, {"lost", lost}, {"survivors", survivors_json(daemon, held)},
-          {"last", position_json(node.last())}, {"recovered", node.lineage() == node::kNoLineage ? 0 : node.lineage().value},
-          {"groups", groups}, {"mirrors", mirrors_json(daemon, held)}};
+          {"possible", problem.empty()}, {"why_not", problem}, {"lost", lost_json(daemon, held)},
+          {"survivors", survivors_json(daemon, held)}, {"last", position_json(node.last())},
+          {"recovered", node.lineage() == node::kNoLineage ? 0 : node.lineage().value},
+          {"groups", groups_json(held)}, {"mirrors", mirrors_json(daemon, held)}};
+}
+
+/// A person decided from what was shown, and said whom he gives up.
+Status judge(const Daemon& daemon, const json& body) {
+  if (const auto problem = daemon.node().why_not_recover(EventLoop::now()); !problem.empty())
+    return fail_as(ErrorCode::kConflict, "{}", problem);
+  if (!body.contains("last") || body["last"] != position_json(daemon.node().last()))
+    return fail_as(ErrorCode::kConflict, "the database has changed since it was shown: look again");
+  std::set<std::string> named, lost;
+  if (body.contains("give_up") && body["give_up"].is_array())
+    for (const json& name : body["give_up"])
+      if (name.is_string()) named.insert(name.get<std::string>());
+  for (const json& name : lost_json(daemon, held_by(daemon))) lost.insert(name.get<std::string>());
+  if (named != lost)
+    return fail_as(ErrorCode::kConflict, "given up would be {}, and that is not what was named ({})", fmt::join(lost, ", "),
+                   named.empty() ? "nobody" : fmt::format("{}", fmt::join(named, ", ")));
+  return {};
 }
 
 }  // namespace
@@ -98,10 +123,7 @@ void handle_recovery(Daemon& daemon, const HttpRequest& request, const HttpRespo
   if (request.method == "GET") return answer(respond, facts(daemon));
   const auto body = read_body(request);
   if (!body) return refuse(respond, body.error());
-  if (const auto problem = daemon.node().why_not_recover(); !problem.empty()) return refuse(respond, {ErrorCode::kConflict, problem});
-  // A person decided from what was shown.
-  if (!body->contains("last") || (*body)["last"] != position_json(daemon.node().last()))
-    return refuse(respond, {ErrorCode::kConflict, "the database has changed since it was shown: look again"});
+  if (const auto judged = judge(daemon, *body); !judged) return refuse(respond, judged.error());
   daemon.recover(author_of(*body));
   answer(respond, {{"recovering", true}});
 }

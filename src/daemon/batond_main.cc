@@ -6,7 +6,9 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <csignal>
+#include <cstring>
 #include <filesystem>
 
 #include "src/daemon/daemon.h"
@@ -48,6 +50,7 @@ int main(int argc, char** argv) {
   auto ended = loop.on_signal(SIGTERM, [&] { loop.stop(); });
   auto interrupted = loop.on_signal(SIGINT, [&] { loop.stop(); });
   int status = 0;
+  bool again = false;
   {
     baton::Daemon daemon(loop, paths);
     if (const auto started = daemon.start(); !started) {
@@ -55,8 +58,14 @@ int main(int argc, char** argv) {
       status = 1;
     } else {
       loop.run();
+      again = daemon.wants_start_anew();
       spdlog::info("batond ends; mirrors and services go on");
     }
+  }
+  if (again) {
+    ::execv("/proc/self/exe", argv);
+    spdlog::error("batond cannot start itself anew: {}", std::strerror(errno));
+    return 1;
   }
   return status;
 }

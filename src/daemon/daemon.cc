@@ -77,6 +77,8 @@ Daemon::~Daemon() { loop_door_.close(); }
 Status Daemon::start() {
   if (auto identity = read_identity(); !identity) return pass(identity);
   if (auto stores = open_stores(); !stores) return pass(stores);
+  std::error_code ignored;
+  std::filesystem::remove(paths_.run_directory + "/stopped", ignored);  // somebody starts it again
   RunnerPaths runner_paths{paths_.run_directory, paths_.log_directory, paths_.program_directory + "/baton-shim"};
   runner_ = std::make_unique<ResourceRunner>(
       loop_, runner_paths, [this](const std::string& key) { return mirror(key); },
@@ -162,8 +164,9 @@ Status Daemon::open_stores() {
   // The first start of one that joined: positions in an earlier cluster's log mean nothing here.
   if (joined_ && !std::filesystem::exists(database) && !std::filesystem::exists(paths_.state_directory + "/cluster.toml"))
     GuardClient::forget_earlier_cluster(paths_.run_directory);
-  // Whoever has no database any more holds nothing of what was given up.
-  if (!std::filesystem::exists(database)) std::filesystem::remove(paths_.state_directory + kGivenUpMark, ignored);
+  // Whoever has no database any more holds nothing of what was given up, nor does his guard.
+  if (!std::filesystem::exists(database) && std::filesystem::remove(paths_.state_directory + kGivenUpMark, ignored))
+    GuardClient::forget_earlier_cluster(paths_.run_directory);
   auto voter = VoterStore::open(database, post, self_);
   if (!voter) return pass(voter);
   voter_store_ = std::move(*voter);
@@ -262,10 +265,16 @@ void Daemon::carry_out(node::Action& action) {
                  },
                  [&](node::Note& note) { write_note(note); },
                  [&](node::StandDown& wanted) { stand_down(wanted); },
+                 [&](node::StartAnew& wanted) {
+                   write_note({.kind = "alert", .text = "batond starts anew: " + wanted.reason});
+                   start_anew_ = true;
+                   loop_.stop();
+                 },
                  [&](node::PeerGone& gone) {
                    for (auto& [key, client] : mirrors_)
                      if (client->settings().peer == gone.server) client->peer_lost(gone.reason);
                  },
+                 [&](node::EndServer& end) { end_server(end); },
              },
              action);
 }
@@ -304,7 +313,8 @@ void Daemon::on_message(const GroupMember& sender, std::span<const uint8_t> byte
     return;
   }
   // SAFETY: docs/protocol.md, R2. Of another lineage only the node hears, and its gate decides.
-  if (!node_->gate().fits(lineage) || node_->gate().given_up()) return feed(node::MessageReceived{sender.server, std::move(*message), lineage});
+  if (!node_->gate().fits(lineage) || node_->gate().shut())
+    return feed(node::MessageReceived{sender.server, std::move(*message), lineage});
   if (const auto* check = std::get_if<node::StoreCheck>(&*message)) return answer_store_check(*check);
   if (const auto* answer = std::get_if<node::StoreChecked>(&*message)) return take_store_answer(sender.server, *answer);
   if (const auto* call = std::get_if<node::MirrorCall>(&*message)) return mirror_calls_->take(*call);
@@ -371,18 +381,28 @@ void Daemon::entry_applied(const node::EntryApplied& applied) {
       note.group = phase->group;
     } else if (const auto* wish = std::get_if<WishGroup>(&applied.entry.command)) {
       note.group = wish->group;
+    } else if (const auto* hold = std::get_if<HoldGroup>(&applied.entry.command)) {
+      note.group = hold->group;
+    } else if (const auto* release = std::get_if<ReleaseGroup>(&applied.entry.command)) {
+      note.group = release->group;
+    } else if (const auto* suspension = std::get_if<SetSuspension>(&applied.entry.command)) {
+      note.group = suspension->group;
     } else if (const std::string key = mirror_of(applied.entry.command); !key.empty()) {
       note.group = key.substr(0, key.find('.'));
       note.resource = key.substr(key.find('.') + 1);
     }
     write_note(note);
-    alert_loss(applied);
+    alert_people(applied);
   }
   changed();
 }
 
-/// A takeover that may lose answered writes is told to people soon, not only on record (A5).
-void Daemon::alert_loss(const node::EntryApplied& applied) {
+/// A takeover that may lose answered writes (A5), and a shutdown that has not come about, are told to people soon, not only
+/// on record.
+void Daemon::alert_people(const node::EntryApplied& applied) {
+  const auto* shutdown = std::get_if<SetShutdown>(&applied.entry.command);
+  if (shutdown != nullptr && shutdown->given_up && applied.outcome.applied)
+    write_note({.kind = "alert", .text = describe(applied.entry.command)});
   const auto* assign = std::get_if<AssignGroup>(&applied.entry.command);
   if (assign == nullptr || assign->loss.empty() || !applied.outcome.applied) return;
   write_note({.kind = "alert", .group = assign->group, .text = "may be lost by the takeover: " + assign->loss,

@@ -22,6 +22,7 @@
 #include "src/daemon/status_json.h"
 #include "src/daemon/voter_store.h"
 #include "src/model/failover_time.h"
+#include "src/os/child_process.h"
 #include "src/os/corosync_engine.h"
 #include "src/os/event_loop.h"
 #include "src/os/group_messaging.h"
@@ -55,6 +56,8 @@ class Daemon {
   Status start();
 
   // ---- For the API (api.cc) ----
+  /// It has ended the loop to be started anew.
+  bool wants_start_anew() const { return start_anew_; }
   const node::NodeCore& node() const { return *node_; }
   ServerId self() const { return self_; }
   EventLoop& loop() { return loop_; }
@@ -79,6 +82,7 @@ class Daemon {
   MirrorCalls& mirror_calls() { return *mirror_calls_; }
 
  private:
+  bool start_anew_ = false;
   Status read_identity();
   Status open_stores();
   Status start_engine();
@@ -93,6 +97,12 @@ class Daemon {
   void fence(const node::FenceServer& wanted);
   void entry_applied(const node::EntryApplied& applied);
   void write_note(const node::Note& note);
+  // daemon_end.cc
+  void end_server(const node::EndServer& end);
+  void end_mirrors(Instant limit);
+  void end_engine();
+  void end_guard(Instant limit);
+  void run_power_command();
   void sync_mirrors();
   // daemon_guard.cc
   void start_guard();
@@ -112,7 +122,7 @@ class Daemon {
   bool take_links(ServerId server, const std::vector<LinkReport>& links);
   void remember_in_sync(const node::EntryApplied& applied);
   void remember_starts(const node::EntryApplied& applied);
-  void alert_loss(const node::EntryApplied& applied);
+  void alert_people(const node::EntryApplied& applied);
   void answer_store_check(const node::StoreCheck& check);
   void take_store_answer(ServerId from, const node::StoreChecked& answer);
   void read_links();
@@ -193,6 +203,9 @@ class Daemon {
   LoopDoor loop_door_;
   WorkerThread store_worker_;
   std::vector<std::string> problems_;
+  std::optional<node::EndServer> ending_;
+  EventLoop::Handle end_timer_;
+  ChildProcess power_command_;
 
   uint64_t followed_version_ = 0;
   VoterSet followed_voters_;

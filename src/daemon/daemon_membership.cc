@@ -11,6 +11,7 @@
 #include "src/format/join_request.h"
 #include "src/model/configuration_edit.h"
 #include "src/model/configuration_toml.h"
+#include "src/model/committed_members.h"
 #include "src/os/file_text.h"
 
 namespace baton {
@@ -21,19 +22,6 @@ constexpr Duration kStayOnRing = 2s;      // of a removed server, so that it hea
 constexpr Duration kRingAgain = 1s;       // after corosync refused its new configuration
 constexpr Duration kLongestToken = std::chrono::hours(24);
 constexpr int64_t kMostClockDifferenceMs = 60000;
-
-/// The first id above all that are in use, else the lowest free one (docs/protocol.md, V6).
-ServerId free_id(const Configuration& configuration, const VoterSet& voters) {
-  const auto is_free = [&](uint32_t id) {
-    return configuration.server(ServerId{id}) == nullptr && !voters.contains(ServerId{id});
-  };
-  uint32_t next = 1;
-  for (const auto& server : configuration.servers) next = std::max(next, server.id.value + 1);
-  if (next <= 63 && is_free(next)) return ServerId{next};
-  for (uint32_t id = 1; id <= 63; ++id)
-    if (is_free(id)) return ServerId{id};
-  return ServerId{};
-}
 
 std::string clock_problem(int64_t theirs) {
   const int64_t ahead = theirs - wall_now_ms();
@@ -84,6 +72,8 @@ EngineConfig Daemon::engine_config() const {
   config.timing.ping_interval_ms = static_cast<uint32_t>(timing.link_ping_interval.count());
   config.timing.ping_timeout_ms = static_cast<uint32_t>(timing.link_ping_timeout.count());
   config.timing.pong_count = 1;
+  const char* real_time = std::getenv("BATON_REAL_TIME");
+  config.real_time = real_time == nullptr || std::string_view(real_time) != "no";
   return config;
 }
 
@@ -91,16 +81,17 @@ EngineConfig Daemon::engine_config() const {
 /// is applied may be long past, from before this server was one of the cluster.
 void Daemon::follow_membership() {
   if (!node_->standing().serving || node_->state().configuration_version == 0) return;
-  if (followed_version_ == node_->state().configuration_version && followed_voters_ == node_->voters()) return;
+  if (followed_version_ == node_->state().configuration_version && followed_voters_ == node_->state().voters) return;
   followed_version_ = node_->state().configuration_version;
-  followed_voters_ = node_->voters();
+  // SAFETY: J5. The committed ones: by this server's log alone a removal is not settled yet, and may be cut off again.
+  followed_voters_ = node_->state().voters;
   const Configuration& wanted = node_->configuration();
   for (const auto& server : present_.servers)
     if (wanted.server(server.id) == nullptr)
       leaving_[server.id] = EngineNode{server.id, server.name, server.interconnects};
   std::erase_if(leaving_, [&](const auto& node) { return wanted.server(node.first) != nullptr; });
   if (wanted.server(self_) == nullptr) {
-    if (!followed_voters_.contains(self_)) ring_timer_ = loop_.after(kStayOnRing / 2, [this] { leave_for_good(); });
+    if (has_left(node_->state(), wanted, self_)) ring_timer_ = loop_.after(kStayOnRing / 2, [this] { leave_for_good(); });
     return;
   }
   present_ = wanted;
@@ -108,12 +99,12 @@ void Daemon::follow_membership() {
   if (auto kept = replace_text_file(file, node_->state().configuration_text); !kept)
     write_note({.kind = "problem", .text = kept.error().message});
   const bool somebody_goes = std::any_of(leaving_.begin(), leaving_.end(), [&](const auto& node) {
-    return !followed_voters_.contains(node.first);
+    return has_left(node_->state(), wanted, node.first);
   });
   renew_ring();
   if (!somebody_goes) return;
   ring_timer_ = loop_.after(kStayOnRing, [this] {
-    std::erase_if(leaving_, [&](const auto& node) { return !followed_voters_.contains(node.first); });
+    std::erase_if(leaving_, [&](const auto& node) { return has_left(node_->state(), node_->configuration(), node.first); });
     renew_ring();
   });
 }
@@ -193,7 +184,7 @@ void Daemon::let_in(const std::string& line, JoinDoor::Answer done) {
   if (!request) return say_no(request.error().message);
   if (const auto problem = clock_problem(request->wall_ms); !problem.empty()) return say_no(problem);
   if (!node_->standing().serving) return say_no("the cluster database does not serve now: " + node_->standing().waiting);
-  const ServerId id = free_id(node_->configuration(), node_->voters());
+  const ServerId id = free_id(node_->state(), node_->configuration());
   if (id == ServerId{}) return say_no("all 63 ids are taken");
   ServerConfiguration server;
   server.name = request->name;

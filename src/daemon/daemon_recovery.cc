@@ -30,7 +30,7 @@ void Daemon::recover(const std::string& author) {
   constexpr uint64_t kMostRounds = uint64_t{1} << 19;
   uint64_t rounds = 0;
   if (getrandom(&rounds, sizeof rounds, 0) != sizeof rounds) rounds = start_;
-  feed(node::Recover{rounds % kMostRounds, author});
+  feed(node::Recover{rounds % kMostRounds, author, wall_now_ms()});
 }
 
 void Daemon::stand_down(const node::StandDown& wanted) {
@@ -64,6 +64,7 @@ void Daemon::begin_anew(const node::StandDown& wanted) {
 
 std::vector<std::string> Daemon::recovery_problems() const {
   std::vector<std::string> problems;
+  if (node_->gate().outdated()) problems.push_back(node_->partition_waiting(EventLoop::now()));
   if (node_->gate().given_up())
     problems.push_back(
         "this server was given up when the cluster was recovered without it: it works for nobody. To make it a server of the "

@@ -95,7 +95,7 @@ void describe_kind(const SetGroupPhase& command, History& history) {
   history.kind = "phase";
   history.group = command.group;
   history.reason = command.reason;
-  if (!command.failure.empty()) history.reason += (history.reason.empty() ? "" : ": ") + command.failure;
+  if (!command.failure.empty() && command.failure != command.reason) history.reason += (history.reason.empty() ? "" : ": ") + command.failure;
   json steps = json::array();
   for (const auto& step : command.steps) {
     steps.push_back({{"resource", step.resource},
@@ -137,12 +137,52 @@ void describe_kind(const RestrictMirror& command, History& history) {
   describe_operator("restrict", command.mirror, command.author, history);
 }
 
+void describe_kind(const TakeOver& command, History& history) {
+  history.kind = "takeover";
+  history.reason = command.author + ": " + command.reason;
+}
 void describe_kind(const SetVoters&, History& history) { history.kind = "voters"; }
 
 void describe_kind(const RecordFence& command, History& history) {
   history.kind = "fence";
   history.reason = command.author.empty() ? command.text : command.author + ": " + command.text;
 }
+
+void describe_kind(const SetStanding& command, History& history) {
+  history.kind = "standing";
+  history.reason = command.author.empty() ? command.reason : command.author + ": " + command.reason;
+}
+
+void describe_person(const char* kind, const std::string& author, const std::string& reason, History& history) {
+  history.kind = kind;
+  history.reason = author + (reason.empty() ? "" : ": " + reason);
+}
+
+void describe_kind(const SetSuspension& command, History& history) {
+  describe_person("suspend", command.author, command.reason, history);
+  history.group = command.group;
+}
+
+void describe_kind(const SetDrain& command, History& history) {
+  describe_person("drain", command.author, command.reason, history);
+}
+
+void describe_kind(const SetShutdown& command, History& history) {
+  describe_person("shutdown", command.author, command.reason, history);
+}
+
+void describe_kind(const HoldGroup& command, History& history) {
+  history.kind = "hold";
+  history.group = command.group;
+  history.reason = command.reason;
+}
+
+void describe_kind(const ReleaseGroup& command, History& history) {
+  describe_person("release", command.author, "", history);
+  history.group = command.group;
+}
+
+void describe_kind(const RaiseFormatLevel&, History& history) { history.kind = "level"; }
 
 /// How much a person should care: "alert" soon, "warning" some time.
 const char* severity_of(const std::string& kind) {

@@ -9,8 +9,10 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <cstring>
 #include <optional>
+#include <utility>
 
 #include "src/os/child_process.h"
 #include "src/os/owned_fd.h"
@@ -69,6 +71,9 @@ struct GuardClient::State : std::enable_shared_from_this<GuardClient::State> {
   EventLoop::Handle ending;
   EventLoop::Handle retry;
   EventLoop::Handle life;
+  Instant life_due = kNever;
+  std::function<void(const std::string&)> on_end;  // set: it is to end
+  EventLoop::Handle end_limit;
 };
 
 /// Until one answers: connect, else start one.
@@ -91,6 +96,7 @@ void GuardClient::State::adopt(OwnedFd connection, pid_t pid) {
   process = pid;
   start_error.clear();
   heard_at = EventLoop::now();
+  life_due = kNever;
   suspected = false;
   reading = loop.watch_readable(socket.get(), [this] { receive(); });
   pidfd = OwnedFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
@@ -154,6 +160,7 @@ void GuardClient::State::lost(const std::string& how) {
   life.cancel();
   socket.close();
   pidfd.close();
+  if (on_end) return end_limit.cancel(), std::exchange(on_end, nullptr)("");
   callbacks.on_gone(how);
   seek();
 }
@@ -162,14 +169,18 @@ void GuardClient::State::lost(const std::string& how) {
 void GuardClient::State::watch_life() {
   const Duration limit = settings.guard.lease / 2;
   Duration again = limit / 4;
-  if (EventLoop::now() >= heard_at + limit) {
+  const Instant now = EventLoop::now();
+  // A batond that was not served itself does not blame the guard, which has answered or not while nobody looked.
+  if (life_due != kNever && now > life_due + limit / 4) heard_at = std::max(heard_at, now - limit / 2);
+  if (now >= heard_at + limit) {
     if (suspected) {
       if (pidfd) ::syscall(SYS_pidfd_send_signal, pidfd.get(), SIGKILL, nullptr, 0);
-      return lost(fmt::format("did not answer for {} ms and was ended", to_ms(EventLoop::now() - heard_at)));
+      return lost(fmt::format("did not answer for {} ms and was ended", to_ms(now - heard_at)));
     }
     suspected = true;
     again = kSecondLook;
   }
+  life_due = now + again;
   life = loop.after(again, [this] { watch_life(); });
 }
 
@@ -188,6 +199,7 @@ GuardClient::~GuardClient() {
   state_->ending.cancel();
   state_->life.cancel();
   state_->retry.cancel();
+  state_->end_limit.cancel();
   state_->child.forget();
 }
 
@@ -208,6 +220,17 @@ void GuardClient::set_duties(const guard::Duties& duties) {
   state_->duties_known = true;
   state_->send(guard::encode(duties));
 }
+void GuardClient::end(Duration limit, std::function<void(const std::string&)> done) {
+  state_->retry.cancel();
+  if (!state_->socket || !state_->pidfd) return done(state_->socket ? "its process is not known" : "");
+  state_->life.cancel();
+  state_->on_end = std::move(done);
+  state_->end_limit = state_->loop.after(limit, [state = state_.get(), limit] {
+    std::exchange(state->on_end, [](const std::string&) {})(fmt::format("it has not ended within {} ms", to_ms(limit)));
+  });
+  ::syscall(SYS_pidfd_send_signal, state_->pidfd.get(), SIGTERM, nullptr, 0);
+}
+
 std::string GuardClient::waiting_for() const {
   if (state_->socket) return {};
   return state_->start_error.empty() ? "baton-guard is starting" : state_->start_error;

@@ -38,6 +38,9 @@ class GuardClient {
   void tell(const guard::Tell& tell);
   /// Told to each guard.
   void set_duties(const guard::Duties& duties);
+  /// Baton ends on this server: the guard is asked to end, too, and no other is started. `done` is told why it did not,
+  /// within `limit`; empty: it has ended. REQUIRES: no lease any more, so that it leaves no watchdog behind.
+  void end(Duration limit, std::function<void(const std::string& why_not)> done);
   /// Why there is none, for people; empty: connected.
   std::string waiting_for() const;
 

@@ -80,6 +80,7 @@ Result<std::vector<database::Entry>> take_entries(const Repeated& from) {
 
 void put(const database::Prepare& message, wire::Message& out) {
   out.mutable_prepare()->set_epoch(message.epoch.value);
+  out.mutable_prepare()->set_taken_over(message.taken_over.value);
 }
 
 void put(const database::Promise& message, wire::Message& out) {
@@ -162,6 +163,10 @@ void put(const node::BeatMessage& message, wire::Message& out) {
     item->set_downs_recent(link.downs_recent);
     item->set_send_errors(link.send_errors);
   }
+  to->set_clock_ms(message.clock_ms);
+  to->set_format_level(message.format_level);
+  to->set_settled(message.settled);
+  to->set_waited_ms(message.waited_ms);
   for (const auto& [mirror, details] : message.details) {
     auto* item = to->add_details();
     item->set_mirror(mirror);
@@ -206,6 +211,7 @@ void put(const node::Hello& message, wire::Message& out) {
   auto* to = out.mutable_hello();
   for (const ServerId server : message.survivors) to->add_survivors(server.value);
   put_position(message.last, to->mutable_last());
+  to->set_wall_ms(message.wall_ms);
 }
 
 // ---- From protobuf ----
@@ -253,6 +259,10 @@ Result<node::Message> take(const wire::Beat& from) {
   message.sequence = from.sequence();
   message.start = from.start();
   message.macs.assign(from.macs().begin(), from.macs().end());
+  message.clock_ms = from.clock_ms();
+  message.format_level = from.format_level();
+  message.settled = from.settled();
+  message.waited_ms = from.waited_ms();
   // A report with a word that only a newer version knows counts as none: the lease must not suffer from it.
   for (const auto& item : from.mirrors()) {
     if (auto report = take_mirror_report(item)) message.mirrors[item.mirror()] = std::move(*report);
@@ -284,12 +294,13 @@ Result<node::Message> take(const wire::Hello& from) {
   node::Hello message;
   for (const uint32_t server : from.survivors()) message.survivors.insert(ServerId(server));
   message.last = take_position(from.last());
+  message.wall_ms = from.wall_ms();
   return message;
 }
 
 Result<node::Message> take(const wire::Message& from) {
   switch (from.kind_case()) {
-    case wire::Message::kPrepare: return database::Prepare{Epoch(from.prepare().epoch())};
+    case wire::Message::kPrepare: return database::Prepare{Epoch(from.prepare().epoch()), Epoch(from.prepare().taken_over())};
     case wire::Message::kPromise: return take(from.promise());
     case wire::Message::kRefuse: return database::Refuse{Epoch(from.refuse().promised())};
     case wire::Message::kFetch: return take(from.fetch());

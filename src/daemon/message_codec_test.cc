@@ -65,7 +65,7 @@ std::vector<node::Message> samples() {
   const database::LogPosition position{Epoch(65), 12};
   const std::vector<database::Entry> entries = {
       entry(13, StartEpoch{ServerId(1)}), entry(14, WishGroup{"db", 1, true, ServerId(2), "asked", "root"})};
-  return {database::Message(database::Prepare{Epoch(65)}),
+  return {database::Message(database::Prepare{Epoch(65)}), database::Message(database::Prepare{Epoch(66), Epoch(33)}),
           database::Message(database::Promise{Epoch(65), position, 11, leases(), {{ServerId(1), ServerId(4)}, {ServerId(1)}}}),
           database::Message(database::Refuse{Epoch(129)}),
           database::Message(database::Fetch{Epoch(65), ServerId(3), position}),

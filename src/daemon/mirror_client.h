@@ -39,6 +39,8 @@ class MirrorClient {
   void start();
   /// Ends the daemon in order (its mirror is no longer configured).
   void stop();
+  /// After stop(): the daemon has let go.
+  bool stopped() const { return stopping_ && client_ == nullptr; }
 
   /// The settings that the configuration wants from now on. Size and rate are sent at once; the others work when the
   /// daemon is started next. See restart_for_settings().

@@ -38,7 +38,45 @@ json interconnects_json(const Configuration& configuration) {
   return {{"mode", to_string(configuration.link_mode)}, {"links", list}};
 }
 
-json servers_json(const StatusSources& sources) {
+/// What is left until a moment of cluster time; 0: it has no end.
+uint64_t left_ms(const StatusSources& sources, uint64_t until_ms) {
+  const uint64_t now = sources.node.cluster_time(sources.now);
+  return until_ms > now ? until_ms - now : 0;
+}
+
+json suspension_json(const StatusSources& sources, const Suspension* suspension) {
+  if (suspension == nullptr) return nullptr;
+  return {{"author", suspension->author}, {"reason", suspension->reason}, {"limited", suspension->until_ms != 0},
+          {"left_ms", left_ms(sources, suspension->until_ms)}};
+}
+
+json shutdown_json(const StatusSources& sources, const std::optional<Shutdown>& shutdown) {
+  if (!shutdown) return nullptr;
+  return {{"author", shutdown->author}, {"reason", shutdown->reason}, {"move", shutdown->move},
+          {"afterwards", to_string(shutdown->afterwards)}, {"left_ms", left_ms(sources, shutdown->deadline_ms)}};
+}
+
+/// Where a server stands: as recorded, but one that is away is not normal even before that is on record.
+void add_standing(json& server, const StatusSources& sources, ServerId id, bool in_view, const planner::Plan& plan) {
+  const ServerState& record = sources.node.state().server(id);
+  const bool gone = !in_view && record.standing != ServerStanding::kStopped;
+  const ServerStanding standing = gone ? ServerStanding::kDown : record.standing;
+  server["standing"] = to_string(standing);
+  server["standing_short"] = short_name(standing);
+  server["standing_reason"] = record.standing == standing ? record.reason : "";
+  server["hold_left_ms"] = standing == ServerStanding::kIsolated ? left_ms(sources, record.hold_until_ms) : 0;
+  server["suspended"] = suspension_json(sources, record.suspension ? &*record.suspension : nullptr);
+  server["shutdown"] = shutdown_json(sources, record.shutdown);
+  server["given_up"] = record.given_up;
+  server["drain"] = nullptr;
+  if (record.drain) server["drain"] = {{"author", record.drain->author}, {"reason", record.drain->reason}};
+  json staying = json::array();
+  if (const auto found = plan.staying.find(id); found != plan.staying.end())
+    for (const auto& [group, why] : found->second) staying.push_back({{"group", group}, {"why", why}});
+  server["staying"] = staying;
+}
+
+json servers_json(const StatusSources& sources, const planner::Plan& plan) {
   json list = json::array();
   const auto& configuration = sources.node.configuration();
   for (const auto& server : configuration.servers) {
@@ -52,6 +90,7 @@ json servers_json(const StatusSources& sources) {
                     {"role", server.role == ServerRole::kWitness ? "witness" : "server"},
                     {"state", silent ? "silent" : in_view ? "up" : "down"}, {"self", server.id == sources.self},
                     {"links", links}, {"fence", fence_json(sources, server)}});
+    add_standing(list.back(), sources, server.id, in_view, plan);
   }
   return list;
 }
@@ -102,6 +141,8 @@ json groups_json(const StatusSources& sources, const planner::Plan& plan) {
     list.push_back({{"name", group.name}, {"phase", to_string(state.phase)}, {"owner", name_of(state.owner)},
                     {"wanted", state.wanted}, {"target", name_of(state.target)}, {"reason", state.reason},
                     {"version", state.version}, {"waiting", waiting == plan.waiting.end() ? "" : waiting->second},
+                    {"held", state.held}, {"parked", name_of(state.parked)},
+                    {"suspended", suspension_json(sources, planner::suspension_of(sources.node.state(), state))},
                     {"refused", refused}, {"resources", resources_json(sources, group, state)}});
     if (sources.usual_starts != nullptr)
       list.back()["failover"] = failover_json(configuration, group, *sources.usual_starts);
@@ -196,6 +237,14 @@ json lease_json(const StatusSources& sources) {
   return lease;
 }
 
+/// Who may go on when servers do not reach each other, and what is waited for if nobody may.
+json partition_json(const StatusSources& sources) {
+  const auto& node = sources.node;
+  return {{"np", to_string(node.configuration().np)}, {"taken_over", node.taken_over()},
+          {"waiting", node.partition_waiting(sources.now)},
+          {"takeover_possible", node.offer_takeover(sources.now, "").has_value()}};
+}
+
 }  // namespace
 
 json status_json(const StatusSources& sources) {
@@ -213,10 +262,17 @@ json status_json(const StatusSources& sources) {
             {"epoch", standing.epoch.value}, {"committed", standing.committed}, {"waiting", waiting},
             {"counting", standing.counting}}},
           {"voters", voters_json(node)},
+          {"partition", partition_json(sources)},
           {"lease", lease_json(sources)},
           {"interconnects", interconnects_json(configuration)},
+          {"starting", node.starting(sources.now)},
+          {"format_level", node.state().format_level},
+          {"suspended", suspension_json(sources, node.state().suspension ? &*node.state().suspension : nullptr)},
+          {"shutdown", shutdown_json(sources, node.state().shutdown)},
+          {"shut_down", node.state().shut_down},
+          {"given_up", node.state().given_up},
           {"configuration_version", node.state().configuration_version}, {"problems", sources.problems},
-          {"servers", servers_json(sources)}, {"groups", groups_json(sources, plan)}, {"mirrors", mirrors_json(sources)}};
+          {"servers", servers_json(sources, plan)}, {"groups", groups_json(sources, plan)}, {"mirrors", mirrors_json(sources)}};
 }
 
 json failover_json(const Configuration& configuration, const GroupConfiguration& group,

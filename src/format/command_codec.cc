@@ -5,6 +5,7 @@
 
 #include "src/base/assert.h"
 #include "src/format/cluster.pb.h"
+#include "src/format/maintenance_codec.h"
 #include "src/format/voter_set_wire.h"
 
 namespace baton {
@@ -60,6 +61,7 @@ void put(const ApplyConfiguration& command, wire::Command& out) {
   to->set_expected_version(command.expected_version);
   to->set_text(command.text);
   to->set_author(command.author);
+  to->set_format_level(command.format_level);
 }
 
 void put(const AssignGroup& command, wire::Command& out) {
@@ -99,6 +101,9 @@ void put(const SetGroupPhase& command, wire::Command& out) {
     item->set_took_us(step.took_us);
     item->set_outcome(step.outcome);
   }
+  to->set_cause(command.cause);
+  to->set_clock_ms(command.clock_ms);
+  to->set_interrupted(command.interrupted);
 }
 
 void put(const WishGroup& command, wire::Command& out) {
@@ -109,6 +114,8 @@ void put(const WishGroup& command, wire::Command& out) {
   to->set_target(command.target.value);
   to->set_reason(command.reason);
   to->set_author(command.author);
+  to->set_park(command.park.value);
+  to->set_lost(command.lost.value);
 }
 
 void put(const SetInSync& command, wire::Command& out) {
@@ -148,6 +155,13 @@ void put(const RestrictMirror& command, wire::Command& out) {
   to->set_author(command.author);
 }
 
+void put(const TakeOver& command, wire::Command& out) {
+  auto* to = out.mutable_take_over();
+  to->set_server(command.server.value);
+  to->set_reason(command.reason);
+  to->set_author(command.author);
+}
+
 void put(const SetVoters& command, wire::Command& out) {
   put_voter_set(command.voters, *out.mutable_set_voters()->mutable_voters());
 }
@@ -166,7 +180,7 @@ void put(const RecordFence& command, wire::Command& out) {
 Result<Command> take(const wire::StartEpoch& from) { return StartEpoch{ServerId(from.leader())}; }
 
 Result<Command> take(const wire::ApplyConfiguration& from) {
-  return ApplyConfiguration{from.expected_version(), from.text(), from.author()};
+  return ApplyConfiguration{from.expected_version(), from.text(), from.author(), from.format_level()};
 }
 
 Result<Command> take(const wire::AssignGroup& from) {
@@ -197,6 +211,9 @@ Result<Command> take(const wire::SetGroupPhase& from) {
   for (const auto& step : from.steps()) {
     command.steps.push_back({step.resource(), step.action(), step.took_us(), step.outcome()});
   }
+  command.cause = from.cause();
+  command.clock_ms = from.clock_ms();
+  command.interrupted = from.interrupted();
   return command;
 }
 
@@ -208,6 +225,8 @@ Result<Command> take(const wire::WishGroup& from) {
   command.target = ServerId(from.target());
   command.reason = from.reason();
   command.author = from.author();
+  command.park = ServerId(from.park());
+  command.lost = ServerId(from.lost());
   return command;
 }
 
@@ -236,6 +255,8 @@ Result<Command> take(const wire::RestrictMirror& from) {
                         from.author()};
 }
 
+Result<Command> take(const wire::TakeOver& from) { return TakeOver{ServerId(from.server()), from.reason(), from.author()}; }
+
 Result<Command> take(const wire::SetVoters& from) { return SetVoters{take_voter_set(from.voters())}; }
 
 Result<Command> take(const wire::RecordFence& from) {
@@ -253,7 +274,15 @@ Result<Command> take(const wire::RecordFence& from) {
 
 std::string encode_command(const Command& command) {
   wire::Command out;
-  std::visit([&](const auto& kind) { put(kind, out); }, command);
+  std::visit(
+      [&](const auto& kind) {
+        if constexpr (requires { put_command(kind, out); }) {
+          put_command(kind, out);  // those of servers and maintenance: maintenance_codec.cc
+        } else {
+          put(kind, out);
+        }
+      },
+      command);
   std::string bytes;
   BATON_ASSERT(out.SerializeToString(&bytes));
   return bytes;
@@ -275,7 +304,15 @@ Result<Command> decode_command(std::string_view bytes) {
     case wire::Command::kForceMirror: return take(in.force_mirror());
     case wire::Command::kRestrictMirror: return take(in.restrict_mirror());
     case wire::Command::kSetVoters: return take(in.set_voters());
+    case wire::Command::kTakeOver: return take(in.take_over());
     case wire::Command::kRecordFence: return take(in.record_fence());
+    case wire::Command::kSetStanding: return take_command(in.set_standing());
+    case wire::Command::kSetSuspension: return take_command(in.set_suspension());
+    case wire::Command::kSetDrain: return take_command(in.set_drain());
+    case wire::Command::kSetShutdown: return take_command(in.set_shutdown());
+    case wire::Command::kHoldGroup: return take_command(in.hold_group());
+    case wire::Command::kReleaseGroup: return take_command(in.release_group());
+    case wire::Command::kRaiseFormatLevel: return take_command(in.raise_format_level());
     case wire::Command::KIND_NOT_SET: break;
   }
   if (bytes.empty()) return fail_as(ErrorCode::kInvalid, "not a command: it is empty");

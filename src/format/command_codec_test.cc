@@ -31,12 +31,25 @@ std::vector<Command> samples() {
   WishGroup wish{"db", 3, true, ServerId(64), "maintenance", "operator"};
   assign.loss = "the last 5 s";
   SetInSync in_sync{"db.data", 4, Permit(11), {{ServerId(2), Incarnation(5)}}, "peer lost", {{ServerId(1), Incarnation(7)}}};
-  return {StartEpoch{ServerId(3)}, ApplyConfiguration{2, "[cluster]\nname = \"demo\"\n", "root"}, assign, phase, wish,
+  wish.park = ServerId(2);
+  wish.lost = ServerId(3);
+  phase.cause = "service";
+  phase.clock_ms = 1234567;
+  phase.interrupted = true;
+  const SetStanding standing{ServerId(1), 3, ServerStanding::kIsolated, "was lost", "root", 77, 99, UINT64_MAX};
+  const SetSuspension suspension{"db", ServerId(2), 4, true, 5000, "root", "new disks", 78};
+  const SetDrain drain{ServerId(2), 5, true, "root", "upgrade", 79};
+  const SetShutdown shutdown{ServerId(2), 6, SetShutdown::Step::kEnd, false, Afterwards::kPowerOff, "root", "upgrade",
+                             80, 90, {{ServerId(1), 7}, {ServerId(2), UINT64_MAX}}, true};
+  return {standing, suspension, drain, shutdown, HoldGroup{"db", 7, ServerId(1), "breaker"},
+          ReleaseGroup{"db", 8, "root"}, RaiseFormatLevel{3}, SetStanding{}, SetSuspension{}, SetDrain{}, SetShutdown{},
+          ApplyConfiguration{2, "text", "root", 2},
+          StartEpoch{ServerId(3)}, ApplyConfiguration{2, "[cluster]\nname = \"demo\"\n", "root"}, assign, phase, wish,
           in_sync, BreakMirror{"db.data", 5, true, "root"},
           ForceMirror{"db.data", 6, ServerId(2), Incarnation(UINT64_MAX), "4 MiB written since", "root"},
           RestrictMirror{"db.data", 7, ServerId(1), true, "root"}, BreakMirror{}, ForceMirror{}, RestrictMirror{}, RecordFence{},
           RecordFence{ServerId(2), 4, FenceOutcome::kFailed, "the agent said no", "root"},
-          StartEpoch{}, ApplyConfiguration{}, AssignGroup{}, SetGroupPhase{}, WishGroup{}, SetInSync{}, SetVoters{},
+          StartEpoch{}, ApplyConfiguration{}, AssignGroup{}, SetGroupPhase{}, WishGroup{}, SetInSync{}, SetVoters{}, TakeOver{ServerId(2), "gone", "root"},
           SetVoters{{{ServerId(1), ServerId(3), ServerId(63)}, {ServerId(1), ServerId(3)}}}};
 }
 

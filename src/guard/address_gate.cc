@@ -99,6 +99,7 @@ struct AddressGate::State {
   uint64_t done = 0;
   bool ending = false;
   bool removing = false;
+  bool in_kernel = false;  // what was set before last, at least
   std::string problem;
 
   // The thread's own.
@@ -134,6 +135,7 @@ void AddressGate::State::work() {
     std::string error = install(its_addresses, its_until);
     lock.lock();
     problem = error.empty() ? "" : "floating addresses are not gated by nftables: " + error;
+    in_kernel = error.empty() && !its_addresses.empty() && its_addresses == addresses;
     done = number;
     changed.notify_all();
   }
@@ -153,6 +155,7 @@ void AddressGate::set(const std::vector<std::string>& addresses, Instant lease_u
   const std::lock_guard lock(state_->mutex);
   const bool withdrawn = lease_until < state_->until;
   if (addresses == state_->addresses && !withdrawn && lease_until < state_->until + kWorthIt && state_->wanted > 0) return;
+  state_->in_kernel = state_->in_kernel && addresses == state_->addresses;
   state_->addresses = addresses;
   state_->until = lease_until;
   ++state_->wanted;
@@ -178,6 +181,11 @@ void AddressGate::remove() {
 std::string AddressGate::problem() const {
   const std::lock_guard lock(state_->mutex);
   return state_->problem;
+}
+
+bool AddressGate::stands(const std::vector<std::string>& addresses) const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->problem.empty() && state_->in_kernel && state_->addresses == addresses;
 }
 
 }  // namespace baton::guard

@@ -27,6 +27,8 @@ class AddressGate {
   void remove();
   /// Why there is no gate on this server, for people; empty: there is one, or none is needed.
   std::string problem() const;
+  /// These addresses are behind the gate: the kernel lets nothing through without a lease.
+  bool stands(const std::vector<std::string>& addresses) const;
 
  private:
   struct State;

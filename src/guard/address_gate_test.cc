@@ -52,9 +52,12 @@ TEST(AddressGate, OpensWithTheLeaseAndShutsWithItsEnd) {
   in_a_network([] {
     EXPECT_TRUE(passes());
     AddressGate gate;
+    EXPECT_FALSE(gate.stands({kAddress}));
     gate.set({kAddress}, Instant{});
     gate.settle();
     ASSERT_EQ(gate.problem(), "");
+    EXPECT_TRUE(gate.stands({kAddress}));
+    EXPECT_FALSE(gate.stands({kAddress, "10.1.2.3"})) << "that one is not behind it";
     EXPECT_FALSE(passes()) << "no lease";
     const Instant until = EventLoop::now() + 400ms;
     gate.set({kAddress}, until);

@@ -14,7 +14,7 @@ namespace {
 constexpr Duration kAgain = 200ms;  // what comes up late without a lease
 }  // namespace
 
-void DutyRunner::look(Instant now, Instant lease_until) {
+void DutyRunner::look(Instant now, Instant lease_until, Duration gated_for) {
   if (now < lease_until) {
     if (lapsed_since_ != kNever) say_("the lease is valid");
     lapsed_since_ = kNever;
@@ -28,10 +28,11 @@ void DutyRunner::look(Instant now, Instant lease_until) {
     say_(fmt::format("no lease: floating addresses are dropped, services are killed in {} s",
                      to_ms(duties_.freeze_limit) / 1000));
   }
-  const bool dropped = drop_addresses();
+  // SAFETY: F6. The gate is shut already.
+  const bool dropped = now >= lapsed_since_ + gated_for && drop_addresses();
   if (now >= lapsed_since_ + duties_.freeze_limit) kill_groups();
   clean_ = dropped && groups_empty();
-  next_ = now + kAgain;
+  next_ = now < lapsed_since_ + gated_for ? lapsed_since_ + gated_for : now + kAgain;
 }
 
 /// True: none of them is here.

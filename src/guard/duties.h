@@ -17,8 +17,9 @@ class DutyRunner {
   explicit DutyRunner(std::function<void(const std::string&)> say) : say_(std::move(say)) {}
 
   void set_duties(const Duties& duties) { duties_ = duties; }
-  /// To be called whenever the lease page has changed, and at next().
-  void look(Instant now, Instant lease_until);
+  /// To be called whenever the lease page has changed, and at next(). `gated_for`: so long the gate alone keeps the
+  /// addresses shut, for a lease that is only asked for anew (F5); 0: there is no gate.
+  void look(Instant now, Instant lease_until, Duration gated_for);
   Instant next() const { return next_; }
   /// The watchdog is fed while there is a lease, or while nothing that needs one is left here.
   bool may_feed() const { return lapsed_since_ == kNever || clean_; }

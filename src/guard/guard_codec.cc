@@ -7,14 +7,17 @@ namespace baton::guard {
 
 namespace {
 
-constexpr uint32_t kVersion = 2;
+constexpr uint32_t kVersion = 4;
+constexpr uint32_t kBeatVersion = 2;  // between servers, which are upgraded one by one
 constexpr uint32_t kMostItems = 1024;
 enum class Kind : uint8_t { kBeat = 1, kTell, kDuties, kReport, kKept };
+
+uint32_t version_of(Kind kind) { return kind == Kind::kBeat ? kBeatVersion : kVersion; }
 
 Bytes begin(Kind kind) {
   Bytes out;
   ByteWriter writer(out);
-  writer.put(kVersion);
+  writer.put(version_of(kind));
   writer.put(static_cast<uint8_t>(kind));
   return out;
 }
@@ -22,9 +25,9 @@ Bytes begin(Kind kind) {
 Status take_header(ByteReader& in, Kind kind) {
   const auto version = in.take<uint32_t>();
   const auto found = in.take<uint8_t>();
-  if (version == kVersion && found == static_cast<uint8_t>(kind)) return {};
+  if (version == version_of(kind) && found == static_cast<uint8_t>(kind)) return {};
   return fail_as(ErrorCode::kInvalid, "a guard's message is of version {} and kind {}, not {} and {}: install one version everywhere",
-                 version, found, kVersion, static_cast<int>(kind));
+                 version, found, version_of(kind), static_cast<int>(kind));
 }
 
 void put(ByteWriter& out, const LogPosition& position) {
@@ -62,6 +65,11 @@ void put(ByteWriter& out, const Knowledge& knowledge) {
   put(out, knowledge.voters.now);
   put(out, knowledge.voters.before);
   put(out, knowledge.voters_fence);
+  out.put(static_cast<uint8_t>(knowledge.alone));
+  out.put(knowledge.right);
+  out.put(knowledge.gaps);
+  out.put(knowledge.lineage.value);
+  out.put(knowledge.newest_lineage.value);
 }
 Knowledge take_knowledge(ByteReader& in) {
   Knowledge knowledge;
@@ -75,6 +83,11 @@ Knowledge take_knowledge(ByteReader& in) {
   knowledge.voters.now = take_servers(in);
   knowledge.voters.before = take_servers(in);
   knowledge.voters_fence = take_position(in);
+  knowledge.alone = in.take<uint8_t>() != 0;
+  knowledge.right = in.take<uint64_t>();
+  knowledge.gaps = in.take<uint64_t>();
+  knowledge.lineage = Epoch(in.take<uint64_t>());
+  knowledge.newest_lineage = Epoch(in.take<uint64_t>());
   return knowledge;
 }
 
@@ -139,6 +152,8 @@ Bytes encode_beat(const Beat& beat) {
     out.put(heard.start);
     out.put(heard.sequence);
   }
+  // Older guards read no further; before any recovery there is nothing to read.
+  if (beat.lineage != Epoch{}) out.put(beat.lineage.value);
   return bytes;
 }
 
@@ -154,6 +169,7 @@ Result<Beat> decode_beat(std::span<const uint8_t> bytes) {
     heard.start = in.take<uint64_t>();
     heard.sequence = in.take<uint64_t>();
   }
+  if (in.left() > 0) beat.lineage = Epoch(in.take<uint64_t>());
   return checked(in, std::move(beat), "a guard's beat");
 }
 
@@ -196,8 +212,8 @@ Bytes encode_report(const Report& report, const std::string& problem) {
   put(out, report.knowledge);
   put(out, report.account);
   put(out, report.account_below_fences);
-  out.put(static_cast<uint32_t>(report.members.size()));
-  for (const ServerId member : report.members) out.put(member.value);
+  put(out, report.members);
+  put(out, report.heard);
   out.put_string(problem);
   return bytes;
 }
@@ -213,8 +229,8 @@ Result<ReportMessage> decode_report(std::span<const uint8_t> bytes) {
   report.knowledge = take_knowledge(in);
   report.account = take_account(in);
   report.account_below_fences = take_account(in);
-  for (uint32_t left = take_count(in); left > 0 && !in.failed(); --left)
-    report.members.insert(ServerId(in.take<uint32_t>()));
+  report.members = take_servers(in);
+  report.heard = take_servers(in);
   message.problem = in.take_string();
   return checked(in, std::move(message), "a guard's report");
 }

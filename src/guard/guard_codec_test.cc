@@ -14,7 +14,7 @@ namespace {
 
 Knowledge knowledge() {
   return {true, {Epoch{65}, 7}, {Epoch{65}, 6}, {{ServerId{1}, {Epoch{65}, 5}}, {ServerId{2}, {Epoch{130}, 9}}},
-          {{ServerId{1}, ServerId{4}}, {ServerId{1}}}, {Epoch{65}, 4}};
+          {{ServerId{1}, ServerId{4}}, {ServerId{1}}}, {Epoch{65}, 4}, true, 3, 4, Epoch{7}, Epoch{8}};
 }
 Duties duties() { return {{"10.0.0.9"}, {"/sys/fs/cgroup/a", "/sys/fs/cgroup/b"}, 7s, "/dev/watchdog"}; }
 
@@ -26,6 +26,18 @@ TEST(GuardCodec, BeatsRoundTrip) {
   EXPECT_EQ(decoded->start, UINT64_MAX);
   EXPECT_EQ(decoded->knows, beat.knows);
   EXPECT_EQ(decoded->granted, beat.granted);
+}
+
+/// Guards of before know no lineages, and most clusters have none.
+TEST(GuardCodec, ABeatWithoutALineageIsAsItWas) {
+  Beat beat{17, 18, {Epoch{65}, 7}, {{ServerId{2}, {3, 4}}}};
+  const Bytes before = encode_beat(beat);
+  beat.lineage = Epoch{9};
+  const Bytes after = encode_beat(beat);
+  ASSERT_EQ(after.size(), before.size() + 8);
+  EXPECT_TRUE(std::equal(before.begin(), before.end(), after.begin()));
+  EXPECT_EQ(decode_beat(before)->lineage, Epoch{});
+  EXPECT_EQ(decode_beat(after)->lineage, Epoch{9});
 }
 
 TEST(GuardCodec, WhatBatondSaysRoundTrips) {
@@ -40,7 +52,8 @@ TEST(GuardCodec, WhatBatondSaysRoundTrips) {
 }
 
 TEST(GuardCodec, ReportsRoundTrip) {
-  const Report report{1, 2, 3, knowledge(), {{ServerId{1}, Instant{5s}}}, {{ServerId{2}, Instant{6s}}}, {ServerId{3}}};
+  const Report report{1, 2, 3, knowledge(), {{ServerId{1}, Instant{5s}}}, {{ServerId{2}, Instant{6s}}}, {ServerId{3}, ServerId{4}},
+                      {ServerId{4}}};
   const auto decoded = decode_report(encode_report(report, "no real-time priority"));
   ASSERT_TRUE(decoded);
   EXPECT_EQ(decoded->report.start, 1u);
@@ -50,6 +63,7 @@ TEST(GuardCodec, ReportsRoundTrip) {
   EXPECT_EQ(decoded->report.account, report.account);
   EXPECT_EQ(decoded->report.account_below_fences, report.account_below_fences);
   EXPECT_EQ(decoded->report.members, report.members);
+  EXPECT_EQ(decoded->report.heard, report.heard);
   EXPECT_EQ(decoded->problem, "no real-time priority");
 }
 

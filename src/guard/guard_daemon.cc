@@ -19,6 +19,7 @@ namespace {
 
 constexpr const char* kProcessGroup = "baton-guard";
 constexpr size_t kLargestMessage = 128 * 1024;
+constexpr int kBeatsForAnew = 3;       // a majority's answer takes one or two
 constexpr Duration kUnseenGap = 20ms;  // of CLOCK_BOOTTIME: it differs only by suspended time
 constexpr Duration kWallJump = 500ms;  // of CLOCK_REALTIME: an ordinary step of the clock costs one exchange of beats
 
@@ -199,11 +200,12 @@ void GuardDaemon::watch_clocks() {
   const Duration unseen = read_clock(CLOCK_BOOTTIME) - read_clock(CLOCK_MONOTONIC);
   const Duration wall = read_clock(CLOCK_REALTIME) - read_clock(CLOCK_MONOTONIC);
   const bool jumped = unseen > unseen_ + kUnseenGap || wall > wall_offset_ + kWallJump;
+  const Duration length = std::max(unseen - unseen_, wall - wall_offset_);
   unseen_ = unseen;
   wall_offset_ = wall;
   if (jumped) {
     say("time has passed unseen (the machine was suspended, or a clock was set): the lease is asked for anew");
-    feed(TimeJumped{});
+    feed(TimeJumped{length});
   }
   send_report();
   clock_tick_ = loop_.after(options_.settings.beat, [this] { watch_clocks(); });
@@ -232,8 +234,9 @@ void GuardDaemon::stop() {
 }
 
 void GuardDaemon::look_at_duties() {
-  runner_.look(EventLoop::now(), lease_page_->deadline());
   gate_.set(duties_.addresses, lease_page_->deadline());
+  const Duration gated_for = gate_.stands(duties_.addresses) ? kBeatsForAnew * options_.settings.beat : Duration{};
+  runner_.look(EventLoop::now(), lease_page_->deadline(), gated_for);
   if (runner_.may_feed()) {
     const auto fed = watchdog_.feed();
     watchdog_problem_ = fed ? watchdog_problem_ : fed.error().message;

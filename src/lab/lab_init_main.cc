@@ -28,6 +28,7 @@ namespace baton::lab {
 namespace {
 
 constexpr const char* kConfiguration = "/etc/baton/cluster.toml";
+constexpr const char* kStopped = "/run/baton/stopped";  // an orderly shutdown: until the power is cut
 constexpr const char* kDaemonLog = "/var/log/baton/batond.log";
 constexpr int kQuickEnds = 5;                     // more ends than this...
 constexpr int64_t kQuickWindow = 10'000'000'000;  // ...within this time...
@@ -67,7 +68,7 @@ class Keeper {
  public:
   explicit Keeper(std::string daemon) : daemon_(std::move(daemon)) {}
 
-  bool wants_start() const { return pid_ == 0 && access(kConfiguration, F_OK) == 0; }
+  bool wants_start() const { return pid_ == 0 && access(kConfiguration, F_OK) == 0 && access(kStopped, F_OK) != 0; }
   /// How long until a wanted start may happen; 0: now.
   int64_t pause_ns(int64_t now) const { return std::max<int64_t>(0, not_before_ - now); }
 

@@ -76,6 +76,9 @@ std::vector<std::string> lab_environment(const std::string& programs, bool inter
   std::vector<std::string> result = {
       "PATH=" + programs + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root",
       "BATON_LAB=1"};
+  // Corosync polls for what it does not accept yet while a membership forms: several of them at real-time priority would
+  // leave nothing of the few processors that the lab's machines share, not even to deliver their own packets.
+  if (getenv("BATON_REAL_TIME") == nullptr) result.push_back("BATON_REAL_TIME=no");
   for (char** entry = environ; *entry != nullptr; entry++) {
     std::string variable = *entry;
     auto name = variable.substr(0, variable.find('='));

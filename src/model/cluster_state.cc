@@ -21,6 +21,52 @@ const char* to_string(GroupPhase phase) {
   return "unknown";
 }
 
+const char* to_string(ServerStanding standing) {
+  switch (standing) {
+    case ServerStanding::kNormal:
+      return "normal";
+    case ServerStanding::kStopped:
+      return "stopped";
+    case ServerStanding::kDown:
+      return "down";
+    case ServerStanding::kIsolated:
+      return "isolated";
+  }
+  return "unknown";
+}
+
+const char* short_name(ServerStanding standing) {
+  switch (standing) {
+    case ServerStanding::kNormal:
+      return "O";
+    case ServerStanding::kStopped:
+      return "X";
+    case ServerStanding::kDown:
+      return "Xd";
+    case ServerStanding::kIsolated:
+      return "Od";
+  }
+  return "?";
+}
+
+const char* to_string(Afterwards afterwards) {
+  switch (afterwards) {
+    case Afterwards::kNothing:
+      return "nothing";
+    case Afterwards::kReboot:
+      return "reboot";
+    case Afterwards::kPowerOff:
+      return "power off";
+  }
+  return "unknown";
+}
+
+const ServerState& ClusterState::server(ServerId id) const {
+  static const ServerState normal;
+  const auto found = servers.find(id);
+  return found == servers.end() ? normal : found->second;
+}
+
 const char* to_string(MirrorRole role) {
   switch (role) {
     case MirrorRole::kSecondary:

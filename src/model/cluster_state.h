@@ -31,7 +31,77 @@ const char* to_string(GroupPhase phase);
 struct Refusal {
   std::string reason;
   uint32_t attempts = 0;  // failures there since the last success or operator's word
+  uint64_t at_ms = 0;     // of the last of them, in cluster time; 0: not known
   bool operator==(const Refusal&) const = default;
+};
+
+/// Where a server stands in the cluster (docs/operations.md, "Server states"): O, X, Xd, Od.
+enum class ServerStanding {
+  kNormal,    // O
+  kStopped,   // X: an orderly shutdown
+  kDown,      // Xd: it vanished
+  kIsolated,  // Od: it was down and is back, but gets no group until it returns to the cluster
+};
+const char* to_string(ServerStanding standing);   // "normal", "stopped", "down", "isolated"
+const char* short_name(ServerStanding standing);  // "O", "X", "Xd", "Od"
+
+/// Maintenance: nothing moves, and nothing is restarted, until somebody resumes or the time is over.
+struct Suspension {
+  std::string author;
+  std::string reason;
+  uint64_t since_ms = 0;  // cluster time, as all such times here (docs/protocol.md, "Cluster time")
+  uint64_t until_ms = 0;  // 0: until resumed
+  bool operator==(const Suspension&) const = default;
+};
+
+/// An operator wants the groups of a server to go elsewhere, and none to come.
+struct Drain {
+  std::string author;
+  std::string reason;
+  uint64_t since_ms = 0;
+  bool operator==(const Drain&) const = default;
+};
+
+/// What becomes of the machine once its groups are down and Baton has ended there.
+enum class Afterwards { kNothing, kReboot, kPowerOff };
+const char* to_string(Afterwards afterwards);
+
+/// An orderly shutdown that is under way.
+struct Shutdown {
+  bool move = true;  // groups move where they can; else they stop, and start again with this server
+  Afterwards afterwards = Afterwards::kNothing;
+  std::string author;
+  std::string reason;
+  uint64_t since_ms = 0;
+  /// From then on moves are not waited for: what is left is stopped. The cluster's is given up if it is not through by then.
+  uint64_t deadline_ms = 0;
+  std::map<ServerId, uint64_t> lives;  // the starts of the servers then: whoever starts meanwhile has shut down otherwise
+  bool operator==(const Shutdown&) const = default;
+};
+
+struct ServerState {
+  uint64_t version = 0;
+  ServerStanding standing = ServerStanding::kNormal;
+  std::string reason;           // of the standing, for people
+  uint64_t since_ms = 0;
+  uint64_t hold_until_ms = 0;   // kIsolated by damping until then; 0: until an operator's word
+  uint64_t life = 0;            // kStopped: the start of the batond that ended; another one means that it is back
+  std::vector<uint64_t> losses; // when it vanished, within the window of damping
+  std::optional<Drain> drain;
+  std::optional<Shutdown> shutdown;
+  std::optional<Suspension> suspension;
+  std::string given_up;         // why its last shutdown was given up; empty: it was not, or another was asked for since
+
+  bool operator==(const ServerState&) const = default;
+};
+
+/// A group that gave up a server because something of it kept failing there.
+struct Failure {
+  std::string group;
+  ServerId server;
+  std::string cause;  // the kind of the resource that failed
+  uint64_t at_ms = 0;
+  bool operator==(const Failure&) const = default;
 };
 
 struct GroupState {
@@ -43,6 +113,11 @@ struct GroupState {
   std::map<ServerId, Refusal> refused;  // servers on which it failed, until a success or an operator's word
   std::string reason;              // of the last transition, for people
   uint64_t since_index = 0;        // log index of the last transition
+  bool asked = false;              // an operator's wish to run it has not been fulfilled yet
+  std::optional<Suspension> suspension;
+  std::string held;                // why it stays where it is although something of it fails; empty: it does not
+  bool released = false;           // an operator released it: the breaker lets its next move pass
+  ServerId parked;                 // it was stopped along with this server, and waits for its return
 
   bool operator==(const GroupState&) const = default;
 };
@@ -86,10 +161,21 @@ struct ClusterState {
   std::string configuration_text;  // the TOML as applied
   /// By the last committed change of them. They follow the configured servers one by one (docs/protocol.md, "Voters").
   VoterSet voters;
+  ServerId taken_over;  // the one of two servers that an operator lets decide alone, until the other one votes again; 0: none
   std::map<std::string, GroupState> groups;
   std::map<std::string, MirrorState> mirrors;  // by mirror_key()
   std::map<ServerId, FenceState> fences;       // of servers that were ever to be fenced
+  std::map<ServerId, ServerState> servers;     // one that is missing is normal
+  uint64_t clock_ms = 0;                       // the greatest cluster time that an entry was stamped with
+  uint32_t format_level = 1;                   // commands of higher levels are refused (docs/protocol.md, "Levels")
+  uint64_t maintenance_version = 0;            // of the two below
+  std::optional<Suspension> suspension;        // of the whole cluster
+  std::optional<Shutdown> shutdown;            // of the whole cluster: nothing starts until it is started again
+  bool shut_down = false;                      // that shutdown has come to its end
+  std::string given_up;                        // why the last one was given up; empty: it was not, or there was another
+  std::vector<Failure> failures;               // within the window of the breaker, oldest first
 
+  const ServerState& server(ServerId id) const;
   bool operator==(const ClusterState&) const = default;
 };
 

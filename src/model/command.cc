@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "src/base/planted.h"
+#include "src/model/breaker.h"
 #include "src/model/command_rules.h"
 #include "src/model/configuration_toml.h"
 #include "src/model/mirror_place.h"
@@ -12,6 +13,13 @@
 namespace baton {
 
 namespace command_rules {
+
+NamedGroup find_group(ClusterState& state, const std::string& name, uint64_t expected_version) {
+  const auto found = state.groups.find(name);
+  if (found == state.groups.end()) return {nullptr, refuse("there is no group {}", name)};
+  const Applied version = check_version("group", name, expected_version, found->second.version);
+  return version.applied ? NamedGroup{&found->second, {}} : NamedGroup{nullptr, version};
+}
 
 namespace {
 
@@ -22,14 +30,14 @@ void record(GroupState& group, const std::string& reason, uint64_t index) {
   group.since_index = index;
 }
 
-Applied check_assignment(const ClusterState& state, const AssignGroup& command) {
-  const auto found = state.groups.find(command.group);
-  if (found == state.groups.end()) return refuse("there is no group {}", command.group);
-  const GroupState& group = found->second;
-  const Applied version = check_version("group", command.group, command.expected_version, group.version);
-  if (!version.applied) return version;
+Applied check_assignment(ClusterState& state, const AssignGroup& command) {
+  const NamedGroup named = find_group(state, command.group, command.expected_version);
+  if (named.record == nullptr) return named.refused;
+  const GroupState& group = *named.record;
   if (!is_down(group.phase) && group.owner == command.server)
     return refuse("group {} belongs to server {} already", command.group, command.server);
+  if (const std::string why = barred(state, command.server); !why.empty())
+    return refuse("server {} {}", command.server, why);
   return Applied{true, {}};
 }
 
@@ -77,6 +85,7 @@ Applied apply(ClusterState& state, const AssignGroup& command, uint64_t index) {
   group.phase = GroupPhase::kStarting;
   group.owner = command.server;
   if (!planted(Plant::kTargetKept)) group.target = ServerId{};
+  group.parked = ServerId{};
   record(group, command.reason, index);
   return Applied{true, {}};
 }
@@ -115,38 +124,69 @@ bool may_follow(GroupPhase from, GroupPhase to) {
 
 }  // namespace
 
+namespace {
+
+/// It failed on that server: it goes there again only when it must, and after a pause.
+void refuse_server(GroupState& group, const SetGroupPhase& command) {
+  Refusal& refusal = group.refused[command.server];
+  refusal.reason = command.failure;
+  refusal.at_ms = command.clock_ms;
+  ++refusal.attempts;
+}
+
+/// Stopping a group because something of it keeps failing: judged by the breaker, and remembered.
+Applied record_failure(ClusterState& state, GroupState& group, const SetGroupPhase& command) {
+  const auto configuration = parse_configuration(state.configuration_text);
+  if (!configuration) return refuse("the present configuration cannot be read: {}", configuration.error().message);
+  const FailureQuestion question{command.group, command.cause, command.clock_ms};
+  if (const auto why = breaker_verdict(state, *configuration, question); !why.empty()) return Applied{false, why};
+  note_failure(state, *configuration, {command.group, command.server, command.cause, command.clock_ms});
+  stamp(state, command.clock_ms);
+  refuse_server(group, command);
+  group.held.clear();
+  group.released = false;
+  return Applied{true, {}};
+}
+
+}  // namespace
+
 Applied apply(ClusterState& state, const SetGroupPhase& command, uint64_t index) {
-  const auto found = state.groups.find(command.group);
-  if (found == state.groups.end()) return refuse("there is no group {}", command.group);
-  GroupState& group = found->second;
-  const Applied version = check_version("group", command.group, command.expected_version, group.version);
-  if (!version.applied) return version;
+  const NamedGroup named = find_group(state, command.group, command.expected_version);
+  if (named.record == nullptr) return named.refused;
+  GroupState& group = *named.record;
   if (group.owner == ServerId{} || group.owner != command.server)
     return refuse("group {} does not belong to server {}", command.group, command.server);
   if (!may_follow(group.phase, command.phase))
     return refuse("group {} cannot go from {} to {}", command.group, to_string(group.phase), to_string(command.phase));
+  const bool keeps_failing = command.phase == GroupPhase::kStopping && !command.cause.empty();
+  if (keeps_failing) {
+    const Applied judged = record_failure(state, group, command);
+    if (!judged.applied) return judged;
+  }
   group.phase = command.phase;
   if (command.phase == GroupPhase::kStarted) {
     group.refused.clear();
+    group.asked = false;
     promotions_are_through(state, command);
   }
   if (command.phase == GroupPhase::kStopped && command.failure.empty()) names_end(state, command.group);
-  if (!command.failure.empty()) {
-    Refusal& refusal = group.refused[command.server];
-    refusal.reason = command.failure;
-    ++refusal.attempts;
+  // What the loss of the power or of the majority ended has not failed there.
+  if (!command.failure.empty() && !keeps_failing && !command.interrupted) {
+    stamp(state, command.clock_ms);
+    refuse_server(group, command);
   }
-  if (is_down(command.phase)) group.owner = ServerId{};
+  if (is_down(command.phase)) {
+    group.owner = ServerId{};
+    group.held.clear();
+  }
   record(group, command.reason, index);
   return Applied{true, {}};
 }
 
 Applied apply(ClusterState& state, const WishGroup& command, uint64_t index) {
-  const auto found = state.groups.find(command.group);
-  if (found == state.groups.end()) return refuse("there is no group {}", command.group);
-  GroupState& group = found->second;
-  const Applied version = check_version("group", command.group, command.expected_version, group.version);
-  if (!version.applied) return version;
+  const NamedGroup named = find_group(state, command.group, command.expected_version);
+  if (named.record == nullptr) return named.refused;
+  GroupState& group = *named.record;
   if (command.target != ServerId{}) {
     const auto configuration = parse_configuration(state.configuration_text);
     if (!configuration) return refuse("the present configuration cannot be read: {}", configuration.error().message);
@@ -159,6 +199,10 @@ Applied apply(ClusterState& state, const WishGroup& command, uint64_t index) {
   // A move to where it is has ended already: nothing of it is left for a later day.
   const bool there = group.owner == command.target && (group.phase == GroupPhase::kStarting || group.phase == GroupPhase::kStarted);
   group.target = there ? ServerId{} : command.target;
+  group.parked = command.park;
+  const bool runs = group.phase == GroupPhase::kStarted && (command.lost == ServerId{} || command.lost != group.owner);
+  const bool fulfilled = runs && (there || command.target == ServerId{});
+  group.asked = command.wanted && command.park == ServerId{} && !fulfilled;
   group.refused.clear();
   if (group.phase == GroupPhase::kFailed) group.phase = GroupPhase::kStopped;
   record(group, command.reason, index);
@@ -167,9 +211,31 @@ Applied apply(ClusterState& state, const WishGroup& command, uint64_t index) {
 
 Applied apply(ClusterState&, const StartEpoch&, uint64_t) { return Applied{true, {}}; }
 
+/// A copy that may lack what another one of its set was written meanwhile. The only one of a set stays.
+static void leave_copies_out(ClusterState& state, ServerId server) {
+  for (auto& [key, mirror] : state.mirrors) {
+    size_t changes = mirror.trailing.erase(server);
+    if (mirror.in_sync.size() > 1) changes += mirror.in_sync.erase(server);
+    if (changes > 0) ++mirror.version;
+  }
+}
+
 /// In effect since it is in the log: there is nothing left to refuse.
 Applied apply(ClusterState& state, const SetVoters& command, uint64_t) {
   state.voters = command.voters;
+  // SAFETY: W6. Not by the joint one: until the settling one is committed whoever was let go on alone may still do so.
+  if (command.voters.before.empty()) state.taken_over = ServerId{};
+  return Applied{true, {}};
+}
+
+/// Likewise.
+Applied apply(ClusterState& state, const TakeOver& command, uint64_t) {
+  const bool other_ruled = state.taken_over != ServerId{} && state.taken_over != command.server;
+  // SAFETY: W3, I3. This log itself says that the other one went on, or could, when this one was not there.
+  const bool other_stayed = state.server(command.server).standing == ServerStanding::kStopped && !state.shut_down;
+  if (other_ruled || other_stayed) leave_copies_out(state, command.server);
+  state.voters = VoterSet{{command.server}, {}};
+  state.taken_over = command.server;
   return Applied{true, {}};
 }
 

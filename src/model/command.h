@@ -25,6 +25,7 @@ struct ApplyConfiguration {
   uint64_t expected_version = 0;
   std::string text;
   std::string author;
+  uint32_t format_level = 0;  // the founding one only: what all voters of a new cluster know
   bool operator==(const ApplyConfiguration&) const = default;
 };
 
@@ -65,6 +66,9 @@ struct SetGroupPhase {
   std::string failure;  // empty: as planned
   std::string reason;
   std::vector<StepTime> steps;
+  std::string cause;      // stopping because this kind of resource keeps failing: judged by the breaker
+  uint64_t clock_ms = 0;  // with a cause or a failure
+  bool interrupted = false;  // `failure` is none of the server's: the power or the majority was lost meanwhile
   bool operator==(const SetGroupPhase&) const = default;
 };
 
@@ -76,6 +80,8 @@ struct WishGroup {
   ServerId target;
   std::string reason;
   std::string author;
+  ServerId park;  // stop it now, along with this server, and start it again with it
+  ServerId lost;  // its owner, who was not there when this was asked: it does not run, whatever its phase says
   bool operator==(const WishGroup&) const = default;
 };
 
@@ -130,6 +136,15 @@ struct SetVoters {
   bool operator==(const SetVoters&) const = default;
 };
 
+/// An operator lets one of two servers decide alone although the other one is not reached. That server appends it itself, by
+/// nobody's majority; it takes effect as a SetVoters does, and a SetVoters ends it (docs/protocol.md, "Partitions and takeover").
+struct TakeOver {
+  ServerId server;
+  std::string reason;
+  std::string author;
+  bool operator==(const TakeOver&) const = default;
+};
+
 /// What becomes of a lost server's power: wanted, then how it ended; none once it is a member again.
 struct RecordFence {
   ServerId server;
@@ -140,8 +155,91 @@ struct RecordFence {
   bool operator==(const RecordFence&) const = default;
 };
 
+/// A server was lost, is back, has been shut down in order, or returns to the cluster.
+struct SetStanding {
+  ServerId server;
+  uint64_t expected_version = 0;
+  ServerStanding standing = ServerStanding::kNormal;
+  std::string reason;
+  std::string author;          // of a return by hand
+  uint64_t clock_ms = 0;
+  uint64_t hold_until_ms = 0;  // kIsolated by damping
+  uint64_t life = 0;           // kStopped
+  bool operator==(const SetStanding&) const = default;
+};
+
+/// Maintenance of a group, a server, or (neither named) the whole cluster begins or ends.
+struct SetSuspension {
+  std::string group;
+  ServerId server;
+  uint64_t expected_version = 0;
+  bool suspended = false;
+  uint64_t until_ms = 0;
+  std::string author;
+  std::string reason;
+  uint64_t clock_ms = 0;
+  bool operator==(const SetSuspension&) const = default;
+};
+
+struct SetDrain {
+  ServerId server;
+  uint64_t expected_version = 0;
+  bool draining = false;
+  std::string author;
+  std::string reason;
+  uint64_t clock_ms = 0;
+  bool operator==(const SetDrain&) const = default;
+};
+
+/// An orderly shutdown of a server, or (none named) of the cluster, begins, is called off, or has come to its end.
+struct SetShutdown {
+  enum class Step { kBegin, kCancel, kEnd, kStarted };  // kEnd, kStarted: the cluster's only
+  ServerId server;
+  uint64_t expected_version = 0;
+  Step step = Step::kBegin;
+  bool move = true;
+  Afterwards afterwards = Afterwards::kNothing;
+  std::string author;
+  std::string reason;
+  uint64_t clock_ms = 0;
+  uint64_t deadline_ms = 0;
+  std::map<ServerId, uint64_t> lives;  // kBegin, kEnd: the present starts of the servers that are to end
+  bool given_up = false;               // kCancel: by Baton, for its time is over
+  bool operator==(const SetShutdown&) const = default;
+};
+
+/// The owner says why its group stays although something of it fails; no reason: it stays for that no longer.
+struct HoldGroup {
+  std::string group;
+  uint64_t expected_version = 0;
+  ServerId server;
+  std::string reason;
+  bool operator==(const HoldGroup&) const = default;
+};
+
+/// An operator ends the hold of a group: its failures are forgotten, and its next move is let pass.
+struct ReleaseGroup {
+  std::string group;
+  uint64_t expected_version = 0;
+  std::string author;
+  bool operator==(const ReleaseGroup&) const = default;
+};
+
+/// All voters know the commands of this level.
+struct RaiseFormatLevel {
+  uint32_t level = 0;
+  bool operator==(const RaiseFormatLevel&) const = default;
+};
+
 using Command = std::variant<StartEpoch, ApplyConfiguration, AssignGroup, SetGroupPhase, WishGroup, SetInSync,
-                             BreakMirror, ForceMirror, RestrictMirror, RecordFence, SetVoters>;
+                             BreakMirror, ForceMirror, RestrictMirror, RecordFence, SetVoters, SetStanding,
+                             SetSuspension, SetDrain, SetShutdown, HoldGroup, ReleaseGroup, RaiseFormatLevel, TakeOver>;
+
+/// The highest level of commands and configuration that this version knows (docs/protocol.md, "Levels").
+inline constexpr uint32_t kFormatLevel = 2;
+
+/// The level that a voter must know to judge this command.
+uint32_t required_level(const Command& command);
 
 /// What applying a command did. `applied` false: the state had changed since it was decided, `refusal` says how.
 struct Applied {

@@ -139,6 +139,10 @@ Applied apply(ClusterState& state, const ApplyConfiguration& command, uint64_t i
                   command.expected_version);
   auto after = parse_configuration(command.text);
   if (!after) return refuse("{}", after.error().message);
+  const uint32_t level = state.configuration_version == 0 ? std::max(command.format_level, 1U) : state.format_level;
+  if (after->level > level)
+    return refuse("it uses settings of level {}, and not every voter is known to understand them (level {}): upgrade Baton "
+                  "on all servers and the witness, have all of them up once, then apply it", after->level, level);
   if (state.configuration_version != 0) {
     const auto before = parse_configuration(state.configuration_text);
     if (!before) return refuse("the present configuration cannot be read: {}", before.error().message);
@@ -152,6 +156,7 @@ Applied apply(ClusterState& state, const ApplyConfiguration& command, uint64_t i
     }
   }
   adopt_configuration(state, *after, index);
+  state.format_level = level;
   forget_removed_servers(state, *after);
   if (state.configuration_version == 0) {
     const auto founders = after->voters();

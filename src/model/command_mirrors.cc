@@ -34,6 +34,7 @@ Promotion judge_promotion(const std::string& key, const MirrorState& mirror, con
             {}};
   const auto& reported = reports->second;
   const Incarnation own = reported.at(command.server);
+  if (own == Incarnation{}) return {fmt::format("server {} has no usable copy of mirror {}", command.server, key), {}};
   const std::map<ServerId, Incarnation> only_it{{command.server, own}};
   // SAFETY: S6. Nothing was ever acknowledged; one place decides whose content counts.
   if (mirror.in_sync.empty()) {
@@ -53,7 +54,8 @@ Promotion judge_promotion(const std::string& key, const MirrorState& mirror, con
   const bool whole_set_crashed =
       std::all_of(mirror.in_sync.begin(), mirror.in_sync.end(), [&](const auto& each) {
         const auto report = reported.find(each.first);
-        return report != reported.end() && report->second != each.second;
+        // A copy that cannot be opened now says nothing of itself: it may have everything.
+        return report != reported.end() && report->second != Incarnation{} && report->second != each.second;
       });
   if (member != mirror.in_sync.end() && whole_set_crashed) {
     // A set that its holder has left (D1, or forced) is of one copy, which has everything that there is.
@@ -131,6 +133,26 @@ Applied check_trailing(const MirrorState& mirror, const SetInSync& command) {
   return Applied{true, {}};
 }
 
+/// SAFETY: S3. A copy that is to be named anew is one of a server that has it by the present configuration: the proposal
+/// may have been on its way while the server left, and nobody would ever take the name of one that has left out again.
+Applied check_newcomers(const ClusterState& state, const MirrorState& mirror, const SetInSync& command) {
+  std::set<ServerId> newcomers;
+  for (const auto& [server, incarnation] : command.in_sync)
+    if (!mirror.in_sync.contains(server)) newcomers.insert(server);
+  for (const auto& [server, incarnation] : command.trailing)
+    if (!mirror.trailing.contains(server)) newcomers.insert(server);
+  if (newcomers.empty()) return Applied{true, {}};
+  const auto configuration = parse_configuration(state.configuration_text);
+  if (!configuration) return refuse("the present configuration cannot be read: {}", configuration.error().message);
+  const MirrorPlace place = find_mirror(*configuration, command.mirror);
+  if (!place) return refuse("there is no mirror {} any more", command.mirror);
+  for (const ServerId server : newcomers)
+    if (!has_server(*place.group, server))
+      return refuse("server {} is not among the servers of group {} any more: its copy of mirror {} cannot join",
+                    server, place.group->name, command.mirror);
+  return Applied{true, {}};
+}
+
 }  // namespace
 
 Applied apply(ClusterState& state, const SetInSync& command, uint64_t) {
@@ -144,6 +166,7 @@ Applied apply(ClusterState& state, const SetInSync& command, uint64_t) {
     return refuse("permit {} of mirror {} is not the current one ({})", command.permit, command.mirror, mirror.permit);
   if (const Applied allowed = check_set(command.mirror, mirror, command.in_sync); !allowed.applied) return allowed;
   if (const Applied allowed = check_trailing(mirror, command); !allowed.applied) return allowed;
+  if (const Applied allowed = check_newcomers(state, mirror, command); !allowed.applied) return allowed;
   ++mirror.version;
   mirror.in_sync = command.in_sync;
   mirror.trailing = command.trailing;

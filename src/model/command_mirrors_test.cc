@@ -42,7 +42,9 @@ struct Cluster {
     const Applied applied = apply_command(state, command, ++index);
     refusal = applied.refusal;
     EXPECT_EQ(applied.applied, refusal.empty());
-    if (!applied.applied) EXPECT_EQ(state, before);
+    if (!applied.applied) {
+      EXPECT_EQ(state, before);
+    }
     return applied.applied;
   }
   bool refused(const Command& command, const std::string& because) {

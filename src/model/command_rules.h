@@ -1,4 +1,5 @@
-// What the rules of the several kinds of command share. Internal to the judging of commands. Any thread.
+// What the rules of the several kinds of command share. For the judging of commands, and the planner that foresees it. Any
+// thread.
 #pragma once
 
 #include <fmt/format.h>
@@ -22,6 +23,13 @@ inline Applied check_version(const char* what, const std::string& name, uint64_t
   if (expected == present) return Applied{true, {}};
   return refuse("{} {} has changed meanwhile (version {}, decided from {})", what, name, present, expected);
 }
+
+/// The group that a command names; nullptr: there is none, or not as it was decided about (`refused` says so).
+struct NamedGroup {
+  GroupState* record = nullptr;
+  Applied refused;
+};
+NamedGroup find_group(ClusterState& state, const std::string& name, uint64_t expected_version);
 
 /// The in-sync set of a mirror after a server was given its permit, or why it must not be.
 struct Promotion {
@@ -48,6 +56,7 @@ Applied apply(ClusterState& state, const BreakMirror& command, uint64_t index);
 Applied apply(ClusterState& state, const ForceMirror& command, uint64_t index);
 Applied apply(ClusterState& state, const RestrictMirror& command, uint64_t index);
 Applied apply(ClusterState& state, const SetVoters& command, uint64_t index);
+Applied apply(ClusterState& state, const TakeOver& command, uint64_t index);
 
 /// May the servers become those of `after`, and what is forgotten of those that leave. Judged before anything changes.
 Applied check_servers(const ClusterState& state, const Configuration& before, const Configuration& after);
@@ -55,6 +64,21 @@ void forget_removed_servers(ClusterState& state, const Configuration& after);
 Applied apply(ClusterState& state, const RecordFence& command, uint64_t index);
 /// SAFETY: N2. Empty, or why a group may not be taken from its lost owner yet.
 std::string unfenced_owner(const ClusterState& state, const Configuration& configuration, const GroupState& group);
+Applied apply(ClusterState& state, const SetStanding& command, uint64_t index);
+Applied apply(ClusterState& state, const SetSuspension& command, uint64_t index);
+Applied apply(ClusterState& state, const SetDrain& command, uint64_t index);
+Applied apply(ClusterState& state, const SetShutdown& command, uint64_t index);
+Applied apply(ClusterState& state, const HoldGroup& command, uint64_t index);
+Applied apply(ClusterState& state, const ReleaseGroup& command, uint64_t index);
+Applied apply(ClusterState& state, const RaiseFormatLevel& command, uint64_t index);
+
+/// Why a server must be given no group now, by what the database says of it; empty: it may.
+std::string barred(const ClusterState& state, ServerId server);
+
+/// Cluster time as an entry is stamped with it: never goes back.
+inline void stamp(ClusterState& state, uint64_t clock_ms) {
+  if (clock_ms > state.clock_ms) state.clock_ms = clock_ms;
+}
 
 /// A line for people.
 std::string line(const Command& command);

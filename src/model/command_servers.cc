@@ -115,11 +115,18 @@ void forget_removed_servers(ClusterState& state, const Configuration& after) {
     const bool others_stay = static_cast<size_t>(gone) < mirror.in_sync.size();
     size_t changes = std::erase_if(mirror.trailing, is_gone);
     if (others_stay) changes += std::erase_if(mirror.in_sync, is_gone);
+    // An id may be given anew: what was said of the one that left is not said of the next.
+    changes += std::erase_if(mirror.restricted, [&](ServerId server) { return after.server(server) == nullptr; });
     if (changes > 0) ++mirror.version;
   }
+  std::erase_if(state.servers, [&](const auto& server) { return after.server(server.first) == nullptr; });
   std::erase_if(state.fences, [&](const auto& fence) { return after.server(fence.first) == nullptr; });
-  for (auto& [name, group] : state.groups)
+  for (auto& [name, group] : state.groups) {
     std::erase_if(group.refused, [&](const auto& refusal) { return after.server(refusal.first) == nullptr; });
+    if (group.parked == ServerId{} || after.server(group.parked) != nullptr) continue;
+    group.parked = ServerId{};
+    ++group.version;
+  }
 }
 
 }  // namespace baton::command_rules

@@ -114,5 +114,37 @@ TEST(CommandServers, TheLastGoodCopyDoesNotLeaveAndOthersAreForgotten) {
   EXPECT_EQ(mirror.version, version + 1);
 }
 
+/// S3. What a primary proposed before a server left is judged after it: nobody would take that name out of the set again.
+TEST(CommandServers, AReadmissionThatMeetsALeaveIsRefused) {
+  Cluster cluster;
+  EXPECT_EQ(cluster.servers({kServer1, kServer2, kWitness, kServer4}), "");
+  cluster.voters({kOne, kTwo, kThree, kFour});
+  auto& mirror = cluster.state.mirrors.at("db.data");
+  mirror.in_sync = {{kOne, Incarnation{1}}};
+  mirror.permit = Permit{1};
+  mirror.holder = kOne;
+  const SetInSync readmission{"db.data", mirror.version, mirror.permit, {{kOne, Incarnation{1}}, {kTwo, Incarnation{1}}}, "up to date"};
+  const SetInSync naming{"db.data", mirror.version, mirror.permit, mirror.in_sync, "trails", {{kTwo, Incarnation{1}}}};
+  EXPECT_EQ(cluster.servers({kServer1, kWitness, kServer4}, "\"server1\", \"server4\""), "");
+  EXPECT_TRUE(says(apply_command(cluster.state, readmission, 90).refusal, "not among the servers"));
+  EXPECT_TRUE(says(apply_command(cluster.state, naming, 91).refusal, "not among the servers"));
+  EXPECT_EQ(mirror.in_sync, (std::map<ServerId, Incarnation>{{kOne, Incarnation{1}}}));
+  EXPECT_TRUE(mirror.trailing.empty());
+  SetInSync of_the_next = readmission;
+  of_the_next.in_sync = {{kOne, Incarnation{1}}, {kFour, Incarnation{1}}};
+  EXPECT_TRUE(apply_command(cluster.state, of_the_next, 92).applied) << "a server that is there is named";
+}
+
+TEST(CommandServers, AnIdThatIsGivenAnewIsNotRestricted) {
+  Cluster cluster;
+  EXPECT_EQ(cluster.servers({kServer1, kServer2, kWitness, kServer4}), "");
+  cluster.voters({kOne, kTwo, kThree, kFour});
+  auto& mirror = cluster.state.mirrors.at("db.data");
+  mirror.in_sync = {{kOne, Incarnation{1}}};
+  mirror.restricted = {kTwo};
+  EXPECT_EQ(cluster.servers({kServer1, kWitness, kServer4}, "\"server1\", \"server4\""), "");
+  EXPECT_TRUE(mirror.restricted.empty());
+}
+
 }  // namespace
 }  // namespace baton

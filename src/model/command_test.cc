@@ -50,7 +50,9 @@ struct Cluster {
     const Applied applied = apply_command(state, command, ++index);
     refusal = applied.refusal;
     EXPECT_EQ(applied.applied, refusal.empty());
-    if (!applied.applied) EXPECT_EQ(state, before);
+    if (!applied.applied) {
+      EXPECT_EQ(state, before);
+    }
     return applied.applied;
   }
   GroupState& db() { return state.groups.at("db"); }
@@ -171,6 +173,16 @@ TEST(Command, WhenTheWholeSetCrashedTheLastHolderGoesFirst) {
   EXPECT_EQ(cluster.mirror().in_sync, (std::map<ServerId, Incarnation>{{kOne, Incarnation{2}}}));
 }
 
+/// S5. A disk that cannot be read now may hold what the other copy forgot: its copy has said nothing of a restart.
+TEST(Command, ACopyThatCannotBeOpenedHasNotCrashed) {
+  Cluster cluster;
+  cluster.up();
+  ASSERT_TRUE(cluster.phase(kOne, GroupPhase::kStopped));
+  EXPECT_FALSE(cluster.assign(kOne, {{kOne, Incarnation{2}}, {kTwo, Incarnation{}}}));
+  EXPECT_FALSE(cluster.assign(kTwo, {{kOne, Incarnation{2}}, {kTwo, Incarnation{}}}));
+  EXPECT_TRUE(cluster.assign(kOne, {{kOne, Incarnation{1}}, {kTwo, Incarnation{}}})) << cluster.refusal;
+}
+
 TEST(Command, TheOwnerReportsItsTransitions) {
   Cluster cluster;
   ASSERT_TRUE(cluster.assign(kOne, {{kOne, Incarnation{1}}}));
@@ -190,6 +202,22 @@ TEST(Command, TheOwnerReportsItsTransitions) {
   EXPECT_FALSE(cluster.phase(kOne, GroupPhase::kStarted));
   EXPECT_TRUE(cluster.phase(kOne, GroupPhase::kFailed, "broken"));
   EXPECT_EQ(cluster.db().owner, ServerId{});
+}
+
+/// What ended with the power or the majority of its server has not failed there: it is no attempt.
+TEST(Command, AnInterruptionIsNoFailureOfTheServer) {
+  Cluster cluster;
+  ASSERT_TRUE(cluster.assign(kOne, {{kOne, Incarnation{1}}})) << cluster.refusal;
+  SetGroupPhase stopped{"db", cluster.db().version, kOne, GroupPhase::kStopped, "its storage was not up any more", "because", {}};
+  stopped.clock_ms = 7000;
+  Cluster failed = cluster;
+  ASSERT_TRUE(failed.run(stopped)) << failed.refusal;
+  EXPECT_EQ(failed.db().refused.at(kOne), (Refusal{"its storage was not up any more", 1, 7000}));
+  EXPECT_EQ(failed.state.clock_ms, 7000u) << "a pause that is counted from there outlives everybody's restart";
+  stopped.interrupted = true;
+  ASSERT_TRUE(cluster.run(stopped)) << cluster.refusal;
+  EXPECT_TRUE(cluster.db().refused.empty());
+  EXPECT_EQ(cluster.db().phase, GroupPhase::kStopped);
 }
 
 TEST(Command, AWishClearsWhatStoodInTheWay) {

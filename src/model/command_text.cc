@@ -54,13 +54,60 @@ std::string list_servers(const std::set<ServerId>& servers) {
 }
 std::string describe_one(const SetVoters& command) {
   if (!command.voters.joint()) return fmt::format("voters are {}", list_servers(command.voters.now));
+  if (command.voters.now == command.voters.before)
+    return fmt::format("recovered by a person's word: voters are {}", list_servers(command.voters.now));
   return fmt::format("voters change from {} to {}", list_servers(command.voters.before),
                      list_servers(command.voters.now));
+}
+
+std::string describe_one(const TakeOver& command) {
+  return with_reason(fmt::format("server {} decides alone, by the word of {}", command.server, command.author), command.reason);
 }
 
 std::string describe_one(const RecordFence& command) {
   const std::string who = command.author.empty() ? "" : fmt::format(" by {}", command.author);
   return with_reason(fmt::format("server {}: fencing: {}{}", command.server, to_string(command.outcome), who), command.text);
+}
+std::string describe_one(const SetStanding& command) {
+  const std::string who = command.author.empty() ? "" : " by " + command.author;
+  return with_reason(fmt::format("server {}: {} ({}){}", command.server, to_string(command.standing),
+                                 short_name(command.standing), who), command.reason);
+}
+std::string describe_one(const SetSuspension& command) {
+  std::string what = "cluster";
+  if (command.server != ServerId{}) what = fmt::format("server {}", command.server);
+  if (!command.group.empty()) what = "group " + command.group;
+  return with_reason(fmt::format("{}: {} by {}", what, command.suspended ? "suspended" : "resumed", command.author),
+                     command.reason);
+}
+std::string describe_one(const SetDrain& command) {
+  return with_reason(fmt::format("server {}: {} by {}", command.server,
+                                 command.draining ? "drained" : "no longer drained", command.author), command.reason);
+}
+std::string describe_one(const SetShutdown& command) {
+  const std::string what = command.server == ServerId{} ? "cluster" : fmt::format("server {}", command.server);
+  switch (command.step) {
+    case SetShutdown::Step::kBegin:
+      return with_reason(fmt::format("{}: shutdown asked by {}{}", what, command.author,
+                                     command.afterwards == Afterwards::kNothing
+                                         ? "" : fmt::format(" (then: {})", to_string(command.afterwards))), command.reason);
+    case SetShutdown::Step::kCancel:
+      if (command.given_up) return with_reason(fmt::format("{}: shutdown given up", what), command.reason);
+      return with_reason(fmt::format("{}: shutdown called off by {}", what, command.author), command.reason);
+    case SetShutdown::Step::kEnd: return fmt::format("{}: all groups are stopped, the servers end", what);
+    case SetShutdown::Step::kStarted: return fmt::format("{}: started again after an orderly shutdown", what);
+  }
+  return what;
+}
+std::string describe_one(const HoldGroup& command) {
+  if (command.reason.empty()) return fmt::format("group {}: no longer held on server {}", command.group, command.server);
+  return with_reason(fmt::format("group {}: held on server {}", command.group, command.server), command.reason);
+}
+std::string describe_one(const ReleaseGroup& command) {
+  return fmt::format("group {}: released by {}", command.group, command.author);
+}
+std::string describe_one(const RaiseFormatLevel& command) {
+  return fmt::format("database: all voters know level {}", command.level);
 }
 
 }  // namespace

@@ -9,6 +9,15 @@
 
 namespace baton {
 
+const char* to_string(NpKind kind) {
+  switch (kind) {
+    case NpKind::kWitness: return "witness";
+    case NpKind::kMajority: return "majority";
+    case NpKind::kOperator: return "operator";
+  }
+  return "unknown";
+}
+
 std::optional<TimingProfile> timing_profile(const std::string& name) {
   if (name == "fast") return TimingProfile{"fast", 110ms, 132ms, 100ms, 300ms, 330ms, 15ms, 90000ms};
   if (name == "lan") return TimingProfile{};
@@ -78,6 +87,13 @@ std::vector<size_t> Configuration::links_by_priority() const {
   std::stable_sort(order.begin(), order.end(),
                    [this](size_t left, size_t right) { return link_priorities[left] > link_priorities[right]; });
   return order;
+}
+
+const char* to_string(ReturnPolicy policy) { return policy == ReturnPolicy::kAutomatic ? "automatic" : "manual"; }
+
+ReturnPolicy Configuration::return_policy_of(ServerId id) const {
+  const ServerConfiguration* found = server(id);
+  return found && found->return_policy ? *found->return_policy : return_policy;
 }
 
 std::string mirror_key(const std::string& group, const std::string& resource) { return group + "." + resource; }

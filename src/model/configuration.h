@@ -36,6 +36,10 @@ struct TimingProfile {
 /// The profile of that name (fast, lan, wan); nothing if there is none.
 std::optional<TimingProfile> timing_profile(const std::string& name);
 
+/// Who may go on when servers do not reach each other (docs/protocol.md, "Partitions and takeover").
+enum class NpKind { kWitness, kMajority, kOperator };
+const char* to_string(NpKind kind);
+
 /// How corosync uses the links between two servers: all at once, or the preferred one of those that are up.
 enum class LinkMode { kActive, kPassive };
 const char* to_string(LinkMode mode);
@@ -51,6 +55,24 @@ struct FenceConfiguration {
   bool operator==(const FenceConfiguration&) const = default;
 };
 
+/// How a server that was down comes to be given groups again.
+enum class ReturnPolicy { kAutomatic, kManual };
+const char* to_string(ReturnPolicy policy);
+
+/// What bounds the groups that move because something of them fails (docs/operations.md, "The breaker").
+struct BreakerConfiguration {
+  int64_t groups = 4;         // moved for one cause within the window; 0: no bound
+  int64_t failovers = 3;      // of one group within the window; 0: no bound
+  milliseconds window{600000};
+};
+
+/// What is done about a server that comes and goes.
+struct FlappingConfiguration {
+  int64_t losses = 3;          // within the window; from then on it is held when it is back; 0: never
+  milliseconds window{600000};
+  milliseconds hold{60000};    // doubled with each further loss
+};
+
 struct ServerConfiguration {
   std::string name;
   ServerId id;
@@ -58,6 +80,7 @@ struct ServerConfiguration {
   std::vector<std::string> interconnects;  // IPv4 addresses, one per link
   std::string watchdog;                    // its device; empty: none
   FenceConfiguration fence;
+  std::optional<ReturnPolicy> return_policy;  // otherwise the cluster's
   SourcePosition position;
 };
 
@@ -139,9 +162,18 @@ struct Configuration {
   std::string cluster_name;
   std::string public_lan;  // "10.0.0.0/24"
   TimingProfile timing;
+  NpKind np = NpKind::kMajority;
+  milliseconds np_wait{300000};   // operator: so long a server waits for the other one before it calls for a person
   bool fencing_required = false;  // what a lost server held starts elsewhere only once it is fenced
   LinkMode link_mode = LinkMode::kActive;
   std::vector<uint32_t> link_priorities;     // one per link, 0 to 255; the highest is preferred
+  ReturnPolicy return_policy = ReturnPolicy::kAutomatic;
+  milliseconds startup_wait{10000};  // a starting cluster waits for its servers, before groups start without them
+  BreakerConfiguration breaker;
+  FlappingConfiguration flapping;
+  std::vector<std::string> power_off_command{"/usr/sbin/poweroff"};  // after a shutdown that asks for it
+  std::vector<std::string> reboot_command{"/usr/sbin/reboot"};
+  uint32_t level = 1;  // of the keys that the text uses (docs/protocol.md, "Levels")
   std::vector<ServerConfiguration> servers;  // witness included, by id
   std::vector<GroupConfiguration> groups;    // in file order
 
@@ -153,6 +185,7 @@ struct Configuration {
   std::vector<ServerId> voters() const;
   /// The numbers of the links, preferred ones first.
   std::vector<size_t> links_by_priority() const;
+  ReturnPolicy return_policy_of(ServerId id) const;
 };
 
 /// A mirror's name in the cluster database and in files: "GROUP.RESOURCE".

@@ -16,19 +16,34 @@ std::string quote_command(const std::vector<std::string>& command) {
   return command.empty() ? "none" : fmt::format("[{}]", fmt::join(command, " "));
 }
 
+std::string describe_np(const Configuration& configuration) {
+  if (configuration.np != NpKind::kOperator) return to_string(configuration.np);
+  return fmt::format("operator (called for after {})", format_duration(configuration.np_wait));
+}
+
 Properties cluster_properties(const Configuration& configuration) {
   const TimingProfile& timing = configuration.timing;
   return {{"name", configuration.cluster_name},
           {"link mode", to_string(configuration.link_mode)},
           {"link priorities", fmt::format("{}", fmt::join(configuration.link_priorities, ", "))},
           {"public LAN", configuration.public_lan.empty() ? "none" : configuration.public_lan},
+          {"network partitions", describe_np(configuration)},
           {"fencing", configuration.fencing_required ? "required" : "besides"},
           {"timing",
            fmt::format("{} (token {}, consensus {}, link ping {}/{}, lease {}, beat {}, restart grace {})",
                        timing.name, format_duration(timing.token), format_duration(timing.consensus),
                        format_duration(timing.link_ping_interval), format_duration(timing.link_ping_timeout),
                        format_duration(timing.lease), format_duration(timing.beat),
-                       format_duration(timing.restart_grace))}};
+                       format_duration(timing.restart_grace))},
+          {"return", to_string(configuration.return_policy)},
+          {"startup wait", format_duration(configuration.startup_wait)},
+          {"breaker", fmt::format("{} groups, {} failovers within {}", configuration.breaker.groups,
+                                  configuration.breaker.failovers, format_duration(configuration.breaker.window))},
+          {"flapping", fmt::format("{} losses within {}, held for {}", configuration.flapping.losses,
+                                   format_duration(configuration.flapping.window),
+                                   format_duration(configuration.flapping.hold))},
+          {"power off command", quote_command(configuration.power_off_command)},
+          {"reboot command", quote_command(configuration.reboot_command)}};
 }
 
 /// Without the options' values: there are passwords among them.
@@ -45,7 +60,8 @@ Properties server_properties(const ServerConfiguration& server) {
           {"role", server.role == ServerRole::kWitness ? "witness" : "server"},
           {"interconnects", fmt::format("{}", fmt::join(server.interconnects, ", "))},
           {"watchdog", server.watchdog.empty() ? "none" : server.watchdog},
-          {"fence", describe_fence(server.fence)}};
+          {"fence", describe_fence(server.fence)},
+          {"return", server.return_policy ? to_string(*server.return_policy) : "none"}};
 }
 
 Properties group_properties(const Configuration& configuration, const GroupConfiguration& group) {

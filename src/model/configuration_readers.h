@@ -15,6 +15,7 @@ struct ConfigurationDraft {
   Configuration configuration;
   ConfigurationFindings findings;
   std::optional<Ipv4Network> public_lan;
+  std::optional<NpKind> np;                   // as written
   std::map<uint32_t, std::string> addresses;  // IPv4 address -> whose it is
   std::map<std::string, std::string> stores;  // path -> mirror
   std::map<std::string, std::string> mounts;  // path -> filesystem
@@ -22,6 +23,9 @@ struct ConfigurationDraft {
   uint32_t mirror_count = 0;
 };
 
+/// `np` and what belongs to it, and, once the servers are known, its default and whether it fits them.
+void read_np(SectionReader& cluster, ConfigurationDraft& draft);
+void settle_np(ConfigurationDraft& draft);
 void read_cluster(SectionReader& file, ConfigurationDraft& draft);
 /// `timing` and the links' settings of [cluster]; the sums that cannot work are reported.
 void read_timing(SectionReader& cluster, ConfigurationDraft& draft);
@@ -36,6 +40,10 @@ void read_fence(SectionReader& section, ServerConfiguration& server, Configurati
 void check_fencing(ConfigurationDraft& draft);
 /// REQUIRES: cluster and servers have been read.
 void read_groups(SectionReader& file, ConfigurationDraft& draft);
+
+/// The keys of [cluster] and [server.NAME] that say what is done about servers and groups that come, go and fail.
+void read_policies(SectionReader& cluster, ConfigurationDraft& draft);
+void read_return(SectionReader& section, std::optional<ReturnPolicy>& into, ConfigurationDraft& draft);
 
 /// Reads one resource; its section's path is "group.GROUP.KIND.NAME".
 void read_resource(SectionReader& section, ResourceConfiguration& resource, ConfigurationDraft& draft);

@@ -76,6 +76,7 @@ void read_server(const TomlEntry& entry, ConfigurationDraft& draft) {
     draft.findings.add(section.position_of("role"), "unknown role \"{}\": use \"server\" or \"witness\"", role);
   }
   if (role == "witness") server.role = ServerRole::kWitness;
+  read_return(section, server.return_policy, draft);
   read_interconnects(section, server, draft);
   if (section.read_string("watchdog", server.watchdog) && !server.watchdog.empty() && server.watchdog[0] != '/') {
     draft.findings.add(section.position_of("watchdog"),
@@ -127,14 +128,17 @@ void read_cluster(SectionReader& file, ConfigurationDraft& draft) {
   }
   read_public_lan(section, draft);
   read_timing(section, draft);
+  read_np(section, draft);
   read_fencing(section, draft);
   read_links(section, draft);
+  read_policies(section, draft);
   section.finish();
 }
 
 void read_servers(SectionReader& file, ConfigurationDraft& draft) {
   for (const TomlEntry* entry : file.sections("server")) read_server(*entry, draft);
   check_servers(draft);
+  settle_np(draft);
   check_fencing(draft);
   std::stable_sort(
       draft.configuration.servers.begin(), draft.configuration.servers.end(),

@@ -92,16 +92,20 @@ Status ArpSocket::send(const ArpPacket& packet) {
   place.sll_halen = 6;
   std::copy(kBroadcast.bytes.begin(), kBroadcast.bytes.end(), place.sll_addr);
   const Bytes bytes = encode_arp(packet);
-  if (::sendto(socket_.get(), bytes.data(), bytes.size(), 0, reinterpret_cast<sockaddr*>(&place),
-               sizeof place) < 0) {
-    return fail("cannot send ARP on interface {}: {}", interface_.name, errno_text());
-  }
-  return {};
+  const auto try_it = [&] {
+    return ::sendto(socket_.get(), bytes.data(), bytes.size(), 0, reinterpret_cast<sockaddr*>(&place), sizeof place) >= 0;
+  };
+  // The first try may only bring what happened to the socket before: the interface was down for a while.
+  if (try_it() || try_it()) return {};
+  return fail("cannot send ARP on interface {}: {}", interface_.name, errno_text());
 }
 
-Status ArpSocket::probe(const InterfaceAddress& address) {
+Status ArpSocket::probe(const InterfaceAddress& address) { return ask(address, InterfaceAddress{}); }
+
+Status ArpSocket::ask(const InterfaceAddress& address, const InterfaceAddress& from) {
   ArpPacket packet;
   packet.sender_mac = interface_.mac;
+  packet.sender = from;
   packet.target = address;
   return send(packet);
 }

@@ -34,6 +34,8 @@ class ArpSocket {
 
   /// "Who has `address`?" from nobody: does not change anybody's tables.
   Status probe(const InterfaceAddress& address);
+  /// The same from an address of this interface: nobody takes that for somebody who is about to take `address`.
+  Status ask(const InterfaceAddress& address, const InterfaceAddress& from);
   /// "`address` is here": as request and as reply, since some equipment heeds only one of them.
   Status announce(const InterfaceAddress& address);
   /// Calls `on_packet` for each ARP packet of others until ignore(), which it may call itself.

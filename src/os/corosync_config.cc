@@ -165,7 +165,8 @@ Result<std::string> corosync_configuration(const EngineConfig& config) {
   text += fmt::format(
       "system {{\n"
       "    state_dir: {}\n"
-      "    sched_rr: yes\n"
+      "    sched_rr: {}\n"
+      "    priority: max\n"
       "    move_to_root_cgroup: auto\n"
       "}}\n"
       "logging {{\n"
@@ -175,7 +176,7 @@ Result<std::string> corosync_configuration(const EngineConfig& config) {
       "    logfile: {}\n"
       "    timestamp: hires\n"
       "}}\n",
-      config.state_directory, config.log_file);
+      config.state_directory, config.real_time ? "yes" : "no", config.log_file);
   return text;
 }
 

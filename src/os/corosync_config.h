@@ -44,6 +44,7 @@ struct EngineConfig {
   std::vector<EngineNode> nodes;
   std::vector<EngineLink> links;  // 1 to 8
   EngineTiming timing;
+  bool real_time = true;  // no: at the highest ordinary priority, for servers that share processors with each other
   std::string key_file;
   std::string state_directory;
   std::string log_file;

@@ -68,6 +68,7 @@ nodelist {
 system {
     state_dir: /var/lib/baton/corosync
     sched_rr: yes
+    priority: max
     move_to_root_cgroup: auto
 }
 logging {

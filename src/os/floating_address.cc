@@ -81,8 +81,12 @@ struct FloatingAddress::State : std::enable_shared_from_this<FloatingAddress::St
       loop.post(guarded([](State& state) { state.take(); }));
       return {};
     }
-    if (looked_since == kNever) return look();
-    loop.post(guarded([](State& state) { state.decide(); }));  // probed ahead of time
+    // What was heard ahead of time may be of an owner that had the right to it then: only its silence counts.
+    if (looked_since == kNever || foreign_claim() != nullptr) {
+      stop_looking();
+      return look(InterfaceAddress{});
+    }
+    loop.post(guarded([](State& state) { state.decide(); }));
     return {};
   }
 
@@ -96,18 +100,29 @@ struct FloatingAddress::State : std::enable_shared_from_this<FloatingAddress::St
 
   // ---- Probes ----
 
-  Status look() {
+  /// One of this interface's addresses in the same network, to ask from.
+  std::optional<InterfaceAddress> own_address() const {
+    const auto addresses = list_addresses();
+    if (!addresses) return std::nullopt;
+    for (const auto& assigned : *addresses)
+      if (assigned.interface_index == interface.index && address.network_holds(assigned.address)) return assigned.address;
+    return std::nullopt;
+  }
+
+  /// `from`: nobody when the address is about to be taken, an own address when it is only asked for.
+  Status look(const InterfaceAddress& from) {
     auto heard = socket->listen([self = weak_from_this()](const ArpPacket& packet) {
       if (auto state = self.lock()) state->heard(packet);
     });
     if (!heard) return heard;
     looked_since = EventLoop::now();
     probes_sent = 0;
+    asked_from = from;
     return probe();
   }
 
   Status probe() {
-    auto sent = socket->probe(address);
+    auto sent = socket->ask(address, asked_from);
     if (!sent) return sent;
     ++probes_sent;
     timer = loop.after(kProbeInterval, [self = weak_from_this()] {
@@ -128,16 +143,22 @@ struct FloatingAddress::State : std::enable_shared_from_this<FloatingAddress::St
     });
   }
 
+  const ArpPacket* foreign_claim() const {
+    const auto found = std::find_if(claims.begin(), claims.end(), [this](const ArpPacket& claim) {
+      return std::find(former_owners.begin(), former_owners.end(), claim.sender_mac) == former_owners.end();
+    });
+    return found == claims.end() ? nullptr : &*found;
+  }
+
   /// With what the probes have brought so far.
   void decide() {
-    for (const auto& claim : claims) {
-      if (std::find(former_owners.begin(), former_owners.end(), claim.sender_mac) != former_owners.end()) continue;
+    if (const ArpPacket* claim = foreign_claim()) {
       return finish(fail_as(
           ErrorCode::kConflict,
           "cannot take {} on {}: the machine with MAC {} {}. Find it (its lease, if it is a server of this "
           "cluster, must have ended) or choose another address",
-          address.text(), interface_name, claim.sender_mac.text(),
-          claim.sender.same_address(address) ? "answers for it" : "is about to take it"));
+          address.text(), interface_name, claim->sender_mac.text(),
+          claim->sender.same_address(address) ? "answers for it" : "is about to take it"));
     }
     if (probes_sent > kProbes) take();
   }
@@ -150,7 +171,10 @@ struct FloatingAddress::State : std::enable_shared_from_this<FloatingAddress::St
     const bool probes_for_it = packet.operation == ArpPacket::kRequest && packet.sender.same_address(nobody) &&
                                packet.target.same_address(address);
     if (!claims_it && !probes_for_it) return;
-    if (claims.size() < kMostClaims) claims.push_back(packet);
+    const bool known = std::any_of(claims.begin(), claims.end(), [&](const ArpPacket& claim) {
+      return claim.sender_mac == packet.sender_mac && claim.sender.same_address(packet.sender);
+    });
+    if (!known && claims.size() < kMostClaims) claims.push_back(packet);
     if (callback) decide();
   }
 
@@ -189,6 +213,7 @@ struct FloatingAddress::State : std::enable_shared_from_this<FloatingAddress::St
   Callback callback;  // not empty: an acquire is under way
   uint64_t attempt = 0;
   Instant looked_since = kNever;  // when the probes began that are or were sent
+  InterfaceAddress asked_from;    // nobody, or an own address while it is only looked ahead
   int probes_sent = 0;            // more than kProbes: and the time for answers is over
   std::vector<ArpPacket> claims;  // what was heard since
   bool held = false;
@@ -235,7 +260,8 @@ void FloatingAddress::look_ahead() {
   auto& state = *state_;
   if (state.held || state.callback || !state.open_socket() || !state.socket || !state.interface.up) return;
   state.stop_looking();
-  if (!state.look()) state.stop_looking();
+  const auto own = state.own_address();
+  if (own && !state.look(*own)) state.stop_looking();
 }
 
 void FloatingAddress::announce_again() {

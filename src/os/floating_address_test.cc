@@ -106,11 +106,25 @@ TEST(FloatingAddress, WhatWasLookedForAheadIsTakenAtOnceOrRefused) {
       auto timer = loop.after(time, [&] { over = true; });
       EXPECT_TRUE(loop.run_until([&] { return over; }, 5s));
     };
+    Duration least = 5s;  // on a busy machine some take longer for other reasons
+    for (int tries = 0; tries < 20 && least >= 25ms; ++tries) {
+      floating.look_ahead();
+      wait(60ms);
+      const Instant begin = EventLoop::now();
+      EXPECT_TRUE(acquire(loop, floating).has_value());
+      least = std::min(least, EventLoop::now() - begin);
+      EXPECT_TRUE(floating.release().has_value());
+    }
+    EXPECT_LT(least, 25ms) << "the probes were sent before";
+
+    // Another server that looks ahead, or was about to take it some time ago, is no conflict.
     floating.look_ahead();
+    shell_or_fail(
+        "nsenter -t $(cat /run/far) -n python3 -c 'import socket; s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW); "
+        "s.bind((\"far0\", 0)); mac = bytes([2, 0, 0, 0, 0, 2]); "
+        "s.send(b\"\\xff\" * 6 + mac + bytes([8, 6, 0, 1, 8, 0, 6, 4, 0, 1]) + mac + bytes(10) + bytes([10, 9, 0, 10]))'");
     wait(60ms);
-    const Instant begin = EventLoop::now();
     EXPECT_TRUE(acquire(loop, floating).has_value());
-    EXPECT_LT(EventLoop::now() - begin, 25ms) << "the probes were sent before";
     EXPECT_TRUE(floating.release().has_value());
 
     // In the middle of the probes: their rest is waited for.

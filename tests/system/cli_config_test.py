@@ -77,9 +77,11 @@ def test_apply_refused(world):
 def test_explain(world):
     world.daemon.on("GET", "/v1/explain", {"group": "db", "transitions": [
         {"time_ms": 1700000000123, "index": 9, "text": "group db: assign to server 2 alone", "reason": "server1 lost",
-         "causes": ["power lost"], "steps": [{"resource": "data", "action": "start", "took_us": 12345, "outcome": "ok"}]}]})
+         "causes": ["power lost"], "steps": [{"resource": "data", "action": "start", "took_us": 12345, "outcome": "ok"}]}],
+        "now": {"server": "server1", "phase": "started", "owner": "server2", "waiting": ["no majority is within reach"]}})
     shown = world.baton("explain", "db").out
-    for part in (".123  (entry 9)", "reason: server1 lost", "cause: power lost", "12.3 ms", "ok"):
+    for part in (".123  (entry 9)", "reason: server1 lost", "cause: power lost", "12.3 ms", "ok",
+                 "now  (as server1 knows it)", "started on server2", "waits: no majority is within reach"):
         expect_in(part, shown)
     expect(world.daemon.calls[-1][2]["group"] == "db", "wrong group")
 

@@ -253,7 +253,7 @@ class Lab(unittest.TestCase):
             os.chmod(daemon, 0o755)
             config = os.path.join(folder, "cluster.toml")
             with open(config, "w") as file:
-                file.write('name = "test"\n')
+                file.write('name = "test"\n[server.server1]\n[server.server2]\n[server.witness]\n')
             run("up", "--config", config, "--no-create", env={"BATON_LAB_DAEMON": daemon})
 
             def sleeper():

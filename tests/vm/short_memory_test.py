@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Memory is short where a mirror is mounted, on a kernel that lets the daemons set PR_SET_IO_FLUSHER: QEMU boots Debian's
 own 6.1 kernel by software emulation. One limited group for the daemons and the writers, of version 1 and of version 2,
-as tests/system/mirror_memory_test.py has it. Needs what kernel_nbd_test.py needs, and Debian's Python.
+as tests/system/mirror_memory_test.py has it. machine.py says what that needs.
 Under version 1 it fails today: docs/traps.md, trap 16.
 
 The last line is `N passed, N failed`.
@@ -12,11 +12,8 @@ import re
 import sys
 import tempfile
 
-import kernel_nbd_test as machine
+import machine
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-PYTHON = "/usr/bin/python3.11"
-LIBRARY = "/usr/lib/python3.11"
 PROGRAMS = ("bash", "mount", "umount", "mountpoint", "truncate", "head", "sync", "dd", "cmp", "cat", "rm", "losetup",
             "mkfs.ext4", "ls")
 MODULES = ("drivers/virtio/virtio_ring", "drivers/virtio/virtio", "drivers/virtio/virtio_pci_modern_dev",
@@ -25,39 +22,18 @@ MODULES = ("drivers/virtio/virtio_ring", "drivers/virtio/virtio", "drivers/virti
 DISK_BYTES = 6 << 30  # a sparse file
 
 
-def add_python(image):
-    image.program("usr/bin/python3", PYTHON)
-    for where, directories, names in os.walk(LIBRARY):
-        directories[:] = sorted(set(directories) - {"__pycache__", "test", "idlelib", "lib2to3", "tkinter", "ensurepip"})
-        for name in names:
-            path = os.path.join(where, name)
-            if name.endswith(".so") and os.path.isfile(path):
-                image.program(path[1:], path)
-            elif name.endswith(".py") and os.path.isfile(path):
-                image.file(path[1:], path, 0o100644)
-
-
 def build_initramfs(path, kernel, busybox):
     image = machine.Initramfs()
-    for directory in ("bin", "sbin", "proc", "sys", "dev", "tmp", "run", "etc", "root", "var/tmp"):
-        image.directory(directory)
-    image.entry("dev/console", 0o020600)
+    image.begin(busybox, os.path.join(machine.HERE, "guest_memory.sh"), ("root", "var/tmp"))
     image.program("baton/build/bin/baton-mirrord", os.path.join(machine.BIN, "baton-mirrord"))
     for name in PROGRAMS:
         source = next(path for path in (f"/bin/{name}", f"/sbin/{name}") if os.path.exists(path))
         image.program(f"bin/{name}", os.path.realpath(source))
-    image.file("bin/busybox", os.path.join(busybox, "bin/busybox"))
-    add_python(image)
+    machine.add_python(image)
     sources = [path for where in ("script/lib", "tests/system") for path in glob.glob(f"{machine.ROOT}/{where}/*.py")]
     for source in [*sources, os.path.join(machine.ROOT, "src/os/lease_page.h")]:
         image.file("baton/" + os.path.relpath(source, machine.ROOT), source, 0o100644)
-    for module in MODULES:
-        found, = glob.glob(os.path.join(kernel, "lib/modules/*/kernel", module + ".ko"))
-        image.file("modules/" + os.path.basename(found), found, 0o100644)
-    with tempfile.NamedTemporaryFile("w") as order:
-        print(*map(os.path.basename, MODULES), file=order, flush=True)
-        image.file("modules/order", order.name, 0o100644)
-    image.file("init", os.path.join(HERE, "guest_memory.sh"))
+    image.modules(kernel, MODULES)
     image.save(path)
 
 
@@ -77,9 +53,7 @@ def run(kernel, directory, groups):
 
 def main():
     try:
-        kernel, busybox = machine.fetch(machine.kernel_package()), machine.fetch("busybox-static")
-        if not os.path.exists(PYTHON):
-            raise machine.Skip(f"{PYTHON} is missing")
+        kernel, busybox = machine.prepare(python=True)
     except machine.Skip as reason:
         print(f"skipped: {reason}\n0 passed, 0 failed")
         return 0

@@ -41,6 +41,7 @@ void Database::Implementation::handle(const ViewChanged& event) {
   lease_over.clear();
   settle_at = kNever;
   lease_wait_until = kNever;
+  accounts_wanted.clear();
   reminder_at = kNever;
   leader_owes_since = kNever;
   attempts = 0;
@@ -141,6 +142,7 @@ std::set<ServerId> Database::Implementation::counting_members() const {
 }
 
 bool Database::Implementation::may_lead() const {
+  if (!missing_agreement().empty()) return false;  // SAFETY: W4
   return log.voters().contains(settings.self) && log.voters().majority(counting_members());
 }
 
@@ -210,6 +212,7 @@ std::string Database::Implementation::why_waiting() const {
   if (lost && !voters.contains(settings.self)) return "new here: catching up with the voters";
   if (!voters.majority(counting_members())) return why_no_majority();
   if (lost) return "this voter's database was lost: catching up with the others";
+  if (const std::string text = why_no_agreement(); !text.empty()) return text;
   switch (role) {
     case Role::kNone:
       return "a new epoch has not been opened yet";
@@ -265,15 +268,27 @@ LogPosition Database::voters_fence_above(const LogPosition& exact) const {
   const uint64_t index = implementation_->log.voters_index();
   return index > exact.index ? implementation_->fence_at(index) : LogPosition{};
 }
+Epoch Database::promise_on_disk() const { return implementation_->log.durable_promise(); }
+bool Database::voters_on_disk() const { return implementation_->log.voters_index() <= implementation_->log.durable_index(); }
+bool Database::taken_over() const { return implementation_->log.taken_over(); }
+ClusterState Database::state_on_disk() const {
+  ClusterState state = implementation_->state;
+  const VoterLog& log = implementation_->log;
+  for (uint64_t index = implementation_->applied + 1; index <= log.durable_index(); ++index) {
+    const Entry& entry = log.entry(index);
+    if (entry.request == 0 || log.find(entry.origin, entry.request) == index) apply_command(state, entry.command, index);
+  }
+  return state;
+}
 std::string Database::why_not_change(const VoterSet& voters) const { return implementation_->why_not_change(voters); }
 Epoch Database::lineage() const { return implementation_->log.durable_lineage(); }
 const std::set<ServerId>& Database::survivors() const { return implementation_->log.survivors(); }
-ClusterState Database::state_of_log() const {
-  ClusterState state;
-  for (const Entry& entry : implementation_->log.entries()) apply_command(state, entry.command, entry.index);
-  return state;
-}
 LogPosition Database::last() const { return implementation_->log.last(); }
+int64_t Database::newest_wall_ms() const {
+  for (uint64_t index = implementation_->log.last_index(); index > 0; --index)
+    if (const int64_t wall_ms = implementation_->log.entry(index).wall_ms; wall_ms != 0) return wall_ms;
+  return 0;
+}
 LogPosition Database::applied_on_disk() const {
   return implementation_->log.position(std::min(implementation_->applied, implementation_->log.durable_index()));
 }

@@ -55,9 +55,16 @@ struct SilenceChanged {
 struct Recover {
   std::set<ServerId> survivors;  // this one included
   uint64_t rounds = 0;           // beyond those that a recovery leaves out anyway
+  int64_t wall_ms = 0;
+};
+/// Has this server, if it decides alone by an operator's word, still a right to (docs/protocol.md, W4)? At the start: no. And who
+/// must agree if it has not: all configured servers.
+struct AloneRight {
+  bool right = false;
+  std::set<ServerId> everybody;
 };
 struct Tick {};
-using Event = std::variant<ViewChanged, MessageReceived, Persisted, ProposeCommand, SilenceChanged, Recover, Tick>;
+using Event = std::variant<ViewChanged, MessageReceived, Persisted, ProposeCommand, SilenceChanged, AloneRight, Recover, Tick>;
 
 // ---- Actions ----
 /// To every voter of the view, this one included (it comes back as MessageReceived).
@@ -86,9 +93,12 @@ struct ProposalDecided {
   bool decided = false;
   Applied outcome;
 };
+/// The other server was taken over later than this one (W5): what is in memory may belong to a history that is given up. To be
+/// started anew.
+struct Overruled {};
 /// This voter's standing changed (see status()).
 struct StandingChanged {};
-using Action = std::variant<Send, Persist, EntryApplied, ProposalDecided, StandingChanged>;
+using Action = std::variant<Send, Persist, EntryApplied, ProposalDecided, Overruled, StandingChanged>;
 
 /// What status displays and the planner need to know.
 struct Standing {
@@ -124,14 +134,23 @@ class Database {
   /// The voters by this log, committed or not, and the place of their newest change in it.
   const VoterSet& voters() const;
   uint64_t voters_index() const;
+  /// The newest epoch that this voter has promised, on its disk.
+  Epoch promise_on_disk() const;
+  /// That change is on this voter's disk.
+  bool voters_on_disk() const;
+  /// By its log an operator lets this voter decide alone, and the other one does not vote again yet.
+  bool taken_over() const;
+  /// The state after all entries that are on this voter's disk, committed or not: what an operator is shown of a server that
+  /// does not serve.
+  ClusterState state_on_disk() const;
   /// V5: the fence that the newest change of them is, if it is above `exact`.
   LogPosition voters_fence_above(const LogPosition& exact) const;
   /// The epoch of the newest recovery on this voter's disk, 0: none; and the servers that were there.
   Epoch lineage() const;
   const std::set<ServerId>& survivors() const;
   LogPosition last() const;
-  /// After all entries of this voter's log, committed or not: what a recovery here would make true.
-  ClusterState state_of_log() const;
+  /// By the wall clock of its proposer: the newest entry that has a time, 0: none.
+  int64_t newest_wall_ms() const;
   /// Why the leader cannot propose these voters now, for people; empty: it can.
   std::string why_not_change(const VoterSet& voters) const;
   /// F2, of uncommitted entries: servers from which one above `exact` takes, or may take, a group, and where.

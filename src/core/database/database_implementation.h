@@ -104,6 +104,16 @@ struct Database::Implementation {
   std::string why_not_change(const VoterSet& wanted) const;
   void settle_voters();
 
+  // takeover.cc
+  void handle(const AloneRight& event);
+  bool take_over(const ProposeCommand& event);
+  bool rules_alone() const { return log.taken_over() && right && log.voters().contains(settings.self); }
+  void meet_rival(const Prepare& message);
+  std::set<ServerId> missing_agreement() const;
+  bool agreed_by(const std::set<ServerId>& promised) const;
+  bool rivals() const;
+  std::string why_no_agreement() const;
+
   // proposals.cc
   void handle(const ProposeCommand& event);
   void receive(ServerId from, const Propose& message);
@@ -153,11 +163,16 @@ struct Database::Implementation {
   uint64_t verified = 0;  // this log is the leader's up to here
   uint64_t acknowledged = 0;
 
+  // Two servers, one of them taken over.
+  bool right = false;
+  std::set<ServerId> everybody;  // the configured servers
+
   // Leader.
   std::map<ServerId, Follower> followers;
   std::map<ServerId, Instant> lease_over;
   Instant settle_at = kNever;         // a committed change of voters is settled then (V5)
   Instant lease_wait_until = kNever;  // an entry waits for a lease to end (L3)
+  std::set<ServerId> accounts_wanted;  // whose, because it does not know when
   Instant reminder_at = kNever;       // to followers, while the epoch does not serve yet
 
   uint64_t committed = 0;

@@ -227,5 +227,34 @@ TEST(Database, AnEntryThatTakesAGroupWaitsForTheOwnersLease) {
   EXPECT_EQ(cluster.database(2).known_by(kTwo), taken);
 }
 
+/// The others' guards are being replaced just when they acknowledge such an entry.
+TEST(Database, AMissingAccountOfLeasesIsAskedForAgain) {
+  using Account = std::map<ServerId, Duration>;
+  TestCluster cluster;
+  static const Account kOver{{kOne, 0ms}, {kTwo, 0ms}, {kThree, 0ms}};
+  std::map<ServerId, Account> accounts;
+  for (auto& [id, voter] : cluster.voters) {
+    accounts[id] = kOver;
+    voter.database->set_lease_account(
+        [](void* account, Instant, Database::Grants) { return *static_cast<Account*>(account); }, &accounts[id]);
+  }
+  cluster.view({kOne, kTwo, kThree});
+  cluster.step(kOne, ProposeCommand{1, ApplyConfiguration{0, kConfiguration, "test"}, 0});
+  cluster.pass(100ms);
+  const uint64_t version = cluster.database(1).state().groups.at("web").version;
+  cluster.step(kOne, ProposeCommand{2, AssignGroup{"web", version, kTwo, {}, {}, false, "first", {}}, 0});
+  cluster.pass(100ms);
+  for (auto& [id, account] : accounts) account.clear();
+  cluster.step(kOne, ProposeCommand{3, AssignGroup{"web", version + 1, kOne, {}, {}, true, "lost", {}}, 0});
+  cluster.pass(3s);
+  EXPECT_EQ(cluster.database(1).state().groups.at("web").owner, kTwo) << "nobody knows of the lease";
+  accounts[kThree] = kOver;
+  cluster.pass(1s);
+  EXPECT_EQ(cluster.database(1).state().groups.at("web").owner, kTwo) << "one of three knows";
+  accounts[kOne] = kOver;
+  cluster.pass(1s);
+  EXPECT_EQ(cluster.database(1).state().groups.at("web").owner, kOne);
+}
+
 }  // namespace
 }  // namespace baton::database

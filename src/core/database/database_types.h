@@ -43,6 +43,7 @@ using baton::LogPosition;
 
 struct Prepare {
   Epoch epoch;
+  Epoch taken_over;  // of the TakeOver by which its sender decides alone (W5); 0: it does not
 };
 struct Promise {
   Epoch epoch;

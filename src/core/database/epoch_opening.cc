@@ -34,6 +34,7 @@ void Database::Implementation::start_candidacy() {
   leader_owes_since = kNever;
   settle_at = kNever;
   lease_wait_until = kNever;
+  accounts_wanted.clear();
   reminder_at = kNever;
   // Twice: one time-out for all promises, and some more to go on with a majority's.
   attempt_at = now + 2 * patience();
@@ -53,6 +54,7 @@ void Database::Implementation::work_in(Epoch other_epoch) {
   leader_owes_since = kNever;
   settle_at = kNever;
   lease_wait_until = kNever;
+  accounts_wanted.clear();
   reminder_at = kNever;
   ++attempts;
   attempt_at = now + patience();
@@ -61,6 +63,7 @@ void Database::Implementation::work_in(Epoch other_epoch) {
 void Database::Implementation::receive(ServerId from, const Prepare& message) {
   if (leader_of(message.epoch) != from) return;
   seen = std::max(seen, message.epoch);
+  if (from != settings.self && rules_alone()) return meet_rival(message);
   prepared_here = std::max(prepared_here, message.epoch);
   if (message.epoch < log.promised()) {
     if (log.durable_counting() && from != settings.self) send(Refuse{log.promised()});
@@ -92,7 +95,7 @@ void Database::Implementation::after_durable_promise() {
     role = Role::kCollecting;
     collecting_since = now;
     attempt_at = now + 2 * patience();
-    send(Prepare{epoch});
+    send(Prepare{epoch, rules_alone() ? log.takeover_epoch() : Epoch{}});
   }
   if (role == Role::kFollowing && promise_owed && (durable || planted(Plant::kPromiseNotPersisted))) {
     promise_owed = false;
@@ -122,6 +125,8 @@ void Database::Implementation::receive(ServerId, const Refuse& message) {
 
 std::map<ServerId, Promise>::const_iterator Database::Implementation::best_promise() const {
   auto best = promises.find(settings.self);
+  // SAFETY: W5. Whatever a server has that was taken over before this one is given up.
+  if (rules_alone()) return best;
   for (auto promise = promises.begin(); promise != promises.end(); ++promise)
     if (best == promises.end() || promise->second.last > best->second.last) best = promise;
   return best;
@@ -134,6 +139,7 @@ bool Database::Implementation::promised_by_majority() const {
   if (best == promises.end()) return false;
   std::set<ServerId> promised;
   for (const auto& [voter, promise] : promises) promised.insert(voter);
+  if (best->first == settings.self && !agreed_by(promised)) return false;  // SAFETY: W4
   return best->second.voters.majority(promised);
 }
 
@@ -220,7 +226,7 @@ void Database::Implementation::receive(ServerId from, const Fetched& message) {
 void Database::Implementation::begin_leading() {
   role = Role::kLeading;
   for (const auto& [voter, promise] : promises)
-    committed = std::max(committed, std::min(promise.committed, log.last_index()));
+    if (log.voters().contains(voter)) committed = std::max(committed, std::min(promise.committed, log.last_index()));
   followers.clear();
   for (const ServerId voter : members) {
     if (voter == settings.self) continue;

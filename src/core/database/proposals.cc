@@ -10,12 +10,14 @@ namespace baton::database {
 
 void Database::Implementation::handle(const ProposeCommand& event) {
   BATON_ASSERT(event.request != 0);
+  if (std::holds_alternative<TakeOver>(event.command) && !take_over(event)) return;
   pending.try_emplace(event.request, PendingProposal{event.command, event.wall_ms, now, Instant{}, Epoch{}});
 }
 
 /// Decided by the leader of one epoch from what it saw: nobody else's to carry out.
 static bool is_the_leaders_own(const Command& command) {
-  return std::holds_alternative<AssignGroup>(command) || std::holds_alternative<SetVoters>(command);
+  return std::holds_alternative<AssignGroup>(command) || std::holds_alternative<SetVoters>(command) ||
+         std::holds_alternative<TakeOver>(command);
 }
 
 void Database::Implementation::send_proposals() {
@@ -41,6 +43,7 @@ void Database::Implementation::drop_old_decisions() {
   std::erase_if(pending, [&](const auto& one) {
     const PendingProposal& proposal = one.second;
     if (!is_the_leaders_own(proposal.command)) return false;
+    if (std::holds_alternative<TakeOver>(proposal.command)) return false;  // in the log since it was asked for
     const bool present = leads() && (proposal.sent_in == epoch || (proposal.sent_in == Epoch{} && serves()));
     std::string refusal = present ? "" : "the epoch in which it was decided is over";
     const auto* change = std::get_if<SetVoters>(&proposal.command);

@@ -50,6 +50,11 @@ void Database::Implementation::take_entries(const Append& message) {
     ++index;
     if (log.holds(LogPosition{entry.epoch, index})) continue;
     if (log.last_index() >= index) {
+      if (index <= committed && log.taken_over()) {
+        // SAFETY: W5. What this voter decided alone, and has applied, is given up: it begins anew with its log.
+        actions->emplace_back(Overruled{});
+        return;
+      }
       BATON_ASSERT(index > committed);
       log.cut(index - 1);
     }
@@ -130,6 +135,8 @@ void Database::Implementation::receive(ServerId from, const AppendDone& message)
 }
 
 bool Database::Implementation::up_to_date(const Follower& follower) const {
+  for (const ServerId owner : accounts_wanted)
+    if (!follower.lease_over.contains(owner)) return false;
   return follower.answered && follower.matched == log.last_index() && follower.committed >= committed;
 }
 
@@ -190,7 +197,7 @@ void Database::Implementation::repeat_appends() {
     follower.due = true;
     prepare_again = prepare_again || !follower.answered;
   }
-  if (prepare_again) send(Prepare{epoch});
+  if (prepare_again) send(Prepare{epoch, rules_alone() ? log.takeover_epoch() : Epoch{}});
   if (serves()) {
     reminder_at = kNever;
   } else if (now >= reminder_at) {
@@ -205,6 +212,7 @@ void Database::Implementation::advance_commit() {
   for (const auto& [voter, follower] : followers)
     if (follower.counting) on_disk[voter] = follower.matched;
   lease_wait_until = kNever;
+  accounts_wanted.clear();
   // SAFETY: V1, V2. By the voters of the newest change in this log.
   const auto by_majority = log.voters().reached(on_disk, std::greater<uint64_t>());
   if (!by_majority) return;
@@ -267,9 +275,11 @@ bool Database::Implementation::owners_lease_over(uint64_t index, const std::set<
   for (const auto& [voter, follower] : followers)
     if (follower.counting && follower.matched >= index) votes[voter] = over_at(follower.lease_over);
   const auto over = log.voters().reached(votes, std::less<Instant>());
-  if (!over) return false;
-  if (now >= *over) return true;
-  lease_wait_until = *over;
+  if (over && now >= *over) return true;
+  // A voter that has no guard just now accounts for nothing: it is asked again.
+  const bool missing = !over || *over == kNever;
+  if (missing) accounts_wanted = owners;
+  lease_wait_until = missing ? now + settings.resend_interval : *over;
   return false;
 }
 

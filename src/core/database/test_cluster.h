@@ -23,6 +23,7 @@ struct TestVoter {
   bool hangs = false;
   std::vector<EntryApplied> applied;
   std::vector<ProposalDecided> decided;
+  bool overruled = false;  // it is to be started anew
 };
 
 class TestCluster {
@@ -65,6 +66,7 @@ class TestCluster {
       if (auto* send = std::get_if<Send>(&action)) bus.push_back({id, std::move(send->message)});
       if (auto* persist = std::get_if<Persist>(&action)) voter.persists.push_back(std::move(*persist));
       if (auto* applied = std::get_if<EntryApplied>(&action)) voter.applied.push_back(*applied);
+      if (std::holds_alternative<Overruled>(action)) voter.overruled = true;
       if (auto* decided = std::get_if<ProposalDecided>(&action)) voter.decided.push_back(*decided);
     }
     EXPECT_LE(voter.persists.size(), 1u);

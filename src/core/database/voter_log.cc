@@ -20,7 +20,7 @@ size_t size_of(const Entry& entry) {
 VoterLog::VoterLog(StoredVoter stored, const std::set<ServerId>& founders)
     : promised_(stored.promised),
       counting_(stored.counting),
-      voters_{{0, VoterSet{founders, {}}, false}},
+      voters_{{0, VoterSet{founders, {}}, false, Epoch{}}},
       durable_promised_(stored.promised),
       durable_counting_(stored.counting),
       durable_length_(stored.entries.size()),
@@ -84,7 +84,7 @@ void VoterLog::append(Entry entry) {
 /// The founding configuration says who votes first, whatever this server was told; then each change does.
 void VoterLog::note_voters(const Entry& entry) {
   if (const auto* change = std::get_if<SetVoters>(&entry.command)) {
-    Voters next{entry.index, change->voters, true, voters_.back().lineage, voters_.back().survivors};
+    Voters next{entry.index, change->voters, true, Epoch{}, voters_.back().lineage, voters_.back().survivors};
     // R1: its mark is that it is joint with itself. The first one of its epoch names the survivors.
     const bool recovery = change->voters.now == change->voters.before;
     if (recovery && next.lineage != entry.epoch) next.survivors = change->voters.now;
@@ -92,12 +92,16 @@ void VoterLog::note_voters(const Entry& entry) {
     voters_.push_back(std::move(next));
     return;
   }
+  if (const auto* takeover = std::get_if<TakeOver>(&entry.command)) {
+    voters_.push_back({entry.index, VoterSet{{takeover->server}, {}}, true, entry.epoch, voters_.back().lineage, voters_.back().survivors});
+    return;
+  }
   const auto* founding = std::get_if<ApplyConfiguration>(&entry.command);
   if (founding == nullptr || founding->expected_version != 0 || voters_.size() > 1) return;
   const auto configuration = parse_configuration(founding->text);
   if (!configuration) return;
   const auto ids = configuration->voters();
-  voters_.push_back({entry.index, VoterSet{{ids.begin(), ids.end()}, {}}, false});
+  voters_.push_back({entry.index, VoterSet{{ids.begin(), ids.end()}, {}}, false, Epoch{}});
 }
 
 void VoterLog::cut(uint64_t index) {

@@ -37,6 +37,9 @@ class VoterLog {
   /// In effect by the entries that are here, committed or not (docs/protocol.md, V1); the SetVoters that says so, 0: none.
   const VoterSet& voters() const { return voters_.back().voters; }
   uint64_t voters_index() const { return voters_.back().changed ? voters_.back().index : 0; }
+  /// The newest of these is a TakeOver of one server; its epoch (0: it is none).
+  bool taken_over() const { return voters_.back().taken_over != Epoch{}; }
+  Epoch takeover_epoch() const { return voters_.back().taken_over; }
   /// The newest recovery (docs/protocol.md, R1) that is on disk: its epoch, and who was there. 0: there was none.
   Epoch durable_lineage() const;
   const std::set<ServerId>& survivors() const { return voters_.back().survivors; }
@@ -65,7 +68,8 @@ class VoterLog {
   struct Voters {
     uint64_t index = 0;  // of the entry
     VoterSet voters;
-    bool changed = false;  // by a SetVoters
+    bool changed = false;  // by a SetVoters or TakeOver
+    Epoch taken_over{};    // of the TakeOver
     Epoch lineage{};       // of the newest recovery up to there
     std::set<ServerId> survivors{};
   };

@@ -16,7 +16,14 @@ constexpr Duration kKillLimit = 10s;
 constexpr Duration kRestartWindowOfOthers = 600s;
 constexpr uint32_t kRestartsOfAddresses = 3;
 
+constexpr Duration kShortestPause = 5s;
+constexpr Duration kLongestPause = 30s;
+
 bool is_down(ResourceState state) { return state == ResourceState::kDown; }
+
+bool is_storage(const ResourceConfiguration& resource) {
+  return resource.kind == ResourceKind::kMirror || resource.kind == ResourceKind::kFilesystem;
+}
 
 ResourceState not_found_up() {
   return planted(Plant::kNotFoundUpIsDown) ? ResourceState::kDown : ResourceState::kUnknown;
@@ -68,6 +75,7 @@ void GroupRun::run(Instant now) {
   if (goal_ == Goal::kRun) return;
   goal_ = Goal::kRun;
   failure_.clear();
+  interrupted_ = false;
   history_.clear();
   advance(now);
 }
@@ -83,7 +91,10 @@ void GroupRun::kill(Instant now, const std::string& reason) {
   if (goal_ == Goal::kKill) return;
   goal_ = Goal::kKill;
   history_.clear();
-  if (failure_.empty()) failure_ = reason;
+  if (failure_.empty()) {
+    failure_ = reason;
+    interrupted_ = true;
+  }
   // What is being started, stopped or looked at is not waited for.
   for (const auto& resource : configuration_.resources) {
     if (is_down(state(resource.name))) continue;
@@ -145,6 +156,7 @@ void GroupRun::step_ended(Instant now, const Running& running, bool ok, const st
         break;
       }
       set_state(resource->name, ResourceState::kUp, detail);
+      unstick(resource->name);
       // The lease lapsed while it was being taken.
       if (suspended_ && resource->kind == ResourceKind::kAddress) begin(now, *resource, StepAction::kSuspend);
       break;
@@ -173,12 +185,57 @@ void GroupRun::step_ended(Instant now, const Running& running, bool ok, const st
   }
 }
 
+void GroupRun::unstick(const std::string& name) {
+  const auto found = stuck_resources_.find(name);
+  if (found == stuck_resources_.end() || !found->second.stuck) return;
+  found->second.stuck = false;  // its pause is kept: if it fails again it has not become better
+  const bool others = std::any_of(stuck_resources_.begin(), stuck_resources_.end(),
+                                  [](const auto& resource) { return resource.second.stuck; });
+  if (others) return;
+  stuck_.clear();
+  stuck_cause_.clear();
+}
+
+void GroupRun::beyond_restarts(Instant now, const ResourceConfiguration& resource, const std::string& failure) {
+  StuckResource& stuck = stuck_resources_[resource.name];
+  stuck.stuck = true;
+  stuck.pause = std::clamp(stuck.pause * 2, kShortestPause, kLongestPause);
+  stuck.retry_at = now + stuck.pause;
+  stuck_ = failure;
+  stuck_cause_ = to_string(resource.kind);
+}
+
+void GroupRun::set_supervised(Instant now, bool supervised) {
+  if (supervised_ == supervised) return;
+  supervised_ = supervised;
+  if (!supervised) return;
+  for (auto& [name, resource] : stuck_resources_) resource.stuck = false;
+  stuck_.clear();
+  stuck_cause_.clear();
+  advance(now);
+}
+
+void GroupRun::set_held(Instant now, bool held) {
+  if (held_ == held) return;
+  held_ = held;
+  advance(now);
+}
+
+/// It keeps failing, and is not to be started now.
+bool GroupRun::stuck_down(Instant now, const std::string& resource) const {
+  const auto found = stuck_resources_.find(resource);
+  if (found == stuck_resources_.end() || !found->second.stuck) return false;
+  return !held_ || !supervised_ || now < found->second.retry_at;
+}
+
 void GroupRun::start_failed(Instant now, const ResourceConfiguration& resource, const std::string& detail) {
   set_state(resource.name, ResourceState::kFailed, detail);
   kill_needed_.insert(resource.name);
   if (goal_ != Goal::kRun) return;
   if (may_restart(now, resource)) return;
-  give_up(now, fmt::format("{} {} did not start: {}", to_string(resource.kind), resource.name, detail), false);
+  const auto failure = fmt::format("{} {} did not start: {}", to_string(resource.kind), resource.name, detail);
+  if (asks_ && !is_storage(resource)) return beyond_restarts(now, resource, failure);
+  give_up(now, failure, false);
 }
 
 void GroupRun::resource_failed(Instant now, const std::string& name, const std::string& reason) {
@@ -191,8 +248,12 @@ void GroupRun::resource_failed(Instant now, const std::string& name, const std::
   set_state(name, ResourceState::kFailed, reason);
   kill_needed_.insert(name);
   if (goal_ == Goal::kRun && !may_restart(now, *resource)) {
-    const bool storage = resource->kind == ResourceKind::kMirror || resource->kind == ResourceKind::kFilesystem;
-    give_up(now, fmt::format("{} {} failed: {}", to_string(resource->kind), name, reason), storage);
+    const auto failure = fmt::format("{} {} failed: {}", to_string(resource->kind), name, reason);
+    if (asks_ && !is_storage(*resource)) {
+      beyond_restarts(now, *resource, failure);
+    } else {
+      give_up(now, failure, is_storage(*resource));
+    }
   }
   advance(now);
 }
@@ -207,6 +268,7 @@ void GroupRun::give_up(Instant now, const std::string& failure, bool at_once) {
 }
 
 bool GroupRun::may_restart(Instant now, const ResourceConfiguration& resource) {
+  if (!supervised_ && asks_) return false;
   Duration window = kRestartWindowOfOthers;
   uint32_t allowed = 0;
   if (resource.kind == ResourceKind::kService) {
@@ -251,6 +313,11 @@ Instant GroupRun::next_tick() const {
   Instant next = kNever;
   for (const auto& [token, running] : tokens_) next = std::min(next, running.deadline);
   for (const auto& [resource, at] : retry_at_) next = std::min(next, at);
+  if (!held_ || !supervised_ || suspended_ || goal_ != Goal::kRun) return next;
+  for (const auto& [name, stuck] : stuck_resources_) {
+    const auto* resource = configuration_.find(name);
+    if (stuck.stuck && is_down(state(name)) && dependencies_up(*resource)) next = std::min(next, stuck.retry_at);
+  }
   return next;
 }
 
@@ -273,6 +340,7 @@ void GroupRun::advance_resource(Instant now, const ResourceConfiguration& resour
     case ResourceState::kUnknown:
       if (!dependencies_up(resource)) return;
       if (resource.kind == ResourceKind::kAddress && suspended_) return;
+      if (stuck_down(now, resource.name)) return;
       begin(now, resource, StepAction::kStart);
       set_state(resource.name, ResourceState::kStarting);
       return;

@@ -69,6 +69,17 @@ class GroupRun {
   /// The lease lapsed or is back: addresses are dropped meanwhile.
   void set_suspended(Instant now, bool suspended);
 
+  /// Whether a resource that keeps failing makes the run *stuck* (the rest stays up, and its owner decides) instead of
+  /// giving up. Storage that fails always gives up: nothing can go on without it.
+  void set_asks(bool asks) { asks_ = asks; }
+  /// Not supervised (maintenance): what fails stays down. When it is again, what is stuck is tried once more.
+  void set_supervised(Instant now, bool supervised);
+  /// Held here though stuck: the failing resource is started again and again, at growing intervals.
+  void set_held(Instant now, bool held);
+  /// What keeps failing, and the kind of that resource; empty: nothing.
+  const std::string& stuck() const { return stuck_; }
+  const std::string& stuck_cause() const { return stuck_cause_; }
+
   void step_done(Instant now, uint64_t token, bool ok, const std::string& detail);
   void resource_failed(Instant now, const std::string& resource, const std::string& reason);
   void tick(Instant now);
@@ -84,6 +95,8 @@ class GroupRun {
   bool has(uint64_t token) const { return tokens_.contains(token); }
   /// Why the goal was given up by the run itself (it then stops); empty: as asked.
   const std::string& failure() const { return failure_; }
+  /// It was ended from outside: `failure()` is nothing that failed here.
+  bool interrupted() const { return interrupted_; }
   const std::map<std::string, ResourceView>& resources() const { return views_; }
 
   std::vector<StepRequest> take_steps();
@@ -105,6 +118,9 @@ class GroupRun {
   void advance_resource(Instant now, const ResourceConfiguration& resource);
   void bring_down(Instant now, const ResourceConfiguration& resource);
   void give_up(Instant now, const std::string& failure, bool at_once);
+  void beyond_restarts(Instant now, const ResourceConfiguration& resource, const std::string& failure);
+  void unstick(const std::string& resource);
+  bool stuck_down(Instant now, const std::string& resource) const;
   void step_ended(Instant now, const Running& running, bool ok, const std::string& detail);
   void start_failed(Instant now, const ResourceConfiguration& resource, const std::string& detail);
   bool may_restart(Instant now, const ResourceConfiguration& resource);
@@ -120,10 +136,22 @@ class GroupRun {
   Goal goal_ = Goal::kObserve;
   bool suspended_ = false;
   std::string failure_;
+  bool interrupted_ = false;
   std::map<std::string, ResourceView> views_;
   std::set<std::string> kill_needed_;              // failed or half-started: kill before anything else
   std::map<std::string, Instant> retry_at_;        // a kill that failed is tried again
   std::map<std::string, std::vector<Instant>> restarts_;
+  bool asks_ = false;
+  bool supervised_ = true;
+  bool held_ = false;
+  std::string stuck_;
+  std::string stuck_cause_;
+  struct StuckResource {
+    bool stuck = false;
+    Duration pause{};  // before the next try, doubled each time
+    Instant retry_at{};
+  };
+  std::map<std::string, StuckResource> stuck_resources_;
   std::map<uint64_t, Running> tokens_;
   std::vector<StepRequest> steps_;
   std::vector<StepEnded> ended_;

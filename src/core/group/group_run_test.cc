@@ -136,6 +136,20 @@ TEST_F(GroupRunTest, AKillThatFailsIsTriedAgainAndNeverCountsAsDown) {
   EXPECT_EQ(asked(), (Lines{"kill postgres"}));
 }
 
+TEST_F(GroupRunTest, WhatIsEndedFromOutsideIsInterruptedAndWhatFailsIsNot) {
+  bring_up();
+  run_.resource_failed(now_, "data", "the disk failed");
+  EXPECT_EQ(run_.goal(), Goal::kKill);
+  EXPECT_FALSE(run_.interrupted());
+  run_.kill(now_, "the lease has been lost for 10 s");
+  EXPECT_FALSE(run_.interrupted()) << "it had failed before";
+  GroupRun other(database_group(), &next_token_);
+  other.assume_down();
+  other.run(now_);
+  other.kill(now_, "the lease has been lost for 10 s");
+  EXPECT_TRUE(other.interrupted());
+}
+
 TEST_F(GroupRunTest, ALapsedLeaseDropsTheAddressAndTakesItAgain) {
   bring_up();
   run_.set_suspended(now_, true);
@@ -193,6 +207,77 @@ TEST_F(GroupRunTest, AStartThatFailsAfterARestartOfBatondIsTriedAgainOrTheGroupI
   EXPECT_EQ(asked(), (Lines{"kill ip"})) << run_.failure();
   done("kill ip");
   EXPECT_EQ(asked(), (Lines{"start ip"})) << run_.failure();
+}
+
+TEST_F(GroupRunTest, WhatKeepsFailingIsStuckAndTheRestStaysUp) {
+  bring_up();
+  run_.set_asks(true);
+  run_.resource_failed(now_, "postgres", "it ended");
+  EXPECT_EQ(asked(), Lines{"kill postgres"});
+  done("kill postgres");
+  EXPECT_EQ(asked(), Lines{"start postgres"});  // the one restart in place
+  done("start postgres");
+  run_.resource_failed(now_, "postgres", "it ended again");
+  EXPECT_EQ(asked(), Lines{"kill postgres"});
+  done("kill postgres");
+  EXPECT_EQ(asked(), Lines{});
+  EXPECT_EQ(run_.stuck(), "service postgres failed: it ended again");
+  EXPECT_EQ(run_.stuck_cause(), "service");
+  EXPECT_TRUE(run_.failure().empty());
+  EXPECT_EQ(run_.resources().at("ip").state, ResourceState::kUp);
+  run_.stop(now_);
+  EXPECT_EQ(asked(), (Lines{"stop ip", "stop files"}));
+}
+
+TEST_F(GroupRunTest, WhatIsHeldIsTriedAgainAtGrowingIntervals) {
+  bring_up();
+  run_.set_asks(true);
+  for (const std::string why : {"once", "twice"}) {
+    run_.resource_failed(now_, "postgres", why);
+    asked();
+    done("kill postgres");
+    if (asked() == Lines{"start postgres"}) done("start postgres");
+  }
+  ASSERT_FALSE(run_.stuck().empty());
+  run_.set_held(now_, true);
+  EXPECT_EQ(asked(), Lines{}) << "tried again without a pause";
+  EXPECT_EQ(run_.next_tick(), now_ + 5s);
+  now_ += 5s;
+  run_.tick(now_);
+  EXPECT_EQ(asked(), Lines{"start postgres"});
+  done("start postgres", false, "still broken");
+  EXPECT_EQ(asked(), Lines{"kill postgres"});
+  done("kill postgres");
+  EXPECT_EQ(run_.next_tick(), now_ + 10s);
+  now_ += 10s;
+  run_.tick(now_);
+  EXPECT_EQ(asked(), Lines{"start postgres"});
+  done("start postgres");
+  EXPECT_TRUE(run_.stuck().empty());
+  EXPECT_TRUE(run_.all_up());
+}
+
+TEST_F(GroupRunTest, DuringMaintenanceWhatFailsStaysDown) {
+  bring_up();
+  run_.set_asks(true);
+  run_.set_supervised(now_, false);
+  run_.resource_failed(now_, "postgres", "it ended");
+  EXPECT_EQ(asked(), Lines{"kill postgres"});
+  done("kill postgres");
+  EXPECT_EQ(asked(), Lines{});
+  now_ += 600s;
+  run_.tick(now_);
+  EXPECT_EQ(asked(), Lines{});
+  run_.set_supervised(now_, true);
+  EXPECT_EQ(asked(), Lines{"start postgres"});
+}
+
+TEST_F(GroupRunTest, StorageThatFailsAlwaysGivesUp) {
+  bring_up();
+  run_.set_asks(true);
+  run_.resource_failed(now_, "data", "the daemon ended");
+  EXPECT_FALSE(run_.failure().empty());
+  EXPECT_EQ(run_.goal(), Goal::kKill);
 }
 
 }  // namespace

@@ -8,18 +8,25 @@
 
 namespace baton::guard {
 
+namespace {
+constexpr Duration kIdleTick = 1s;  // without members: gaps are noticed by steps
+}  // namespace
+
 GuardCore::GuardCore(const Settings& settings, uint64_t start, const Knowledge& kept, Instant published, Instant now)
     : settings_(settings),
       start_(start),
       lease_(settings, start, now),
       knowledge_(kept),
       published_until_(published),
-      now_(now) {
+      now_(now),
+      last_step_(now) {
+  if (knowledge_.gaps == 0 || published + kLongGap < now) ++knowledge_.gaps;
   take_knowledge();
 }
 
 void GuardCore::take_knowledge() {
-  lease_.set_knowledge(knowledge_.grants, knowledge_.knows, knowledge_.fences);
+  // SAFETY: R6.
+  lease_.set_knowledge(knowledge_.grants && !outdated(), knowledge_.knows, knowledge_.fences);
   if (!knowledge_.voters.now.empty()) lease_.set_voters(knowledge_.voters, knowledge_.voters_fence);
 }
 
@@ -36,6 +43,31 @@ void GuardCore::step(Instant now, const Event& event, std::vector<Action>& actio
 /// F5: a tick that comes late is a gap that no other clock may have seen.
 void GuardCore::notice_gap() {
   if (beat_at_ != kNever && now_ > beat_at_ + settings_.lease / 4) lease_.forget_sent();
+  if (now_ > last_step_ + kLongGap) long_gap();
+  last_step_ = now_;
+}
+
+/// SAFETY: W4. Meanwhile an operator may have let the other server go on.
+void GuardCore::long_gap() {
+  ++knowledge_.gaps;
+  actions_->push_back(Keep{knowledge_});
+  if (!may_publish()) withdraw();
+}
+
+void GuardCore::withdraw() {
+  if (published_until_ == Instant{}) return;
+  published_until_ = Instant{};
+  actions_->push_back(Publish{published_until_});
+}
+
+/// A recovery did without this server, as far as its batond has told.
+bool GuardCore::outdated() const {
+  return knowledge_.newest_lineage > knowledge_.lineage && !planted(Plant::kGuardDeafToRecovery);
+}
+
+/// SAFETY: F3, F4, W4, R6.
+bool GuardCore::may_publish() const {
+  return !lease_.fenced() && knowledge_.grants && !outdated() && (!knowledge_.alone || knowledge_.right == knowledge_.gaps);
 }
 
 void GuardCore::handle(const ViewChanged& event) {
@@ -46,10 +78,20 @@ void GuardCore::handle(const ViewChanged& event) {
 }
 
 void GuardCore::handle(const BeatReceived& event) {
+  if (members_.contains(event.from) && event.beat.lineage > knowledge_.newest_lineage) hear_of_recovery(event.beat.lineage);
   lease_.beat_received(now_, event.from, event.beat);
   if (event.from == settings_.self || !members_.contains(event.from)) return;
   // A new one needs our grant soon. And beats that follow one another at once share the rounds of corosync's token.
   if (heard_.insert(event.from).second || now_ >= beat_at_ - settings_.beat / 2) beat_at_ = now_;
+}
+
+/// SAFETY: R6. Whether this server is a survivor or was given up: by its old log it has no right to anything.
+void GuardCore::hear_of_recovery(Epoch lineage) {
+  knowledge_.newest_lineage = lineage;
+  take_knowledge();
+  actions_->push_back(Keep{knowledge_});
+  if (outdated()) withdraw();
+  actions_->push_back(report(now_));
 }
 
 void GuardCore::handle(const Tell& event) {
@@ -57,31 +99,29 @@ void GuardCore::handle(const Tell& event) {
   number_ = event.number;
   const LogPosition knew = knowledge_.knows;
   const bool granted = knowledge_.grants;
+  const Knowledge before = knowledge_;
   knowledge_ = event.knowledge;
+  knowledge_.gaps = before.gaps;
+  knowledge_.newest_lineage = std::max(before.newest_lineage, knowledge_.lineage);
   knowledge_.knows = std::max(knowledge_.knows, knew);  // F1: never back
   take_knowledge();
   actions_->push_back(Keep{knowledge_});
   // SAFETY: F3, before the answer that lets batond acknowledge the entry.
-  if (lease_.fenced() && published_until_ != Instant{}) {
-    published_until_ = Instant{};
-    actions_->push_back(Publish{published_until_});
-  }
+  if (lease_.fenced() || outdated() || (knowledge_.alone && !may_publish())) withdraw();
   actions_->push_back(report(now_));
   if ((knowledge_.knows > knew || knowledge_.grants != granted) && beat_at_ != kNever) beat_at_ = now_;
 }
 
-void GuardCore::handle(const TimeJumped&) {
+void GuardCore::handle(const TimeJumped& event) {
   // SAFETY: F5. The page's deadline is one of a clock that stood still meanwhile.
   lease_.forget_lease();
-  if (published_until_ != Instant{}) {
-    published_until_ = Instant{};
-    actions_->push_back(Publish{published_until_});
-  }
+  withdraw();
+  if (event.length > kLongGap) long_gap();
   if (beat_at_ != kNever) beat_at_ = now_;
 }
 
 void GuardCore::publish() {
-  if (lease_.fenced() || !knowledge_.grants) return;  // SAFETY: F3, F4
+  if (!may_publish()) return;
   const Instant until = lease_.lease_until();
   if (until <= published_until_ || until <= now_) return;
   published_until_ = until;
@@ -91,15 +131,18 @@ void GuardCore::publish() {
 void GuardCore::beat_if_due() {
   if (now_ < beat_at_) return;
   beat_at_ = now_ + settings_.beat;
-  actions_->push_back(SendBeat{lease_.make_beat(now_)});
+  Beat beat = lease_.make_beat(now_);
+  beat.lineage = knowledge_.newest_lineage;  // what was heard goes round
+  actions_->push_back(SendBeat{std::move(beat)});
   publish();
   actions_->push_back(report(now_));
 }
 
-Instant GuardCore::next_tick() const { return beat_at_; }
+Instant GuardCore::next_tick() const { return beat_at_ != kNever ? beat_at_ : last_step_ + kIdleTick; }
 
 Report GuardCore::report(Instant now) const {
-  return {start_, teller_, number_, knowledge_, lease_.account(now), lease_.account_below_fences(now), members_};
+  return {start_, teller_, number_, knowledge_, lease_.account(now), lease_.account_below_fences(now), members_,
+          heard_};
 }
 
 }  // namespace baton::guard

@@ -11,6 +11,9 @@
 
 namespace baton::guard {
 
+/// W4. For so long a server that decides alone may have been away: before that no operator may let the other one go on.
+inline constexpr Duration kLongGap = 10s;
+
 /// What batond tells: positions in its log. Kept in a page that outlives both, but no reboot.
 struct Knowledge {
   bool grants = false;  // false: nothing is known yet, or this voter's database does not count (F4)
@@ -19,6 +22,11 @@ struct Knowledge {
   Fences fences;        // F2
   VoterSet voters;           // by the log; empty: not told
   LogPosition voters_fence;  // V5
+  bool alone = false;        // one of two servers that an operator lets decide alone: its lease needs a right (W4)
+  uint64_t right = 0;        // ... which it has as long as the guard's gaps are these; 0: it has none
+  uint64_t gaps = 0;         // the guard's own: how often it has not run for long, from 1
+  Epoch lineage;             // of the newest recovery in the log; 0: there was none, or this voter does not count (R2)
+  Epoch newest_lineage;      // the guard's own: the greatest that any guard has said (R6)
   bool operator==(const Knowledge&) const = default;
 };
 
@@ -39,7 +47,9 @@ struct Tell {
   Knowledge knowledge;
 };
 /// The clocks say that time has passed unseen (F5).
-struct TimeJumped {};
+struct TimeJumped {
+  Duration length = Duration::max();  // not known: long
+};
 struct Tick {};
 using Event = std::variant<ViewChanged, BeatReceived, Tell, TimeJumped, Tick>;
 
@@ -65,6 +75,7 @@ struct Report {
   Account account;               // by all grants
   Account account_below_fences;  // L2
   std::set<ServerId> members;    // whose guards are there
+  std::set<ServerId> heard;      // of these the others whose beats have come, in this view
 };
 using Action = std::variant<Publish, Keep, SendBeat, Report>;
 
@@ -89,6 +100,11 @@ class GuardCore {
   void handle(const Tick&) {}
   void take_knowledge();
   void notice_gap();
+  void long_gap();
+  void hear_of_recovery(Epoch lineage);
+  void withdraw();
+  bool may_publish() const;
+  bool outdated() const;
   void publish();
   void beat_if_due();
 
@@ -103,6 +119,7 @@ class GuardCore {
   std::set<ServerId> heard_;  // in this view
   Instant beat_at_ = kNever;
   Instant now_{};
+  Instant last_step_{};
   std::vector<Action>* actions_ = nullptr;
 };
 

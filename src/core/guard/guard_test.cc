@@ -57,7 +57,9 @@ TEST(Guard, ConfirmsWhatItHasKept) {
   Bench bench;
   bench.feed(at(0ms), Tell{5, 3, knowledge({}, {{kTwo, kTaken}})});
   ASSERT_EQ(bench.actions.size(), 2u);
-  EXPECT_EQ(std::get<Keep>(bench.actions[0]).knowledge, knowledge({}, {{kTwo, kTaken}}));
+  Knowledge kept = knowledge({}, {{kTwo, kTaken}});
+  kept.gaps = 1;  // its own count, from 1
+  EXPECT_EQ(std::get<Keep>(bench.actions[0]).knowledge, kept);
   const Report& report = std::get<Report>(bench.actions[1]);
   EXPECT_EQ(report.teller, 5u);
   EXPECT_EQ(report.number, 3u);
@@ -111,6 +113,102 @@ TEST(Guard, AJumpOfTheClocksAsksAnew) {
   EXPECT_NE(bench.step<SendBeat>(at(50ms), TimeJumped{}), nullptr);
   bench.granted(at(60ms), 1);
   EXPECT_EQ(bench.guard.published_until(), Instant{});
+}
+
+/// One of two servers that an operator lets decide alone (W4): its vote is a majority, and it needs a right besides.
+Knowledge alone(uint64_t right, uint64_t gaps = 0) {
+  Knowledge told = knowledge({Epoch{65}, 6});
+  told.voters = VoterSet{{kOne}, {}};
+  told.alone = true;
+  told.right = right;
+  told.gaps = gaps;
+  return told;
+}
+
+TEST(Guard, AloneItPublishesOnlyByARight) {
+  Bench bench;
+  bench.feed(at(0ms), ViewChanged{{kOne}});
+  bench.feed(at(10ms), Tell{5, 1, alone(0)});
+  bench.feed(at(110ms), Tick{});
+  EXPECT_EQ(bench.guard.published_until(), Instant{});
+  bench.feed(at(120ms), Tell{5, 2, alone(1)});
+  bench.feed(at(220ms), Tick{});
+  EXPECT_EQ(bench.guard.published_until(), at(220ms) + 1000ms);
+  const auto* publish = bench.step<Publish>(at(230ms), Tell{5, 3, alone(0)});
+  ASSERT_NE(publish, nullptr) << "the right is taken back";
+  EXPECT_EQ(publish->until, Instant{});
+}
+
+TEST(Guard, AloneALongPauseEndsTheRight) {
+  Bench bench{alone(3, 3), at(900ms)};
+  bench.feed(at(0ms), ViewChanged{{kOne}});
+  bench.feed(at(100ms), Tick{});
+  EXPECT_EQ(bench.guard.published_until(), at(100ms) + 1000ms);
+  bench.feed(at(9s), Tick{});
+  EXPECT_EQ(bench.guard.published_until(), at(9s) + 1000ms) << "shorter than an operator's patience";
+  bench.feed(at(30s), Tick{});
+  EXPECT_EQ(bench.guard.published_until(), Instant{});
+  EXPECT_EQ(bench.guard.knowledge().gaps, 4u);
+  bench.feed(at(31s), Tell{5, 4, alone(4)});
+  bench.feed(at(32s), Tick{});
+  EXPECT_EQ(bench.guard.published_until(), at(32s) + 1000ms);
+}
+
+TEST(Guard, AloneAJumpOfTheClocksEndsTheRight) {
+  Bench bench{alone(3, 3), at(900ms)};
+  bench.feed(at(0ms), ViewChanged{{kOne}});
+  bench.feed(at(100ms), TimeJumped{});
+  bench.feed(at(200ms), Tick{});
+  EXPECT_EQ(bench.guard.published_until(), Instant{});
+}
+
+TEST(Guard, AloneANewOneHasTheRightOnlyIfItIsThereSoon) {
+  EXPECT_EQ((Bench{alone(3, 3), at(-5s)}.guard.knowledge().gaps), 3u);
+  EXPECT_EQ((Bench{alone(3, 3), at(-15s)}.guard.knowledge().gaps), 4u);
+  EXPECT_EQ((Bench{alone(3, 3), Instant{}}.guard.knowledge().gaps), 4u) << "the page was withdrawn";
+}
+
+/// R6. The batond of the survivor may be away; and what was heard goes round, and outlives this guard.
+TEST(Guard, HearsOfARecoveryWithoutThisServer) {
+  Bench bench;
+  bench.feed(at(0ms), ViewChanged{{kOne, kTwo, kThree}});
+  bench.feed(at(0ms), Tell{5, 1, knowledge({})});
+  bench.granted(at(10ms), bench.sent() + 1);
+  bench.feed(at(100ms), Tick{});
+  bench.granted(at(110ms), bench.sent());
+  ASSERT_NE(bench.guard.published_until(), Instant{});
+  Beat of_survivor{1, 33, {}, {}};
+  of_survivor.lineage = Epoch{900};
+  const auto* withdrawn = bench.step<Publish>(at(120ms), BeatReceived{kThree, of_survivor});
+  ASSERT_NE(withdrawn, nullptr);
+  EXPECT_EQ(withdrawn->until, Instant{});
+  const auto* sent = bench.step<SendBeat>(at(250ms), Tick{});
+  ASSERT_NE(sent, nullptr);
+  EXPECT_TRUE(sent->beat.granted.empty());
+  EXPECT_EQ(sent->beat.lineage, Epoch{900});
+  bench.granted(at(260ms), sent->beat.sequence);
+  EXPECT_EQ(bench.guard.published_until(), Instant{}) << "granted or not";
+  Bench next(bench.guard.knowledge());
+  next.feed(at(0ms), ViewChanged{{kOne, kTwo}});
+  next.feed(at(0ms), Tell{5, 1, knowledge({})});
+  next.feed(at(100ms), Tick{});
+  next.granted(at(110ms), next.sent());
+  EXPECT_EQ(next.guard.published_until(), Instant{});
+}
+
+TEST(Guard, OfTheNewestLineageGoesOn) {
+  Bench bench;
+  bench.feed(at(0ms), ViewChanged{{kOne, kTwo}});
+  Knowledge of_lineage = knowledge({});
+  of_lineage.lineage = Epoch{900};
+  bench.feed(at(0ms), Tell{5, 1, of_lineage});
+  Beat of_two{1, 22, {}, {}};
+  of_two.lineage = Epoch{900};
+  bench.feed(at(50ms), BeatReceived{kTwo, of_two});
+  bench.feed(at(200ms), Tick{});
+  bench.of_two = 1;
+  bench.granted(at(210ms), bench.sent());
+  EXPECT_NE(bench.guard.published_until(), Instant{});
 }
 
 }  // namespace

@@ -307,6 +307,26 @@ TEST(DiskErrors, ADiskThatFailedToFlushIsTriedAgainWithTheNextPrimary) {
   EXPECT_EQ(bench.count<DiskRetried>(), 1u);
 }
 
+TEST(DiskErrors, ADiskThatFailedToFlushIsTriedAgainByItsPromotion) {
+  Bench bench(written_copy());
+  bench.serve();
+  bench.receive(FlushPeer{1});
+  bench.finish<LocalFlush>(false);
+  bench.finish_all();
+  bench.link_down();
+  bench.give_permit(2);
+  bench.state_.in_sync = {{ServerId{1}, bench.own()}};
+  bench.give_permit(2);
+  bench.feed(Promote{Permit{2}});
+  EXPECT_TRUE(bench.last<RoleRefused>());
+  EXPECT_FALSE(bench.last<DiskRetried>());
+  bench.pass(10s);
+  bench.forget();
+  bench.feed(Promote{Permit{2}});
+  EXPECT_FALSE(bench.last<RoleRefused>());
+  EXPECT_TRUE(bench.last<DiskRetried>());
+}
+
 TEST(DiskErrors, AReadErrorAtTheSecondaryIsOnlySaid) {
   Bench bench(written_copy());
   bench.serve();

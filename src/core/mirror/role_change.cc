@@ -55,6 +55,7 @@ void RoleChange::promote(Permit permit) {
   if (!reason.empty()) return refuse(reason);
   promoting_ = permit;
   promotion_saving_ = false;
+  core_.secondary.forget_disk_failure();  // D3: its pause is over
   core_.drop_link("this copy becomes primary");
   core_.again = true;
 }

@@ -40,9 +40,12 @@ const char* describe(Departure departure) {
 
 NodeCore::Implementation::Implementation(const Settings& given, database::StoredVoter stored, Instant start)
     : settings(given), configuration(given.founding), database(database_settings(given), std::move(stored)),
-      gate(given.self, database.standing().counting ? database.lineage() : kNoLineage, given.given_up), silence(given.self, given.start), now(start), published_until(given.published_lease),
+      gate(given.self, database.standing().counting ? database.lineage() : kNoLineage, given.given_up),
+      silence(given.self, given.start), now(start), not_serving_since(start), published_until(given.published_lease),
       lapsed_since(given.published_lease > start ? kNever : start),
       next_request((given.start % (uint64_t{1} << 39)) * kRequestsOfAStart) {
+  // SAFETY: R1. A recovery that is not settled yet: it may have been a moment ago.
+  if (const auto& voters = database.voters(); voters.joint() && voters.now == voters.before) recovered_at = start;
   database.set_lease_account(
       [](void* node, Instant when, database::Database::Grants grants) {
         return static_cast<Implementation*>(node)->lease_left(when, grants);
@@ -54,9 +57,18 @@ void NodeCore::Implementation::step(Instant when, const Event& event, std::vecto
   BATON_ASSERT(when >= now);
   now = when;
   actions = &wanted;
-  take(event);
-  follow_lineage();
+  if (!yields) {
+    take(event);
+    follow_lineage();
+  }
+  if (yields) {
+    yield(event);
+    actions = nullptr;
+    return;
+  }
   watch_silence();
+  watch_right();
+  watch_start();
   suspend_or_kill();
   tick_runs();
   manage_groups();
@@ -66,6 +78,7 @@ void NodeCore::Implementation::step(Instant when, const Event& event, std::vecto
   note_guard();
   carry_out_fences();
   send_beat_if_due();
+  watch_end();
   actions = nullptr;
 }
 
@@ -79,9 +92,13 @@ void NodeCore::Implementation::handle(const ViewChanged& event) {
       const auto departed = event.departed.find(voter);
       peer.departure = departed == event.departed.end() ? Departure::kServerDown : departed->second;
       peer.absent_since = now;
+      peer.life = peer.format_level = 0;
       if (voter != settings.self) reports.erase(voter);  // its own come from its own mirror daemons
       if (voter != settings.self && !event.members.empty()) {
-        const std::string text = fmt::format("{} lost: {}", configuration.server_name(voter), describe(peer.departure));
+        const bool in_order = database.state().server(voter).standing == ServerStanding::kStopped;
+        const std::string text = in_order
+            ? fmt::format("{} has left: it was shut down in order", configuration.server_name(voter))
+            : fmt::format("{} lost: {}", configuration.server_name(voter), describe(peer.departure));
         note({.kind = "membership", .text = text});
         if (peer.departure == Departure::kServerDown) out().push_back(PeerGone{voter, text});
       }
@@ -92,12 +109,14 @@ void NodeCore::Implementation::handle(const ViewChanged& event) {
     peer.in_view = member;
     peer.silent = false;
   }
-  if (event.members.empty()) {
+  if (event.members.empty() && !gate.shut()) {
     note({.kind = "membership", .text = "the connection to corosync is lost: this server is alone until it is back"});
   }
   members = event.members;
   view_since = now;
   silence.view_changed(now, members);
+  heard_since.clear();
+  copies_heard.clear();
   feed_database(database::ViewChanged{members});
   beat_at = now;
 }
@@ -110,6 +129,8 @@ void NodeCore::Implementation::handle(const MessageReceived& event) {
   const auto* beat = std::get_if<BeatMessage>(&event.message);
   if (beat == nullptr || !members.contains(event.from)) return;
   const bool first = event.from != settings.self && silence.last_heard(event.from) == Instant{};
+  if (silence.last_heard(event.from) == Instant{}) heard_since[event.from] = now;
+  for (const auto& [mirror, report] : beat->mirrors) copies_heard[event.from][mirror] = now;
   silence.beat_received(now, event.from, beat->start, beat->sequence);
   auto& peer = peers[event.from];
   if (peer.silent) {
@@ -117,7 +138,10 @@ void NodeCore::Implementation::handle(const MessageReceived& event) {
     note({.kind = "membership", .text = fmt::format("{} answers again", configuration.server_name(event.from))});
     tell_database_who_is_silent();
   }
+  peer.life = beat->start;
+  peer.format_level = std::max(beat->format_level, 1U);
   if (event.from == settings.self) return;
+  take_account(*beat);
   reports[event.from] = beat->mirrors;
   // A new one needs our reports soon. And beats that follow one another at once share the rounds of corosync's token.
   if (first || now >= beat_at - beat_interval() / 2) beat_at = now;
@@ -159,10 +183,32 @@ void NodeCore::Implementation::handle(const ResourceFailed& event) {
   found->second->resource_failed(now, event.resource, event.reason);
 }
 
+/// A voter that does not know a command could not judge it: it is not even proposed.
+std::string NodeCore::Implementation::why_not_understood(const Command& command) const {
+  if (required_level(command) <= database.state().format_level) return {};
+  return fmt::format("not every voter is known to understand this command (level {}, the cluster has {}): "
+                     "upgrade Baton on all servers and the witness, and have all of them up once",
+                     required_level(command), database.state().format_level);
+}
+
 void NodeCore::Implementation::handle(const Requested& event) {
+  const bool takeover = std::holds_alternative<TakeOver>(event.command);
+  std::string why;
+  if (takeover) {
+    if (const auto offer = offer_takeover(now, ""); !offer) why = offer.error().message;
+  } else {
+    why = why_not_understood(event.command);
+  }
+  if (!why.empty()) return out().push_back(Decided{event.request, true, Applied{false, why}});
   const uint64_t request = ++next_request;
   proposals[request] = Proposal{"", true, event.request};
-  feed_database(database::ProposeCommand{request, event.command, event.wall_ms});
+  Command command = event.command;
+  if (auto* shutdown = std::get_if<SetShutdown>(&command); shutdown != nullptr && shutdown->lives.empty())
+    shutdown->lives = lives();
+  if (auto* wish = std::get_if<WishGroup>(&command)) name_lost_owner(*wish);
+  feed_database(database::ProposeCommand{request, command, event.wall_ms});
+  // SAFETY: W4. An operator's word, to the guard as it runs now.
+  if (takeover && proposals.contains(request)) right = guard->knowledge.gaps;
 }
 
 void NodeCore::Implementation::handle(const Tick&) { feed_database(database::Tick{}); }
@@ -179,6 +225,8 @@ void NodeCore::Implementation::feed_database(const database::Event& event) {
       on_applied(*applied);
     } else if (auto* decided = std::get_if<database::ProposalDecided>(&action)) {
       on_decided(*decided);
+    } else if (std::holds_alternative<database::Overruled>(action)) {
+      yields = true;
     } else {
       on_standing();
     }
@@ -187,14 +235,17 @@ void NodeCore::Implementation::feed_database(const database::Event& event) {
 
 void NodeCore::Implementation::on_applied(const database::EntryApplied& applied) {
   const auto& command = applied.entry.command;
+  advance_cluster_time(database.state().clock_ms);
   // SAFETY: F2, V5.
-  if (std::holds_alternative<SetVoters>(command) && applied.entry.index > exact.index)
+  const bool changes_voters = std::holds_alternative<SetVoters>(command) || std::holds_alternative<TakeOver>(command);
+  if (changes_voters && applied.entry.index > exact.index)
     voters_fence = std::max(voters_fence, applied.fence);
   if (applied.taken_from != ServerId{} && applied.entry.index > exact.index) {
     auto& fence = fences[applied.taken_from];
     fence = std::max(fence, applied.fence);
   }
   if (applied.outcome.applied) {
+    look_for_end(command);
     if (const auto* assign = std::get_if<AssignGroup>(&command)) {
       previous_owner[assign->group] = last_owner[assign->group];
       last_owner[assign->group] = assign->server;
@@ -216,6 +267,7 @@ void NodeCore::Implementation::on_applied(const database::EntryApplied& applied)
 
 void NodeCore::Implementation::load_configuration(const Configuration& loaded) {
   configuration = loaded;
+  told_right.everybody.clear();
   std::erase_if(peers, [&](const auto& peer) {
     return configuration.server(peer.first) == nullptr && !members.contains(peer.first);
   });
@@ -270,7 +322,8 @@ void NodeCore::Implementation::on_standing() {
 }
 
 void NodeCore::Implementation::propose(const std::string& subject, const Command& command, int64_t wall_ms) {
-  if (is_proposing(subject)) return;
+  if (is_proposing(subject) || (required_level(command) > database.state().format_level &&
+                                !std::holds_alternative<RaiseFormatLevel>(command))) return;
   const uint64_t request = ++next_request;
   proposals[request] = Proposal{subject, false, 0};
   propose_again_at.erase(subject);
@@ -301,6 +354,10 @@ void NodeCore::Implementation::send_beat_if_due() {
   beat.sequence = silence.beat_sent(now);
   beat.start = settings.start;
   beat.mirrors = reports[settings.self];
+  beat.clock_ms = cluster_time(now);
+  beat.format_level = kFormatLevel;
+  beat.settled = settled;
+  beat.waited_ms = waiting_since == kNever ? 0 : static_cast<uint64_t>(to_ms(now - waiting_since));
   out().push_back(Send{std::move(beat), lineage()});
 }
 
@@ -327,15 +384,20 @@ void NodeCore::Implementation::tell_database_who_is_silent() {
 }
 
 Instant NodeCore::Implementation::next_tick() const {
+  if (yields) return kNever;  // for the guard's answer
   Instant next = std::min({database.next_tick(), next_plan(), gate.next_tick()});
   if (!members.empty()) next = std::min(next, beat_at);
   if (!members.empty() && report_changed) next = std::min(next, last_beat + configuration.timing.beat / 5);
   for (const auto& [name, run] : runs) next = std::min(next, run->next_tick());
   for (const auto& [subject, at] : propose_again_at)
     if (at > now) next = std::min(next, at);
+  if (not_serving_since != kNever && !operator_called && configuration.np == NpKind::kOperator)
+    next = std::min(next, std::max(now + 1ms, not_serving_since + configuration.np_wait));
   if (guard_missed_since != kNever && !guard_noted) next = std::min(next, guard_missed_since + 1s);
   for (const auto& [server, at] : fence_again_at)
     if (at > now) next = std::min(next, at);
+  if (ending && !ended && end_at > now) next = std::min(next, end_at);
+  if (waiting_since != kNever && !settled) next = std::min(next, waiting_since + configuration.startup_wait);
   if (published_until > now) {
     next = std::min(next, published_until);
   } else if (lapsed_since != kNever && lapsed_since + settings.freeze_limit > now) {
@@ -359,6 +421,11 @@ const Configuration& NodeCore::configuration() const { return implementation_->c
 Instant NodeCore::lease_until() const { return implementation_->published_until; }
 const VoterSet& NodeCore::voters() const { return implementation_->database.voters(); }
 const std::string& NodeCore::voters_waiting() const { return implementation_->voters_waiting; }
+bool NodeCore::taken_over() const { return implementation_->alone_by_log(); }
+Result<TakeoverOffer> NodeCore::offer_takeover(Instant now, const std::string& author) const {
+  return implementation_->offer_takeover(now, author);
+}
+std::string NodeCore::partition_waiting(Instant now) const { return implementation_->partition_waiting(now); }
 Instant NodeCore::freeze_ends() const {
   const Instant since = implementation_->lapsed_since;
   return since == kNever ? kNever : since + implementation_->settings.freeze_limit;
@@ -366,8 +433,11 @@ Instant NodeCore::freeze_ends() const {
 const guard::Report* NodeCore::guard() const {
   return implementation_->guard ? &*implementation_->guard : nullptr;
 }
-std::string NodeCore::why_not_recover() const { return implementation_->why_not_recover(); }
-ClusterState NodeCore::state_of_log() const { return implementation_->database.state_of_log(); }
+std::string NodeCore::why_not_recover(Instant now) const { return implementation_->why_not_recover(now); }
+std::set<ServerId> NodeCore::lost() const { return implementation_->lost(); }
+int64_t NodeCore::newest_wall_ms() const { return implementation_->database.newest_wall_ms(); }
+ClusterState NodeCore::state_on_disk() const { return implementation_->database.state_on_disk(); }
+Configuration NodeCore::configuration_on_disk() const { return implementation_->configuration_on_disk(); }
 LogPosition NodeCore::last() const { return implementation_->database.last(); }
 Epoch NodeCore::lineage() const { return implementation_->lineage(); }
 const LineageGate& NodeCore::gate() const { return implementation_->gate; }
@@ -381,6 +451,8 @@ const group::GroupRun* NodeCore::run(const std::string& group) const {
   return found == implementation_->runs.end() ? nullptr : found->second.get();
 }
 planner::Plan NodeCore::plan(Instant now) const { return planner::make_plan(implementation_->planner_input(now)); }
+uint64_t NodeCore::cluster_time(Instant now) const { return implementation_->cluster_time(now); }
+std::string NodeCore::starting(Instant now) const { return implementation_->starting(now); }
 Status NodeCore::check_wish(Instant now, const WishGroup& wish) const {
   return planner::check_wish(implementation_->planner_input(now), wish);
 }

@@ -35,6 +35,16 @@ struct Peer {
   Departure departure = Departure::kServerDown;  // of the last time it left
   Instant absent_since{};                        // when it left the view or fell silent
   bool silent = false;                           // in the view, but its batond sends no beats
+  uint64_t life = 0;                             // the start of its batond, as its beats say in this view; 0: none yet
+  uint32_t format_level = 0;                     // the highest that it knows, likewise
+};
+
+/// What it means that this server, of two, decides alone from now on (docs/protocol.md, W1).
+struct TakeoverOffer {
+  TakeOver command;
+  uint64_t version = 0;             // of what was looked at
+  std::vector<std::string> facts;   // for the operator, a sentence each
+  bool loses = false;               // a copy here may lack what was answered
 };
 
 class NodeCore {
@@ -55,6 +65,12 @@ class NodeCore {
   /// The voters by this server's log, and why (the leader knows) a change of them that is due does not begin.
   const VoterSet& voters() const;
   const std::string& voters_waiting() const;
+  /// By this server's log an operator lets it decide alone, and the other one does not vote again yet.
+  bool taken_over() const;
+  /// Why this server cannot be let go on alone now, or what that would mean.
+  Result<TakeoverOffer> offer_takeover(Instant now, const std::string& author) const;
+  /// Why nothing is decided here, and who can change that; empty: it serves.
+  std::string partition_waiting(Instant now) const;
   /// While there is no lease: when what is frozen here is ended; kNever: there is one.
   Instant freeze_ends() const;
   /// What this server's guard reported last; nullptr: it cannot be reached.
@@ -66,14 +82,23 @@ class NodeCore {
   /// The resources of a group as far as it runs here.
   const group::GroupRun* run(const std::string& group) const;
   /// Why the cluster cannot be recovered here and now, for people; empty: it can (docs/protocol.md, "Recovery").
-  std::string why_not_recover() const;
+  std::string why_not_recover(Instant now) const;
+  /// Whom it would give up: configured, or a voter, and not here.
+  std::set<ServerId> lost() const;
   LogPosition last() const;
-  ClusterState state_of_log() const;
+  int64_t newest_wall_ms() const;
+  /// By all that is on this server's disk, committed or not.
+  ClusterState state_on_disk() const;
+  Configuration configuration_on_disk() const;
   Epoch lineage() const;
   const LineageGate& gate() const;
   /// What the planner would do now (and why wanted groups wait), and the check of a wish before it is proposed.
   planner::Plan plan(Instant now) const;
   Status check_wish(Instant now, const WishGroup& wish) const;
+  /// Cluster time (docs/protocol.md, "Cluster time"): what commands from people are stamped with.
+  uint64_t cluster_time(Instant now) const;
+  /// Why a starting cluster still waits; empty: it does not.
+  std::string starting(Instant now) const;
 
  private:
   struct Implementation;

@@ -37,7 +37,8 @@ void NodeCore::Implementation::carry_out_fences() {
   for (const auto& [server, record] : database.state().fences) {
     if (record.outcome != FenceOutcome::kWanted || cutter_of(server) != settings.self) continue;
     // SAFETY: N3. The record may be an old leader's, of a server that is back by now; a person's word stands.
-    if (record.author.empty() && !server_gone(server)) continue;
+    const bool in_order = database.state().server(server).standing == ServerStanding::kStopped;
+    if (record.author.empty() && (in_order || !server_gone(server))) continue;
     // Begun once per record; who is asked next begins it again: cutting a power twice does no harm.
     uint64_t& begun = fencing[server];
     const auto* configured = configuration.server(server);
@@ -71,8 +72,8 @@ bool NodeCore::Implementation::back_from_fencing(ServerId server, const FenceSta
 /// Empty: it is not to be fenced now.
 std::string NodeCore::Implementation::reason_to_fence(const ServerConfiguration& server, const FenceState& record) {
   if (server.fence.agent.empty() || record.outcome == FenceOutcome::kOff) return "";
-  // SAFETY: N3. Somebody whose batond or guard is there is not fenced.
-  if (!server_gone(server.id)) return "";
+  // SAFETY: N3. Somebody whose batond or guard is there is not fenced, nor who was shut down in order.
+  if (!server_gone(server.id) || database.state().server(server.id).standing == ServerStanding::kStopped) return "";
   if (!view_of(server.id, now).lease_over) return "";
   const auto& groups = database.state().groups;
   const bool holds = std::any_of(groups.begin(), groups.end(), [&](const auto& group) {

@@ -55,12 +55,31 @@ bool NodeCore::Implementation::mirrors_up(const group::GroupRun& run) const {
   return true;
 }
 
+/// A copy here that is not up has restarted uncleanly since this server was given the group.
+bool NodeCore::Implementation::copies_changed(const group::GroupRun& run) const {
+  const auto reported = reports.find(settings.self);
+  if (reported == reports.end()) return false;
+  for (const auto& resource : run.configuration().resources) {
+    if (resource.kind != ResourceKind::kMirror || run.resources().at(resource.name).state == group::ResourceState::kUp) continue;
+    const std::string key = mirror_key(run.configuration().name, resource.name);
+    const auto record = database.state().mirrors.find(key);
+    const auto report = reported->second.find(key);
+    if (record == database.state().mirrors.end() || report == reported->second.end()) continue;
+    const auto member = record->second.in_sync.find(settings.self);
+    if (member != record->second.in_sync.end() && member->second != report->second.incarnation) return true;
+  }
+  return false;
+}
+
 void NodeCore::Implementation::manage_owned(const GroupState& group, const std::string& name, group::GroupRun& run) {
-  const bool leaving = !group.wanted || (group.target != ServerId{} && group.target != settings.self);
+  const bool leaving = is_leaving(group);
   // What was up before and is not any more went with the server (or the mirror daemon): whether this copy may be
   // primary again is for the planner to judge, under a new permit.
   if (run.goal() == group::Goal::kObserve && group.phase == GroupPhase::kStarted && !mirrors_up(run))
     run.kill(now, "its storage was not up any more when batond started: the server or the mirror daemon was restarted");
+  // SAFETY: S4. Nor is a start that the loss of power ended gone on with, where the copy may lack what was answered meanwhile.
+  if (run.goal() == group::Goal::kObserve && group.phase == GroupPhase::kStarting && copies_changed(run))
+    run.kill(now, "its server or the mirror daemon was restarted while it was starting");
   const bool gave_up = !run.failure().empty();
   if (gave_up) {
     if (run.all_down()) propose_phase(group, name, GroupPhase::kStopped, run, run.failure());
@@ -74,9 +93,44 @@ void NodeCore::Implementation::manage_owned(const GroupState& group, const std::
     return;
   }
   if (lease_lapsed() && run.goal() == group::Goal::kObserve && run.nothing_up()) return;  // start nothing without a right
+  run.set_asks(group.phase == GroupPhase::kStarted && database.state().format_level >= 2);
+  const bool supervised = planner::suspension_of(database.state(), group) == nullptr;
+  run.set_supervised(now, supervised);
   run.run(now);
   if (group.phase == GroupPhase::kStarting && run.all_up())
     propose_phase(group, name, GroupPhase::kStarted, run, group.reason);
+  if (group.phase == GroupPhase::kStarted && supervised) manage_stuck(group, name, run);
+}
+
+bool NodeCore::Implementation::is_leaving(const GroupState& group) const {
+  const bool elsewhere = group.target != ServerId{} && group.target != settings.self;
+  return !group.wanted || elsewhere || group.parked == settings.self || database.state().shutdown.has_value();
+}
+
+/// Something of the group keeps failing. It leaves, if somebody else can run it and the breaker lets it; else it is held
+/// here: the last good owner is never stopped for a failing part.
+void NodeCore::Implementation::manage_stuck(const GroupState& group, const std::string& name, group::GroupRun& run) {
+  HoldGroup hold{name, group.version, settings.self, ""};
+  if (run.stuck().empty()) {
+    if (!group.held.empty() && run.all_up()) propose("group " + name, hold);
+    return;
+  }
+  const std::string why = planner::why_stay(planner_input(now), name, run.stuck_cause());
+  run.set_held(now, !why.empty());
+  if (!why.empty()) {
+    hold.reason = fmt::format("{}; it is tried again here, for it cannot go elsewhere: {}", run.stuck(), why);
+    if (group.held.empty()) propose("group " + name, hold);
+    return;
+  }
+  SetGroupPhase leave;
+  leave.group = name;
+  leave.expected_version = group.version;
+  leave.server = settings.self;
+  leave.phase = GroupPhase::kStopping;
+  leave.failure = leave.reason = run.stuck();
+  leave.cause = run.stuck_cause();
+  leave.clock_ms = cluster_time(now);
+  propose("group " + name, leave);
 }
 
 void NodeCore::Implementation::propose_phase(const GroupState& group, const std::string& name, GroupPhase phase,
@@ -87,19 +141,21 @@ void NodeCore::Implementation::propose_phase(const GroupState& group, const std:
   command.server = settings.self;
   command.phase = phase;
   command.failure = phase == GroupPhase::kStopped ? run.failure() : "";
+  command.interrupted = !command.failure.empty() && run.interrupted();
+  if (!command.failure.empty()) command.clock_ms = cluster_time(now);
   command.reason = reason;
   if (phase != GroupPhase::kStopping) command.steps = run.steps_since_goal();
   propose("group " + name, command);
 }
 
 void NodeCore::Implementation::collect_steps(const std::string& name, group::GroupRun& run) {
-  for (const auto& ended : run.take_ended()) {
+  for (const auto& each : run.take_ended()) {
     note({.kind = "step", .group = name,
-          .text = ended.ok ? fmt::format("{} {}: {} ms", ended.step.action, ended.step.resource, ended.step.took_us / 1000)
-                           : fmt::format("{} {} failed after {} ms: {}", ended.step.action, ended.step.resource,
-                                         ended.step.took_us / 1000, ended.detail),
-          .resource = ended.step.resource, .action = ended.step.action, .outcome = ended.step.outcome,
-          .took_us = ended.step.took_us});
+          .text = each.ok ? fmt::format("{} {}: {} ms", each.step.action, each.step.resource, each.step.took_us / 1000)
+                           : fmt::format("{} {} failed after {} ms: {}", each.step.action, each.step.resource,
+                                         each.step.took_us / 1000, each.detail),
+          .resource = each.step.resource, .action = each.step.action, .outcome = each.step.outcome,
+          .took_us = each.step.took_us});
   }
   for (const auto& step : run.take_steps()) {
     RunStep wanted;

@@ -38,8 +38,9 @@ guard::Knowledge NodeCore::Implementation::knowledge() {
   wanted.knows = server_knows;
   wanted.exact = std::max(exact, database.applied_on_disk());
   wanted.fences = fences;
-  // SAFETY: R2. Who was given up grants nothing and has no lease.
-  if (gate.given_up()) {
+  // SAFETY: R2, R6. Who was given up grants nothing and has no lease.
+  wanted.lineage = database.standing().counting ? database.lineage() : Epoch{};
+  if (gate.shut()) {
     wanted.grants = false;
     wanted.fences[settings.self] = LogPosition{kNoLineage, ~uint64_t{0}};
   }
@@ -48,6 +49,11 @@ guard::Knowledge NodeCore::Implementation::knowledge() {
   // SAFETY: V1, V5. Before any entry of the log counts as being on this voter's disk.
   wanted.voters = database.voters();
   wanted.voters_fence = std::max(voters_fence, database.voters_fence_above(exact));
+  // SAFETY: W4. Its vote alone is a majority: the guard needs more than that.
+  wanted.alone = alone_by_log();
+  // Only what is on disk: else a right would outlive the word by which it was given.
+  if (database.voters_on_disk()) right_on_disk = right;
+  wanted.right = wanted.alone ? right_on_disk : 0;
   return wanted;
 }
 
@@ -92,6 +98,12 @@ void NodeCore::Implementation::release_held() {
   feed_database(database::Persisted{event.token, event.ok});
 }
 
+/// SAFETY: W1. A fence for a TakeOver that never came on the disk: nothing was acknowledged in its epoch, and epochs need not reach it.
+LogPosition NodeCore::Implementation::as_acknowledged(LogPosition fence) const {
+  if (database.standing().counting) fence.epoch = std::min(fence.epoch, database.promise_on_disk());
+  return fence;
+}
+
 void NodeCore::Implementation::handle(const GuardReported& event) {
   const bool another = !guard || guard->start != event.report.start;
   if (guard_noted) note({.kind = "problem", .text = "baton-guard answers again"});
@@ -99,13 +111,16 @@ void NodeCore::Implementation::handle(const GuardReported& event) {
   if (another) {
     guard_since = now;
     told.reset();
-    for (const auto& [server, position] : event.report.knowledge.fences) raise(fences, server, position);
+    for (const auto& [server, position] : event.report.knowledge.fences) raise(fences, server, as_acknowledged(position));
     server_knows = std::max(server_knows, event.report.knowledge.knows);
-    voters_fence = std::max(voters_fence, event.report.knowledge.voters_fence);
+    voters_fence = std::max(voters_fence, as_acknowledged(event.report.knowledge.voters_fence));
+    // Of an earlier batond of this boot; a guard forgets it with the machine's power.
+    if (right == 0 && alone_by_log() && event.report.knowledge.alone) right = event.report.knowledge.right;
     // Kept from an earlier batond of this boot: what is above is taken as it stands in the log.
     if (database.holds(event.report.knowledge.exact)) exact = std::max(exact, event.report.knowledge.exact);
   }
   guard = event.report;
+  hear_guard();
   tell_guard();
   release_held();
 }
@@ -118,8 +133,12 @@ void NodeCore::Implementation::handle(const GuardGone&) {
 std::map<ServerId, Duration> NodeCore::Implementation::lease_left(Instant when,
                                                                   database::Database::Grants grants) const {
   std::map<ServerId, Duration> left;
-  if (!guard) return left;
   const bool all = grants == database::Database::Grants::kAll;
+  if (!guard && all) {
+    // It may go on granting unseen, but for the hints that this is for its absence now is what counts.
+    for (const auto& server : configuration.servers) left[server.id] = guard::with_drift(configuration.timing.lease);
+  }
+  if (!guard) return left;
   for (const auto& [server, over] : all ? guard->account : guard->account_below_fences)
     left[server] = std::max(Duration{0}, over - when);
   // SAFETY: a server that this guard has not heard of may have been granted a lease by one before it.

@@ -10,16 +10,19 @@ namespace {
 /// What the commit of an assignment takes at least: for so long before the lease's end it may be proposed already.
 /// SAFETY: L3 counts it as committed only when the lease has ended.
 constexpr Duration kProposeAhead = 25ms;
+constexpr Duration kCopyReportTime = 15s;  // a mirror daemon that was started has opened its copy
 }  // namespace
 
 void NodeCore::Implementation::lead() {
   if (database.state().configuration_version == 0) {
-    propose("configuration", ApplyConfiguration{0, settings.founding_text, "baton cluster create"});
+    propose("configuration", ApplyConfiguration{0, settings.founding_text, "baton cluster create", kFormatLevel});
     return;
   }
   change_voters();
   const auto plan = planner::make_plan(planner_input(now));
+  // What is only to be recorded comes after what people wait for.
   for (const auto& step : plan.steps) propose("group " + step.group, step.command);
+  for (const auto& step : plan.cluster_steps) propose(step.subject, step.command);
   lead_fencing();
 }
 
@@ -56,18 +59,49 @@ void NodeCore::Implementation::change_voters() {
 }
 
 planner::Input NodeCore::Implementation::planner_input(Instant when) const {
-  planner::Input input{configuration, database.state(), {}, {}};
+  planner::Input input{configuration, database.state(), {}, {}, cluster_time(when), starting(when)};
   for (const auto& server : configuration.servers) input.servers[server.id] = view_of(server.id, when);
   for (const auto& [server, mirrors] : reports)
     for (const auto& [mirror, report] : mirrors) input.reports[mirror][server] = report;
+  name_silent_copies(input, when);
   return input;
+}
+
+/// Since when a server that is heard has said nothing of its copy; kNever: it is not heard itself.
+Instant NodeCore::Implementation::copy_silent_since(ServerId server, const std::string& mirror) const {
+  const auto heard = heard_since.find(server);
+  if (heard == heard_since.end()) return kNever;
+  const auto copies = copies_heard.find(server);
+  if (copies == copies_heard.end()) return heard->second;
+  const auto copy = copies->second.find(mirror);
+  return copy == copies->second.end() ? heard->second : copy->second;
+}
+
+/// A copy of which a server that is heard has said nothing for long is not waited for as one that comes within moments: a
+/// last resort would never be chosen, nor where the group has failed before be tried again.
+void NodeCore::Implementation::name_silent_copies(planner::Input& input, Instant when) const {
+  for (const auto& group : configuration.groups) {
+    for (const auto& resource : group.resources) {
+      if (resource.kind != ResourceKind::kMirror) continue;
+      const std::string key = mirror_key(group.name, resource.name);
+      for (const ServerId server : group.servers) {
+        const auto since = copy_silent_since(server, key);
+        if (since == kNever || when - since < kCopyReportTime) continue;
+        // SAFETY: S5. Without an incarnation: it says nothing of a restart.
+        const auto [report, missing] = input.reports[key].try_emplace(server);
+        if (missing) report->second.problem = fmt::format("its mirror daemon says nothing of it for {} s", kCopyReportTime / 1s);
+      }
+    }
+  }
 }
 
 planner::ServerView NodeCore::Implementation::view_of(ServerId server, Instant when) const {
   planner::ServerView view;
   const auto found = peers.find(server);
   if (server == settings.self) {
-    view.present = !members.empty();
+    view.present = view.member = !members.empty();
+    view.life = settings.start;
+    view.format_level = kFormatLevel;
     return view;
   }
   if (found == peers.end()) {
@@ -75,7 +109,10 @@ planner::ServerView NodeCore::Implementation::view_of(ServerId server, Instant w
     return view;
   }
   const Peer& peer = found->second;
+  view.member = peer.in_view;
   view.present = peer.in_view && !peer.silent;
+  view.life = peer.life;
+  view.format_level = peer.format_level;
   if (view.present) return view;
   const bool server_lost = server_gone(server);
   view.why_absent = server_lost    ? "it left the cluster's membership"

@@ -48,12 +48,18 @@ struct NodeCore::Implementation {
   void pass_on(GateActions& gated);
   void follow_lineage();
   Epoch lineage() const { return database.standing().counting ? database.lineage() : kNoLineage; }
-  std::string why_not_recover() const;
+  void hear_guard();
+  Configuration configuration_on_disk() const;
   std::set<ServerId> survivors() const;
+  std::set<ServerId> lost() const;
+  std::string why_gate_waits() const;
+  std::string why_not_recover(Instant when) const;
+  std::string why_not_now(Instant when) const;
 
   // node_guard.cc
   void tell_guard();
   guard::Knowledge knowledge();
+  LogPosition as_acknowledged(LogPosition fence) const;
   bool fences_in_place() const;
   void release_held();
   void note_guard();
@@ -69,7 +75,10 @@ struct NodeCore::Implementation {
   void manage_groups();
   void manage_group(const GroupState& group, const std::string& name, group::GroupRun& run);
   void manage_owned(const GroupState& group, const std::string& name, group::GroupRun& run);
+  void manage_stuck(const GroupState& group, const std::string& name, group::GroupRun& run);
+  bool is_leaving(const GroupState& group) const;
   bool mirrors_up(const group::GroupRun& run) const;
+  bool copies_changed(const group::GroupRun& run) const;
   void propose_phase(const GroupState& group, const std::string& name, GroupPhase phase, const group::GroupRun& run,
                      const std::string& reason);
   void collect_steps(const std::string& name, group::GroupRun& run);
@@ -81,7 +90,30 @@ struct NodeCore::Implementation {
   void lead();
   void change_voters();
   planner::Input planner_input(Instant when) const;
+  Instant copy_silent_since(ServerId server, const std::string& mirror) const;
+  void name_silent_copies(planner::Input& input, Instant when) const;
   planner::ServerView view_of(ServerId server, Instant when) const;
+
+  // node_takeover.cc: two servers without a third vote
+  void watch_right();
+  void yield(const Event& event);
+  void tell_database_right();
+  void call_operator();
+  bool alone_by_log() const;
+  ServerId other_server() const;
+  std::set<ServerId> servers_on_disk() const;
+  Result<TakeoverOffer> offer_takeover(Instant when, const std::string& author) const;
+  std::string why_not_understood(const Command& command) const;
+  bool two_decide_by_operator(const Configuration& parsed) const;
+  Status may_take_over(Instant when, const Configuration& parsed, ServerId alone) const;
+  bool sees_other() const;
+  struct TakenOver {
+    const ClusterState& before;
+    const ClusterState& after;
+  };
+  std::string describe_copy(const TakenOver& states, const std::string& key, bool& loses) const;
+  std::vector<std::string> describe_maintenance(const ClusterState& state) const;
+  std::string partition_waiting(Instant when) const;
 
   // node_fencing.cc: the power of lost servers
   void lead_fencing();
@@ -92,6 +124,21 @@ struct NodeCore::Implementation {
   std::string reason_to_fence(const ServerConfiguration& server, const FenceState& record);
   bool back_from_fencing(ServerId server, const FenceState& record);
   bool too_many_fenced() const;
+
+  // node_start.cc: cluster time, the cluster's start, this server's orderly end
+  uint64_t cluster_time(Instant when) const;
+  void advance_cluster_time(uint64_t clock_ms);
+  void take_account(const BeatMessage& beat);
+  void watch_start();
+  std::string starting(Instant when) const;
+  bool a_server_is_there() const;
+  bool has_reported(ServerId server) const;
+  std::vector<std::string> missing_servers() const;
+  std::map<ServerId, uint64_t> lives() const;
+  void name_lost_owner(WishGroup& wish) const;
+  void watch_end();
+  std::string leftovers() const;
+  void look_for_end(const Command& command);
 
   /// Proposes once per subject ("group db", "mirror db.data"): while one is under way another is not begun.
   void propose(const std::string& subject, const Command& command, int64_t wall_ms = 0);
@@ -114,6 +161,8 @@ struct NodeCore::Implementation {
   Instant now{};
   std::vector<Action>* actions = nullptr;
   std::set<ServerId> members;  // the engine's view
+  std::map<ServerId, Instant> heard_since;  // each one's first beat in this view
+  std::map<ServerId, std::map<std::string, Instant>> copies_heard;  // the last beat with a report of each mirror's copy
   std::map<ServerId, Peer> peers;
   Instant view_since{};
   std::map<ServerId, std::map<std::string, MirrorReport>> reports;
@@ -135,10 +184,29 @@ struct NodeCore::Implementation {
   bool guard_noted = false;
   bool withdrawn = false;
 
+  uint64_t right = 0;             // W4: the guard's gaps when this server was let decide alone; 0: it was not
+  bool yields = false;            // to the other server, which was let go on alone later (W5)
+  bool started_anew = false;
+  uint64_t right_on_disk = 0;     // ... and the entry that says so is on the disk: what the guard is told
+  database::AloneRight told_right;
+  Instant not_serving_since{};    // kNever: it serves
+  bool operator_called = false;
+
   Instant published_until{};
   Instant lapsed_since{};      // when the lease was found to be over; kNever: it is not
   bool lapse_noted = false;
   database::Standing known_standing;
+
+  // Cluster time: what was last known of it, and when.
+  uint64_t clock_ms = 0;
+  Instant clock_at{};
+  bool settled = false;           // the cluster's start is over
+  Instant waiting_since = kNever; // for servers that are missing at a start; kNever: it has not begun
+  uint64_t heard_waited_ms = 0;
+  std::optional<EndServer> ending;
+  Instant end_at = kNever;
+  bool ended = false;
+  Instant served_at{};
 
   uint64_t next_token = 1;
   std::map<std::string, std::unique_ptr<group::GroupRun>> runs;

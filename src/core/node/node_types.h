@@ -31,6 +31,10 @@ struct BeatMessage {
   std::vector<std::string> macs;                // of the sender's interfaces; filled in by batond, not for the core
   std::map<std::string, MirrorDetails> details; // likewise, at most once a second; empty: as before
   std::vector<LinkReport> links;                // likewise
+  uint64_t clock_ms = 0;      // cluster time by the sender's account (docs/protocol.md, "Cluster time")
+  uint32_t format_level = 0;  // the highest that the sender knows; 0: a version that did not say it, level 1
+  bool settled = false;       // the cluster's start is over by the sender's account
+  uint64_t waited_ms = 0;     // if not: how long a start of the cluster has been waiting for missing servers
 };
 /// batond to batond, not for the core: may this configuration's stores be used on your server?
 struct StoreCheck {
@@ -63,6 +67,7 @@ struct MirrorAnswer {
 struct Hello {
   std::set<ServerId> survivors;  // of the newest recovery in the sender's log; empty: there was none
   LogPosition last;              // of its log, for people who compare survivors
+  int64_t wall_ms = 0;           // of its newest entry that has a time, likewise
 };
 using Message = std::variant<database::Message, BeatMessage, StoreCheck, StoreChecked, MirrorCall, MirrorAnswer, Hello>;
 
@@ -120,6 +125,7 @@ struct Requested {
 struct Recover {
   uint64_t rounds = 0;  // random, up to 2^19: so that no two recoveries are alike
   std::string author;
+  int64_t wall_ms = 0;
 };
 /// The outcome of a FenceServer.
 struct FenceDone {
@@ -196,7 +202,17 @@ struct StandDown {
   Epoch lineage;  // of the recovery
   bool survivor = false;
 };
-using Action =
-    std::variant<Send, Persist, TellGuard, RunStep, EntryApplied, Decided, Note, PeerGone, FenceServer, StandDown>;
+/// The program is to be started anew: what it knows belongs to a history that was given up (docs/protocol.md, W5).
+struct StartAnew {
+  std::string reason;
+};
+/// This server has been shut down in order: Baton and its daemons end here, then the machine if that was asked.
+struct EndServer {
+  Afterwards afterwards = Afterwards::kNothing;
+  std::string reason;
+  std::string leftovers;  // groups of which something could not be ended in time
+};
+using Action = std::variant<Send, Persist, TellGuard, RunStep, EntryApplied, Decided, Note, PeerGone, FenceServer,
+                            EndServer, StartAnew, StandDown>;
 
 }  // namespace baton::node

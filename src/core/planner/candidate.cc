@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "src/base/planted.h"
+#include "src/core/planner/standing.h"
 #include "src/model/configuration_toml.h"
 #include "src/model/mirror_place.h"
 
@@ -107,7 +108,9 @@ CopyVerdict judge_restarted(const Input& input, const std::string& key, const Mi
   const Configuration& configuration = input.configuration;
   for (const auto& [member, incarnation] : mirror.in_sync) {
     const MirrorReport* report = report_of(input, key, member);
-    if (member == server || (report && report->incarnation != incarnation)) continue;
+    // One that cannot be opened now does not say that it has restarted.
+    const bool restarted = report && report->incarnation.value != 0 && report->incarnation != incarnation;
+    if (member == server || restarted) continue;
     bool soon = view_of(input, member).present && !report;
     CopyVerdict verdict = refuse(
         fmt::format("has a copy of mirror {} that restarted uncleanly and may lack acknowledged writes", key),
@@ -236,6 +239,20 @@ std::vector<std::string> mirrors_of(const GroupConfiguration& group) {
   return keys;
 }
 
+namespace {
+
+constexpr uint64_t kFirstPauseMs = 5000;
+
+/// The pause after a failure doubles with each one: what failed at once would else have used up its attempts at once.
+uint64_t pause_left_ms(const Refusal& refusal, uint64_t clock_ms) {
+  if (refusal.at_ms == 0 || refusal.attempts == 0) return 0;
+  const uint64_t pause = kFirstPauseMs << std::min(refusal.attempts - 1, kMaximumAttempts);
+  const uint64_t over = refusal.at_ms + pause;
+  return over > clock_ms ? std::min(over - clock_ms, pause) : 0;
+}
+
+}  // namespace
+
 Candidate judge_candidate(const Input& input, const GroupConfiguration& group, ServerId server) {
   Candidate candidate;
   candidate.server = server;
@@ -244,6 +261,7 @@ Candidate judge_candidate(const Input& input, const GroupConfiguration& group, S
     if (auto refusal = state->refused.find(server); refusal != state->refused.end()) {
       candidate.attempts = refusal->second.attempts;
       candidate.failure = refusal->second.reason;
+      candidate.pause_left_ms = pause_left_ms(refusal->second, input.clock_ms);
     }
   }
   ServerView view = view_of(input, server);
@@ -252,6 +270,14 @@ Candidate judge_candidate(const Input& input, const GroupConfiguration& group, S
     candidate.help = fmt::format("start {}", candidate.name);
     return candidate;
   }
+  const Standing standing = standing_of(input, server);
+  if (!standing.bar.empty() && !standing.last_resort) {
+    candidate.why_not = standing.bar;
+    candidate.could_come = standing.soon;
+    candidate.help = standing.help;
+    return candidate;
+  }
+  candidate.held = standing.bar;
   candidate.possible = true;
   for (const std::string& key : mirrors_of(group)) {
     CopyVerdict verdict = judge_copy(input, group, key, server);

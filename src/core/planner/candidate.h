@@ -16,15 +16,28 @@ struct Candidate {
   bool could_come = false;         // not possible yet, but something under way may change that within moments
   bool alone = false;              // if promoted, some other in-sync copy is not there to go on with it
   std::string why_not;             // "is down: power lost", "has a copy of mirror data that ..."
+  std::string held;                // it came and went too often: given a group only if nobody else can
   std::string help;                // what would make it possible; empty: nothing a person can do
   std::string loss;                // what may be lost if it is promoted (A5)
   std::vector<std::string> notes;  // what is remarkable about promoting it
   uint32_t attempts = 0;           // failures there
   std::string failure;             // the last of them
+  uint64_t pause_left_ms = 0;      // before it is tried there again
 
   bool refused() const { return attempts > 0; }
   bool given_up() const { return attempts >= kMaximumAttempts; }
 };
+
+/// The one that is to be given the group: the operator's target, else the first of the policy on which it has not
+/// failed, else (if no such server could come within moments) the one on which it failed least often, else one that is
+/// held for coming and going. Null: none.
+const Candidate* choose(const std::vector<Candidate>& candidates, ServerId target);
+
+/// When it is tried again where it failed, and what would help.
+std::string explain_pause(const GroupConfiguration& group, const Candidate& candidate);
+
+/// Why nobody can, server by server, and what would help.
+std::string explain_waiting(const GroupConfiguration& group, const std::vector<Candidate>& candidates);
 
 /// REQUIRES: `server` is in the group's policy.
 Candidate judge_candidate(const Input& input, const GroupConfiguration& group, ServerId server);

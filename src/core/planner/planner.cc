@@ -8,44 +8,15 @@
 
 #include "src/base/planted.h"
 #include "src/core/planner/candidate.h"
+#include "src/core/planner/choice.h"
+#include "src/core/planner/planned_maintenance.h"
+#include "src/core/planner/standing.h"
 #include "src/model/command_rules.h"
 
 namespace baton::planner {
 namespace {
 
-bool is_down(GroupPhase phase) { return phase == GroupPhase::kStopped || phase == GroupPhase::kFailed; }
-
-const Candidate* find_candidate(const std::vector<Candidate>& candidates, ServerId server) {
-  auto found = std::find_if(candidates.begin(), candidates.end(),
-                            [&](const Candidate& candidate) { return candidate.server == server; });
-  return found == candidates.end() ? nullptr : &*found;
-}
-
-/// The operator's target, else the first of the policy on which it has not failed, else (if no such server
-/// could come within moments) the one on which it failed least often.
-const Candidate* choose(const std::vector<Candidate>& candidates, ServerId target) {
-  const Candidate* wished = find_candidate(candidates, target);
-  if (wished && wished->possible && !wished->refused()) return wished;
-  bool others_could_come = false;
-  for (const Candidate& candidate : candidates) {
-    if (candidate.refused()) continue;
-    if (candidate.possible) return &candidate;
-    others_could_come = others_could_come || candidate.could_come;
-  }
-  if (others_could_come) return nullptr;
-  const Candidate* least = nullptr;
-  for (const Candidate& candidate : candidates) {
-    if (!candidate.possible || candidate.given_up()) continue;
-    if (!least || candidate.attempts < least->attempts) least = &candidate;
-  }
-  return least;
-}
-
-std::string describe_failures(const Candidate& candidate) {
-  return fmt::format("failed there {} ({})",
-                     candidate.attempts == 1 ? "once" : fmt::format("{} times", candidate.attempts),
-                     candidate.failure);
-}
+using command_rules::is_down;
 
 /// Why this server, in one sentence. What became of a lost owner is said elsewhere.
 std::string explain_choice(const std::vector<Candidate>& candidates, const Candidate& chosen, ServerId target,
@@ -65,46 +36,16 @@ std::string explain_choice(const std::vector<Candidate>& candidates, const Candi
     if (other.server == chosen.server) break;  // those after it were not better
     if (chosen.server == target) break;
     if (other.server == lost_owner) continue;
-    text += other.possible ? fmt::format("; {}: it {}", other.name, describe_failures(other))
-                           : fmt::format("; {} {}", other.name, other.why_not);
+    const std::string& bar = other.possible ? other.held : other.why_not;
+    text += bar.empty() ? fmt::format("; {}: it {}", other.name, describe_failures(other))
+                        : fmt::format("; {} {}", other.name, bar);
   }
   const Candidate* wished = find_candidate(candidates, target);
   if (wished && wished->server != chosen.server && !wished->possible) {
     text += fmt::format("; not {} as wished, which {}", wished->name, wished->why_not);
   }
+  if (!chosen.held.empty()) text += fmt::format("; nobody else can, although {} {}", chosen.name, chosen.held);
   for (const std::string& note : chosen.notes) text += "; " + note;
-  return text;
-}
-
-/// Adds a help that is not said yet; "start server1, from which ..." says all of "start server1".
-void add_help(std::vector<std::string>& helps, const std::string& help) {
-  if (help.empty()) return;
-  for (std::string& known : helps) {
-    if (known == help || known.starts_with(help + ",")) return;
-    if (help.starts_with(known + ",")) {
-      known = help;
-      return;
-    }
-  }
-  helps.push_back(help);
-}
-
-/// Why nobody can, server by server, and what would help.
-std::string explain_waiting(const GroupConfiguration& group, const std::vector<Candidate>& candidates) {
-  std::vector<std::string> obstacles;
-  std::vector<std::string> helps;
-  for (const Candidate& candidate : candidates) {
-    if (!candidate.possible) {
-      obstacles.push_back(fmt::format("{} {}", candidate.name, candidate.why_not));
-      add_help(helps, candidate.help);
-    } else {
-      obstacles.push_back(fmt::format("{}: it {}", candidate.name, describe_failures(candidate)));
-      if (candidate.given_up())
-        add_help(helps, fmt::format("remove the cause, then: baton group start {}", group.name));
-    }
-  }
-  std::string text = fmt::format("no server can run it now: {}", fmt::join(obstacles, "; "));
-  if (!helps.empty()) text += fmt::format(". What helps: {}", fmt::join(helps, "; or "));
   return text;
 }
 
@@ -145,13 +86,16 @@ class GroupPlanner {
     std::string lost = fmt::format("{} lost", owner_name());
     if (!owner.why_absent.empty()) lost += " (" + owner.why_absent + ")";
     if (!owner.lease_over) {
-      if (state_.wanted) plan_.waiting[group_.name] = lost + ": it moves when the lease there has surely ended";
+      const std::string not_now = why_not_now(input_, group_, state_);
+      if (state_.wanted)
+        plan_.waiting[group_.name] =
+            not_now.empty() ? lost + ": it moves when the lease there has surely ended" : lost + "; " + not_now;
       return;
     }
     const std::string unfenced = command_rules::unfenced_owner(input_.state, input_.configuration, state_);
     if (!unfenced.empty()) {
       plan_.waiting[group_.name] = lost + "; " + unfenced;
-    } else if (state_.wanted) {
+    } else if (state_.wanted && !input_.state.shutdown) {
       start(lost);
     } else {
       release(lost);
@@ -163,11 +107,20 @@ class GroupPlanner {
 
   /// `lost`: what became of the owner; empty if there is none.
   void start(const std::string& lost) {
+    if (const std::string why = why_not_now(input_, group_, state_); !why.empty()) {
+      plan_.waiting[group_.name] = lost.empty() ? why : lost + "; " + why;
+      return;
+    }
     std::vector<Candidate> candidates = judge_candidates(input_, group_);
     const Candidate* chosen = choose(candidates, state_.target);
     if (!chosen) {
       std::string waiting = explain_waiting(group_, candidates);
       if (!planted(Plant::kWaitsSilently)) plan_.waiting[group_.name] = lost.empty() ? waiting : lost + "; " + waiting;
+      return;
+    }
+    if (chosen->refused() && chosen->pause_left_ms > 0) {
+      const std::string pause = explain_pause(group_, *chosen);
+      plan_.waiting[group_.name] = lost.empty() ? pause : lost + "; " + pause;
       return;
     }
     AssignGroup assignment = make_assignment(input_, group_, state_, *chosen);
@@ -200,7 +153,8 @@ class GroupPlanner {
     stopped.expected_version = state_.version;
     stopped.server = state_.owner;
     stopped.phase = GroupPhase::kStopped;
-    stopped.reason = lost + ": it is not wanted to run, and stays stopped";
+    stopped.reason = lost + (input_.state.shutdown ? ": the cluster is being shut down, and it stays stopped"
+                                                   : ": it is not wanted to run, and stays stopped");
     plan_.steps.push_back({group_.name, stopped, stopped.reason});
   }
 
@@ -217,6 +171,12 @@ Plan make_plan(const Input& input) {
   for (const GroupConfiguration& group : input.configuration.groups) {
     if (const GroupState* state = state_of(input, group.name)) GroupPlanner(input, group, *state, plan).run();
   }
+  if (input.state.format_level >= 2) {
+    plan_departures(input, plan);
+    plan_standings(input, plan);
+    plan_maintenance(input, plan);
+  }
+  plan_format_level(input, plan);
   return plan;
 }
 

@@ -155,8 +155,8 @@ Case read_case(const std::filesystem::path& path) {
       one.configuration = *parsed;
     } else if (words[0] == "server") {
       auto values = read_values(words, 2);
-      one.servers[one.id(words[1])] = {values.contains("present"), values.contains("lease-over"),
-                                       text_of(values, "why")};
+      const bool present = values.contains("present");
+      one.servers[one.id(words[1])] = {present, present, values.contains("lease-over"), text_of(values, "why")};
     } else if (words[0] == "refused") {
       auto values = read_values(words, 3);
       one.state.groups[words[1]].refused[one.id(words[2])] = {

@@ -74,7 +74,7 @@ World any_world() {
     ServerId server(id);
     if (below(3) != 0) mirror.in_sync[server] = Incarnation(1 + below(2));
     bool present = below(3) != 0;
-    world.servers[server] = {present, !present && below(2) == 0, "absent"};
+    world.servers[server] = {present, present, !present && below(2) == 0, "absent"};
     if (below(5) == 0) continue;
     MirrorReport& report = world.reports["db.data"][server];
     report.incarnation = Incarnation(below(3));

@@ -1,0 +1,103 @@
+"""Faults of the lab for the fault matrix: each is made by a call, and gives a call that makes it good again. Links are
+cut by the lab, single directions by nftables in the server's own network, programs by signals to their pids."""
+import os
+import signal
+import subprocess
+
+from lab_cluster import LabFailure
+
+ADDRESSES = {"server1": ("10.88.1.11", "10.88.0.11"), "server2": ("10.88.1.12", "10.88.0.12"),
+             "witness": ("10.88.1.9", "10.88.0.9")}
+TABLE = "table inet fault_matrix"
+
+
+class LabFaults:
+    def __init__(self, cluster):
+        self.cluster = cluster
+
+    # Links
+
+    def cut(self, server, *options):
+        """`options` of `baton lab cut`: --link N or --all, --silent."""
+        self.cluster.lab("cut", server, *options)
+        return lambda: self.cluster.lab("heal", server)
+
+    def deaf(self, server, *others):
+        """Nothing from `others` gets to the server; what it sends arrives."""
+        return self._drop(server, "input", "saddr", others)
+
+    def mute(self, server, *others):
+        """Nothing that the server sends gets to `others`; it hears them."""
+        return self._drop(server, "output", "daddr", others)
+
+    def _drop(self, server, hook, side, others):
+        addresses = ", ".join(address for other in others for address in ADDRESSES[other])
+        self._nft(server, f"{TABLE} {{ chain way {{ type filter hook {hook} priority -10; "
+                          f"ip {side} {{ {addresses} }} drop; }}; }}")
+        return lambda: self._nft(server, f"delete {TABLE}")
+
+    def _nft(self, server, commands):
+        done = subprocess.run(["nsenter", "--target", str(self.cluster.init_pid(server)), "--net", "nft", "-f", "-"],
+                              input=commands, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=10)
+        if done.returncode != 0:
+            raise LabFailure(f"nft on {server}: {done.stdout.strip()}")
+
+    # Machines and programs
+
+    def pause(self, server):
+        self.cluster.lab("pause", server)
+        return lambda: self.cluster.lab("resume", server)
+
+    def power_off(self, *servers):
+        for server in servers:
+            self.cluster.power_off(server)
+
+        def back():
+            for server in servers:
+                self.cluster.power_on(server)
+        return back
+
+    def kill(self, server, name):
+        os.kill(self._pid(server, name), signal.SIGKILL)
+        return lambda: None
+
+    def stop(self, server, name):
+        """SIGSTOP; to make it good: SIGCONT, if it is still there."""
+        pid = self._pid(server, name)
+        os.kill(pid, signal.SIGSTOP)
+        return lambda: self._go_on(server, name, pid)
+
+    def _pid(self, server, name):
+        pids = self.cluster.processes(server, name)
+        if not pids:
+            raise LabFailure(f"no {name} runs on {server}")
+        return pids[0]
+
+    def _go_on(self, server, name, pid):
+        if pid in self.cluster.processes(server, name):
+            os.kill(pid, signal.SIGCONT)
+
+    # Disks
+
+    def disk_full(self, server):
+        self.cluster.lab("disk", server, "full", "on")
+        return lambda: self.cluster.lab("disk", server, "full", "off")
+
+    def disk_stands_still(self, server):
+        """The process that is the server's disk is stopped: every request to it waits."""
+        backing = os.path.join(self.cluster.members[server]["directory"], "disk")
+        pid = self._disk_process(backing)
+        os.kill(pid, signal.SIGSTOP)
+        return lambda: os.kill(pid, signal.SIGCONT)
+
+    @staticmethod
+    def _disk_process(backing):
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/cmdline", "rb") as file:
+                    words = file.read().decode(errors="replace").split("\0")
+            except OSError:
+                continue
+            if words[0].endswith("/baton-lab-disk") and backing in words:
+                return int(pid)
+        raise LabFailure(f"no process is the disk {backing}")

@@ -1,0 +1,57 @@
+// What a takeover does to the in-sync sets: nothing, unless the log itself says that the other one may have gone on. W3.
+#include <gtest/gtest.h>
+
+#include "src/model/command.h"
+
+namespace baton {
+namespace {
+
+constexpr ServerId kOne{1}, kTwo{2};
+const std::map<ServerId, Incarnation> kBoth{{kOne, Incarnation{7}}, {kTwo, Incarnation{8}}};
+
+ClusterState pair() {
+  ClusterState state;
+  state.voters = VoterSet{{kOne, kTwo}, {}};
+  state.mirrors["db.data"].version = 5;
+  state.mirrors["db.data"].in_sync = kBoth;
+  return state;
+}
+
+std::map<ServerId, Incarnation> set_after_takeover(ClusterState state, ServerId server) {
+  const uint64_t version = state.mirrors["db.data"].version;
+  const auto before = state.mirrors["db.data"].in_sync;
+  EXPECT_TRUE(apply_command(state, TakeOver{server, "the other one is off", "root"}, 9).applied);
+  EXPECT_EQ(state.taken_over, server);
+  EXPECT_EQ(state.voters, (VoterSet{{server}, {}}));
+  EXPECT_EQ(state.mirrors["db.data"].version > version, state.mirrors["db.data"].in_sync != before);
+  return state.mirrors["db.data"].in_sync;
+}
+
+TEST(TakeOverCommand, ChangesNoSetWhenBothDecidedToTheEnd) {
+  EXPECT_EQ(set_after_takeover(pair(), kTwo), kBoth);
+  ClusterState again = pair();
+  again.taken_over = kTwo;
+  EXPECT_EQ(set_after_takeover(again, kTwo), kBoth);
+}
+
+TEST(TakeOverCommand, LeavesOutTheCopyOfWhoWasLeftOut) {
+  const std::map<ServerId, Incarnation> other{{kOne, Incarnation{7}}};
+  ClusterState ruled = pair();
+  ruled.taken_over = kOne;
+  EXPECT_EQ(set_after_takeover(ruled, kTwo), other);
+  ClusterState stopped = pair();
+  stopped.servers[kTwo].standing = ServerStanding::kStopped;
+  EXPECT_EQ(set_after_takeover(stopped, kTwo), other);
+  stopped.shut_down = true;
+  EXPECT_EQ(set_after_takeover(stopped, kTwo), kBoth) << "the other one ended with it";
+}
+
+TEST(TakeOverCommand, TheOnlyCopyOfASetStaysInIt) {
+  ClusterState ruled = pair();
+  ruled.taken_over = kOne;
+  ruled.mirrors["db.data"].in_sync = {{kTwo, Incarnation{8}}};
+  EXPECT_EQ(set_after_takeover(ruled, kTwo), ruled.mirrors["db.data"].in_sync);
+}
+
+}  // namespace
+}  // namespace baton

@@ -1,0 +1,61 @@
+// How network partitions are resolved: what `np` may say of which cluster, and what it is when nothing is said.
+#include <gtest/gtest.h>
+
+#include "src/model/configuration_toml.h"
+
+namespace baton {
+namespace {
+
+std::string text(const std::string& np, int servers, bool witness) {
+  std::string made = "[cluster]\nname = \"c\"\n" + np;
+  for (int id = 1; id <= servers + (witness ? 1 : 0); ++id) {
+    const bool is_witness = id > servers;
+    made += fmt::format("[server.s{}]\nid = {}\n{}interconnects = [\"10.0.1.{}\"]\n", id, id,
+                        is_witness ? "role = \"witness\"\n" : "", id);
+  }
+  return made;
+}
+
+NpKind kind_of(const std::string& np, int servers, bool witness) {
+  const auto read = parse_configuration(text(np, servers, witness));
+  EXPECT_TRUE(read.has_value()) << read.error().message;
+  return read ? read->np : NpKind::kMajority;
+}
+
+/// The only problem's text.
+std::string problem_of(const std::string& np, int servers, bool witness) {
+  const auto problems = check_configuration(text(np, servers, witness));
+  EXPECT_EQ(problems.size(), 1u);
+  return problems.empty() ? "" : problems.front().message;
+}
+
+TEST(ConfigurationNp, FollowsFromTheServers) {
+  EXPECT_EQ(kind_of("", 2, true), NpKind::kWitness);
+  EXPECT_EQ(kind_of("", 4, true), NpKind::kWitness);
+  EXPECT_EQ(kind_of("", 3, false), NpKind::kMajority);
+  EXPECT_EQ(kind_of("", 2, false), NpKind::kOperator);
+  EXPECT_EQ(kind_of("", 1, false), NpKind::kMajority);
+  EXPECT_EQ(kind_of("np = \"majority\"\n", 2, false), NpKind::kMajority);
+}
+
+TEST(ConfigurationNp, ReadsHowLongToWait) {
+  const auto read = parse_configuration(text("np_wait = \"90 s\"\n", 2, false));
+  ASSERT_TRUE(read.has_value()) << read.error().message;
+  EXPECT_EQ(read->np_wait, milliseconds(90000));
+}
+
+TEST(ConfigurationNp, RefusesWhatDoesNotFit) {
+  const auto says = [](const std::string& problem, const std::string& part) {
+    EXPECT_NE(problem.find(part), std::string::npos) << problem;
+  };
+  says(problem_of("np = \"operator\"\n", 2, true), "for two servers without a witness, here are 2 servers and a witness");
+  says(problem_of("np = \"operator\"\n", 3, false), "here are 3 servers");
+  says(problem_of("np = \"witness\"\n", 2, false), "no server has role = \"witness\"");
+  says(problem_of("np = \"ping\"\n", 2, false), "would go on. A witness on that machine");
+  says(problem_of("np_wait = \"90 s\"\n", 2, true), "belongs to np = \"operator\"");
+  says(problem_of("np = \"disk\"\n", 2, false), "not available");
+  says(problem_of("np = \"quorum\"\n", 2, false), "unknown way");
+}
+
+}  // namespace
+}  // namespace baton
