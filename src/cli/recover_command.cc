@@ -56,9 +56,11 @@ std::string describe_facts(const json& facts) {
 }
 
 std::string loss_of(const json& facts) {
-  std::string text = fmt::format("May be missing: whatever {} committed after the last entry above", fmt::join(texts_of(facts, "lost"), ", "));
+  std::string text = fmt::format("May be missing: whatever {} committed after the last entry above",
+                                 fmt::join(texts_of(facts, "lost"), ", "));
   for (const json& mirror : list_of(facts, "mirrors"))
-    if (!flag_of(mirror, "survives")) text += fmt::format("; of mirror {} what was written since a survivor was in sync", text_of(mirror, "name"));
+    if (!flag_of(mirror, "survives"))
+      text += fmt::format("; of mirror {} what was written since a survivor was in sync", text_of(mirror, "name"));
   return wrap_text(text + ".", 0);
 }
 

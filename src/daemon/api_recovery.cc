@@ -29,7 +29,8 @@ json survivor_json(const std::string& name, const LogPosition& last, int64_t wal
 json survivors_json(const Daemon& daemon, const Held& held) {
   const auto& node = daemon.node();
   json list = json::array();
-  list.push_back(survivor_json(held.configuration.server_name(daemon.self()), node.last(), node.newest_wall_ms(), node.standing().counting));
+  const std::string self = held.configuration.server_name(daemon.self());
+  list.push_back(survivor_json(self, node.last(), node.newest_wall_ms(), node.standing().counting));
   for (const auto& [server, hello] : node.gate().hellos()) {
     if (server == daemon.self() || node.gate().refused().contains(server)) continue;
     const auto lineage = node.gate().lineages().find(server);
@@ -54,9 +55,12 @@ json copies_json(const Daemon& daemon, const Held& held, const std::string& key,
 }
 
 std::string lacks(const std::vector<std::string>& members, bool own) {
-  if (!own) return fmt::format("in sync is {}: no survivor's copy has everything. Its group does not start before `baton mirror force`", fmt::join(members, ", "));
+  if (!own)
+    return fmt::format("in sync is {}: no survivor's copy has everything. Its group does not start before `baton mirror force`",
+                       fmt::join(members, ", "));
   if (members.size() == 1) return fmt::format("the copy of {} is the only one in sync, as far as is known here", members.front());
-  return fmt::format("in sync are {}: this copy has everything, unless the lost servers took it out of the set later", fmt::join(members, ", "));
+  return fmt::format("in sync are {}: this copy has everything, unless the lost servers took it out of the set later",
+                     fmt::join(members, ", "));
 }
 
 json mirrors_json(const Daemon& daemon, const Held& held) {

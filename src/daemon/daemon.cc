@@ -164,9 +164,8 @@ Status Daemon::open_stores() {
   // The first start of one that joined: positions in an earlier cluster's log mean nothing here.
   if (joined_ && !std::filesystem::exists(database) && !std::filesystem::exists(paths_.state_directory + "/cluster.toml"))
     GuardClient::forget_earlier_cluster(paths_.run_directory);
-  // Whoever has no database any more holds nothing of what was given up, nor does his guard.
-  if (!std::filesystem::exists(database) && std::filesystem::remove(paths_.state_directory + kGivenUpMark, ignored))
-    GuardClient::forget_earlier_cluster(paths_.run_directory);
+  if (auto anew = begin_anew(); !anew) return anew;
+  forget_that_it_was_given_up();
   auto voter = VoterStore::open(database, post, self_);
   if (!voter) return pass(voter);
   voter_store_ = std::move(*voter);

@@ -37,6 +37,8 @@ constexpr uint16_t kJoinPort = 7799;
 
 /// In the state directory: a recovery did without this server (docs/protocol.md, "Recovery").
 constexpr const char* kGivenUpMark = "/given-up";
+/// ... or with it as a survivor: its database is to be put aside before batond works again.
+constexpr const char* kBeginAnewMark = "/begin-anew";
 
 /// Where batond finds and keeps its things. The defaults are the installed product's.
 struct DaemonPaths {
@@ -137,7 +139,9 @@ class Daemon {
   std::string key_text() const;
   // daemon_recovery.cc
   void stand_down(const node::StandDown& wanted);
-  void begin_anew(const node::StandDown& wanted);
+  Status keep_mark(const char* name, const std::string& text);
+  Status begin_anew();
+  void forget_that_it_was_given_up();
   std::vector<std::string> recovery_problems() const;
 
   EventLoop& loop_;

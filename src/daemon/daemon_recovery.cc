@@ -33,33 +33,51 @@ void Daemon::recover(const std::string& author) {
   feed(node::Recover{rounds % kMostRounds, author, wall_now_ms()});
 }
 
-void Daemon::stand_down(const node::StandDown& wanted) {
-  if (wanted.survivor) {
-    loop_.post([this, wanted] { begin_anew(wanted); });
-    return;
-  }
-  const std::string mark = paths_.state_directory + kGivenUpMark;
-  Status kept = replace_text_file(mark, fmt::format("epoch {}, told by server {}\n", wanted.lineage, wanted.by));
-  if (kept) kept = make_durable(mark);
-  if (kept) kept = make_durable(paths_.state_directory);
-  // What cannot be written is heard again at the next start.
-  if (!kept) spdlog::error("{}", kept.error().message);
+/// Durable before batond ends. What cannot be written is heard again at the next start.
+Status Daemon::keep_mark(const char* name, const std::string& text) {
+  const std::string mark = paths_.state_directory + name;
+  if (auto written = replace_text_file(mark, text); !written) return written;
+  if (auto kept = make_durable(mark); !kept) return kept;
+  return make_durable(paths_.state_directory);
 }
 
-/// A survivor: the log goes aside, the next start of batond catches up with the one that recovered.
-void Daemon::begin_anew(const node::StandDown& wanted) {
-  const std::string aside = fmt::format("{}/before-recovery-{}", paths_.state_directory, wanted.lineage);
-  guard_.reset();
-  GuardClient::forget_earlier_cluster(paths_.run_directory);
+void Daemon::stand_down(const node::StandDown& wanted) {
+  const Status kept = wanted.survivor
+                          ? keep_mark(kBeginAnewMark, fmt::format("{}", wanted.lineage))
+                          : keep_mark(kGivenUpMark, fmt::format("epoch {}, told by server {}\n", wanted.lineage, wanted.by));
+  if (!kept) return spdlog::error("{}", kept.error().message);
+  if (!wanted.survivor) return;
+  start_anew_ = true;
+  loop_.stop();
+}
+
+/// A survivor: the log goes aside, and what its guard kept of it; it catches up with the one that recovered. A crash leaves the
+/// mark until all of it is done.
+Status Daemon::begin_anew() {
+  const std::string mark = paths_.state_directory + kBeginAnewMark;
+  if (!std::filesystem::exists(mark)) return {};
+  const auto lineage = read_text_file(mark);
+  if (!lineage) return pass(lineage);
+  const std::string aside = paths_.state_directory + "/before-recovery-" + *lineage;
   std::error_code failed;
   std::filesystem::create_directories(aside, failed);
-  for (const char* file : {"database.sqlite", "database.sqlite-wal", "database.sqlite-shm", "database.sqlite-journal"}) {
+  for (const char* file : {"/database.sqlite", "/database.sqlite-wal", "/database.sqlite-shm", "/database.sqlite-journal"}) {
     std::error_code missing;
-    if (std::filesystem::exists(paths_.state_directory + "/" + file, missing) && !failed)
-      std::filesystem::rename(paths_.state_directory + "/" + file, aside + "/" + file, failed);
+    if (!failed && std::filesystem::exists(paths_.state_directory + file, missing))
+      std::filesystem::rename(paths_.state_directory + file, aside + file, failed);
   }
-  if (failed) spdlog::error("cannot move the database of before the recovery to {}: {}", aside, failed.message());
-  loop_.stop();
+  if (failed) return fail("cannot move the database of before the recovery to {}: {}", aside, failed.message());
+  if (auto moved = make_durable(paths_.state_directory); !moved) return moved;
+  GuardClient::forget_earlier_cluster(paths_.run_directory);
+  std::filesystem::remove(mark, failed);
+  return {};
+}
+
+/// Whoever has no database any more holds nothing of what was given up, nor does his guard.
+void Daemon::forget_that_it_was_given_up() {
+  std::error_code ignored;
+  if (std::filesystem::exists(paths_.state_directory + "/database.sqlite", ignored)) return;
+  if (std::filesystem::remove(paths_.state_directory + kGivenUpMark, ignored)) GuardClient::forget_earlier_cluster(paths_.run_directory);
 }
 
 std::vector<std::string> Daemon::recovery_problems() const {

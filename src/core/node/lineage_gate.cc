@@ -20,9 +20,10 @@ bool LineageGate::fits(Epoch lineage) const {
 
 bool LineageGate::outdated() const { return !given_up_ && guard_heard_ > own_ && !planted(Plant::kReturningNotRefused); }
 
+/// Everybody says Hello again in each view: what was said before may be of a log that has grown since.
 void LineageGate::forget_who_left() {
   std::erase_if(heard_, [&](const auto& each) { return !view_.members.contains(each.first); });
-  std::erase_if(hellos_, [&](const auto& each) { return !view_.members.contains(each.first); });
+  hellos_.clear();
 }
 
 void LineageGate::view_changed(Instant now, const ViewChanged& view, GateActions& actions) {

@@ -120,6 +120,16 @@ TEST(LineageGate, WhoWasGivenUpSeesNobodyAnyMore) {
   EXPECT_TRUE(bench.actions.say_hello) << "others are to hear whom they see";
 }
 
+/// What it said in an earlier view may be of a log that has grown since.
+TEST(LineageGate, AHelloIsOfItsView) {
+  Bench bench;
+  bench.view(at(0s), {kOne, kTwo});
+  bench.hello(kTwo);
+  EXPECT_TRUE(bench.gate.hellos().contains(kTwo));
+  bench.view(at(1s), kAll);
+  EXPECT_FALSE(bench.gate.hellos().contains(kTwo));
+}
+
 TEST(LineageGate, AlsoAfterARestart) {
   Bench bench(kOld, true);
   bench.view(at(0s), {kOne, kTwo});

@@ -99,6 +99,8 @@ std::string NodeCore::Implementation::why_not_recover(Instant when) const {
   // SAFETY: W1, W2. There a takeover loses nothing, and the two must not be mixed.
   if (two_decide_by_operator(configuration_on_disk()))
     return "of two servers without a witness either goes on by `baton cluster takeover`; then `baton cluster remove` gives the other up";
+  if (required_level(SetVoters{{{settings.self}, {settings.self}}}) > database.state_on_disk().format_level)
+    return "not all servers were known to understand a recovery (their Baton was older), so those that come back would not stand down";
   std::set<ServerId> counting = members;
   for (const auto& [server, lineage] : gate.lineages())
     if (lineage == kNoLineage) counting.erase(server);
