@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <set>
 
-#include "src/model/configuration_toml.h"
+#include "src/model/known_configuration.h"
 
 namespace baton::sim {
 
@@ -71,7 +71,7 @@ void MaintenanceChecker::check_assignment(const database::Entry& entry, const As
 
 /// O5: within the breaker's bounds, and not from the last one that can run it.
 void MaintenanceChecker::check_departure(const SetGroupPhase& phase, const ClusterState& before) {
-  const auto configuration = parse_configuration(before.configuration_text);
+  const auto configuration = known_configuration(before.configuration_text);
   const auto& bounds = configuration->breaker;
   const auto window = static_cast<uint64_t>(bounds.window.count());
   std::set<std::string> others;
@@ -93,7 +93,7 @@ void MaintenanceChecker::check_departure(const SetGroupPhase& phase, const Clust
 }
 
 void MaintenanceChecker::check_last_owner(const SetGroupPhase& phase, const ClusterState& before) const {
-  const auto configuration = parse_configuration(before.configuration_text);
+  const auto configuration = known_configuration(before.configuration_text);
   const auto* group = configuration->group(phase.group);
   const auto keys = mirror_keys(*group);
   const auto could = [&](ServerId other) {
@@ -143,7 +143,7 @@ std::string MaintenanceChecker::unfinished(const ClusterState& state) const {
     if (record.standing != ServerStanding::kNormal && !held)
       return fmt::format("server {} is there, but {}: {}", id, to_string(record.standing), record.reason);
   }
-  const auto configuration = parse_configuration(state.configuration_text);
+  const auto configuration = known_configuration(state.configuration_text);
   for (const auto& group : configuration->groups) {
     const GroupState& record = state.groups.at(group.name);
     if (record.suspension) return fmt::format("group {} is suspended", group.name);

@@ -4,7 +4,7 @@
 
 #include "sim/cluster.h"
 #include "src/model/configuration_edit.h"
-#include "src/model/configuration_toml.h"
+#include "src/model/known_configuration.h"
 
 namespace baton::sim {
 
@@ -39,7 +39,7 @@ void Cluster::join_or_leave() {
   Server& server = some_server();
   if (!server.running() || server.node().state().configuration_version == 0) return;
   const auto& state = server.node().state();
-  const auto present = parse_configuration(state.configuration_text);
+  const auto present = known_configuration(state.configuration_text);
   const std::set<ServerId> servers = servers_in(*present);
   std::vector<ServerId> candidates;
   for (const ServerId id : all_) {

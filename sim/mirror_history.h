@@ -48,22 +48,23 @@ class MirrorHistory {
 
  private:
   struct Value {
-    uint64_t value = 0;
+    uint64_t block = 0;
+    size_t position = 0;           // among the values of its block, from 1: 0 are the zeroes of the beginning
     uint64_t acknowledged_at = 0;  // 0: never
     Instant when{};
     size_t epoch = 0;              // flushes that had been acknowledged when it was issued
   };
   struct Block {
-    std::vector<Value> values{Value{}};  // zeroes first
+    std::vector<uint64_t> values{0};  // by position
     size_t acknowledged = 0;
     size_t flushed = 0;
   };
-  size_t epoch_of(uint64_t block, uint64_t value) const;
+  size_t epoch_of(uint64_t value) const { return value < values_.size() ? values_[value].epoch : 0; }
   std::optional<size_t> position(uint64_t block, uint64_t value) const;
+  size_t newest_acknowledged(const Block& block, size_t above, uint64_t mark) const;
 
   std::vector<Block> blocks_;
-  std::vector<size_t> positions_{0};  // of each value within its block: values are counted from 1
-  uint64_t next_value_ = 1;
+  std::vector<Value> values_{Value{}};  // by value, counted from 1
   uint64_t acknowledgements_ = 0;
   Instant last_acknowledged_{};
   std::vector<uint64_t> flushes_;  // the mark of each one that was acknowledged

@@ -3,13 +3,13 @@
 #include <algorithm>
 
 #include "sim/checkers.h"
-#include "src/model/configuration_toml.h"
+#include "src/model/known_configuration.h"
 
 namespace baton::sim {
 
 std::string Checkers::why_not_well() const {
   if (reference_.configuration_version == 0) return "there is no configuration";
-  const auto configured = parse_configuration(reference_.configuration_text)->voters();
+  const auto configured = known_configuration(reference_.configuration_text)->voters();
   for (const ServerId id : configured) {
     const auto& server = servers_.at(id);
     if (!server->running()) return fmt::format("server {} does not run", id);

@@ -17,12 +17,14 @@ class ClusterTest(unittest.TestCase):
     with_client = True
     machines = 2
     with_witness = True
+    servers_run = None  # the directory of another version that the servers run
 
     def setUp(self):
         self.cluster = LabCluster(self.say)
         self.addCleanup(self.cluster.down)
         self.addCleanup(self.keep_logs)
-        self.cluster.up(example_configuration(self.configuration_replacements), servers=self.machines, witness=self.with_witness)
+        self.cluster.up(example_configuration(self.configuration_replacements), servers=self.machines, witness=self.with_witness,
+                        programs=self.servers_run)
         self.cluster.wait_for(started_on("server1"), 120, "the group to be started on server1")
         self.cluster.wait_normal(300)
         self.ledger = None

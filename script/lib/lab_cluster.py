@@ -188,12 +188,13 @@ class LabCluster:
                              f"{(done.stderr + done.stdout).strip()}")
         return done
 
-    def up(self, configuration, volatile_disks=True, servers=2, witness=True):
+    def up(self, configuration, volatile_disks=True, servers=2, witness=True, programs=None):
         """Brings the lab up with this TOML text and creates the cluster; replaces a lab that is up. Servers that the text does
-        not name are spare machines."""
+        not name are spare machines. `programs`: the directory of another version, which they run."""
         path = write_configuration(configuration)
         options = ["--volatile-disks"] if volatile_disks else []
         options += [] if witness else ["--no-witness"]
+        options += ["--programs", programs] if programs else []
         self.lab("up", "--replace", "--servers", str(servers), "--config", path, *options)
         self.refresh()
 
@@ -210,8 +211,9 @@ class LabCluster:
         self.refresh()
         return before
 
-    def power_on(self, server):
-        self.lab("power-on", server)
+    def power_on(self, server, programs=None):
+        """`programs`: from now on it runs those of this directory."""
+        self.lab("power-on", server, *(["--programs", programs] if programs else []))
         self.refresh()
 
     def refresh(self):

@@ -58,6 +58,7 @@ def test_jobs(fast):
         for path in sorted(glob.glob(os.path.join(ROOT, "tests", "system", "*_test.py"))):
             name = os.path.basename(path)[:-len("_test.py")]
             jobs.append(Job("system " + name, [sys.executable, "-B", path], 11, system=True))
+        jobs.append(Job("upgrade", [sys.executable, "-B", os.path.join(ROOT, "tests", "upgrade", "upgrade_test.py")], 30, system=True))
         jobs.append(Job("vm guard", [sys.executable, "-B", os.path.join(ROOT, "tests", "vm", "guard_test.py")], 6))
     return jobs
 

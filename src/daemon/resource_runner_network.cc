@@ -85,10 +85,11 @@ void ResourceRunner::start_address(const StepPointer& step) {
 
 void ResourceRunner::watch_addresses() {
   auto monitor = NetworkMonitor::open(loop_, [this] {
+    // One look for all: with many addresses, each change is news to all of them.
+    const auto assigned = list_addresses();
+    if (!assigned) return;
     for (auto& [key, held] : addresses_) {
-      if (!held.held) continue;
-      const auto presence = held.address->presence();
-      if (!presence || presence->address) continue;
+      if (!held.held || held.address->is_among(*assigned)) continue;
       held.held = false;
       on_failed_(held.group, held.resource, held.text + " was removed from its interface by somebody else");
     }

@@ -7,7 +7,7 @@ namespace baton::guard {
 
 namespace {
 
-constexpr uint32_t kVersion = 4;
+constexpr uint32_t kVersion = 3;
 constexpr uint32_t kBeatVersion = 2;  // between servers, which are upgraded one by one
 constexpr uint32_t kMostItems = 1024;
 enum class Kind : uint8_t { kBeat = 1, kTell, kDuties, kReport, kKept };
@@ -68,8 +68,6 @@ void put(ByteWriter& out, const Knowledge& knowledge) {
   out.put(static_cast<uint8_t>(knowledge.alone));
   out.put(knowledge.right);
   out.put(knowledge.gaps);
-  out.put(knowledge.lineage.value);
-  out.put(knowledge.newest_lineage.value);
 }
 Knowledge take_knowledge(ByteReader& in) {
   Knowledge knowledge;
@@ -86,9 +84,18 @@ Knowledge take_knowledge(ByteReader& in) {
   knowledge.alone = in.take<uint8_t>() != 0;
   knowledge.right = in.take<uint64_t>();
   knowledge.gaps = in.take<uint64_t>();
+  return knowledge;
+}
+
+/// What came with recoveries stands at the end of a message: guards and batonds of before neither write nor read it.
+void put_lineages(ByteWriter& out, const Knowledge& knowledge) {
+  out.put(knowledge.lineage.value);
+  out.put(knowledge.newest_lineage.value);
+}
+void take_lineages(ByteReader& in, Knowledge& knowledge) {
+  if (in.left() == 0) return;
   knowledge.lineage = Epoch(in.take<uint64_t>());
   knowledge.newest_lineage = Epoch(in.take<uint64_t>());
-  return knowledge;
 }
 
 void put(ByteWriter& out, const Account& account) {
@@ -179,6 +186,7 @@ Bytes encode(const Tell& tell) {
   out.put(tell.teller);
   out.put(tell.number);
   put(out, tell.knowledge);
+  put_lineages(out, tell.knowledge);
   return bytes;
 }
 
@@ -200,6 +208,7 @@ Result<FromBatond> decode_from_batond(std::span<const uint8_t> bytes) {
   tell.teller = in.take<uint64_t>();
   tell.number = in.take<uint64_t>();
   tell.knowledge = take_knowledge(in);
+  take_lineages(in, tell.knowledge);
   return checked(in, FromBatond(std::move(tell)), "batond's message");
 }
 
@@ -213,8 +222,9 @@ Bytes encode_report(const Report& report, const std::string& problem) {
   put(out, report.account);
   put(out, report.account_below_fences);
   put(out, report.members);
-  put(out, report.heard);
   out.put_string(problem);
+  put_lineages(out, report.knowledge);
+  put(out, report.heard);
   return bytes;
 }
 
@@ -230,8 +240,10 @@ Result<ReportMessage> decode_report(std::span<const uint8_t> bytes) {
   report.account = take_account(in);
   report.account_below_fences = take_account(in);
   report.members = take_servers(in);
-  report.heard = take_servers(in);
   message.problem = in.take_string();
+  const bool of_before = in.left() == 0;
+  take_lineages(in, report.knowledge);
+  report.heard = of_before ? report.members : take_servers(in);  // it does not say, so that is not waited for
   return checked(in, std::move(message), "a guard's report");
 }
 
@@ -240,6 +252,7 @@ Bytes encode_kept(const Kept& kept) {
   ByteWriter out(bytes);
   put(out, kept.knowledge);
   put(out, kept.duties);
+  put_lineages(out, kept.knowledge);
   return bytes;
 }
 
@@ -249,6 +262,7 @@ Result<Kept> decode_kept(std::span<const uint8_t> bytes) {
   Kept kept;
   kept.knowledge = take_knowledge(in);
   kept.duties = take_duties(in);
+  take_lineages(in, kept.knowledge);
   return checked(in, std::move(kept), "the guard's page");
 }
 

@@ -67,7 +67,7 @@ Result<Creation> start_creation(const Lab& lab, const Member& member) {
     dup2(creation.output, 2);
     auto status =
         execute_inside(member.init_pid, *cgroup,
-                       {lab.programs + "/baton", "cluster", "create", "--no-preflight", "--as", member.name}, lab.programs);
+                       {member.programs + "/baton", "cluster", "create", "--no-preflight", "--as", member.name}, member.programs);
     if (!status) dprintf(2, "%s\n", status.error().message.c_str());
     _exit(status ? *status : 125);
   }
@@ -188,6 +188,7 @@ Result<Lab> bring_up(const UpOptions& options, const Progress& progress) {
           .programs = options.programs,
           .daemon = options.daemon,
           .members = plan_members(options.servers, options.witness)};
+  for (Member& member : lab.members) member.programs = options.servers_run.empty() ? options.programs : options.servers_run;
   progress(fmt::format("bringing up {} servers{} and a client", options.servers,
                        options.witness ? ", a witness" : ""));
   if (auto built = build(lab, options, progress); !built) {

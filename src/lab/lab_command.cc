@@ -8,6 +8,7 @@
 #include <CLI/CLI.hpp>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "src/lab/lab_faults.h"
@@ -29,7 +30,7 @@ struct Given {
   std::optional<uint64_t> seed;
   std::optional<int> link;
   std::vector<std::string> words;
-  std::string file = "batond.log";
+  std::string file = "batond.log", programs;
   bool all = false, silent = false, json = false, follow = false;
 };
 
@@ -59,8 +60,9 @@ int up(Given& given) {
   auto lock = LabLock::take();
   if (!lock) return report(pass(lock));
   given.up.programs = own_directory();
+  given.up.servers_run = given.programs;
   const char* stand_in = getenv("BATON_LAB_DAEMON");  // for tests of the lab itself
-  given.up.daemon = stand_in != nullptr ? stand_in : given.up.programs + "/batond";
+  if (stand_in != nullptr) given.up.daemon = stand_in;
   int64_t start = monotonic_ns();
   auto lab = bring_up(given.up, [](const std::string& line) { fmt::print(stderr, "{}\n", line); });
   if (!lab) return report(pass(lab));
@@ -123,7 +125,7 @@ int execute(const Given& given) {
   }
   auto cgroup = Cgroup::at(given.member);
   if (!cgroup) return fail_with(cgroup.error());
-  auto result = execute_inside(find_init(*cgroup), *cgroup, given.words, lab->programs);
+  auto result = execute_inside(find_init(*cgroup), *cgroup, given.words, (*member)->programs);
   return result ? *result : fail_with(result.error());
 }
 
@@ -175,6 +177,8 @@ void describe_up(CLI::App& app, Given& given) {
   command->add_option("--config", given.up.configuration, "A cluster.toml: create and start the cluster");
   command->add_flag("!--no-create", given.up.create,
                     "Only place the configuration, without `baton cluster create`");
+  command->add_option("--programs", given.programs, "The servers run those of this directory: another version")
+      ->check(CLI::ExistingDirectory);
   command->add_flag("--replace", given.up.replace, "Take down a lab that is up");
   command->add_flag("--json", given.json, "Print the lab's status as JSON");
 }
@@ -186,7 +190,9 @@ void describe(CLI::App& app, Given& given) {
   auto* command = add(app, "power-off", "Cut a server's power", given);
   command->add_option("--seed", given.seed, "What becomes of unsynced writes; random if not given");
   command->add_flag("--json", given.json, "Print what was lost as JSON");
-  add(app, "power-on", "Power a server on again, with the same disks", given);
+  command = add(app, "power-on", "Power a server on again, with the same disks", given);
+  command->add_option("--programs", given.programs, "From now on it runs those of this directory: another version")
+      ->check(CLI::ExistingDirectory);
   command = add(app, "cut", "Cut a server's links", given);
   command->add_option("--link", given.link, "0: interconnect, 1: public LAN; all if not given");
   command->add_flag("--all", given.all, "All links")->excludes("--link");
@@ -213,7 +219,7 @@ int dispatch(const std::string& name, Given& given) {
   if (name == "up") return up(given);
   if (name == "down") return down();
   if (name == "power-off") return off(given);
-  if (name == "power-on") return report(power_on(given.member));
+  if (name == "power-on") return report(power_on(given.member, given.programs));
   if (name == "cut") return cut(given);
   if (name == "heal") return report(heal_links(given.member));
   if (name == "pause") return report(pause_member(given.member));
@@ -247,6 +253,7 @@ int run_lab_command(const std::vector<std::string>& arguments) {
     return code == 0 ? 0 : 2;
   }
   if (!command.empty()) given.words = command;
+  if (!given.programs.empty()) given.programs = std::filesystem::canonical(given.programs).string();
   return dispatch(app.get_subcommands().front()->get_name(), given);
 }
 

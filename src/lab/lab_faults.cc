@@ -83,11 +83,12 @@ Result<PowerCut> power_off(const std::string& name, std::optional<uint64_t> seed
   return cut;
 }
 
-Status power_on(const std::string& name) {
+Status power_on(const std::string& name, const std::string& programs) {
   auto held = hold(name);
   if (!held) return pass(held);
   Member& member = *held->member;
   if (power_of(member) != "off") return fail_as(ErrorCode::kInvalid, "{} is powered on already", name);
+  if (!programs.empty()) member.programs = programs;
   pid_t holder = find_switch_holder();
   if (holder == 0) return fail("the lab's switches have died; `baton lab down` and `up` make new ones");
   auto cgroup = Cgroup::at(name);

@@ -13,7 +13,8 @@ namespace baton::lab {
 
 /// A fresh seed is drawn when none is given.
 Result<PowerCut> power_off(const std::string& name, std::optional<uint64_t> seed);
-Status power_on(const std::string& name);
+/// With `programs`, from now on it runs those of that directory; otherwise the same as before.
+Status power_on(const std::string& name, const std::string& programs = "");
 
 /// `link`: a link's number, or nothing for all of the member's links.
 Status cut_links(const std::string& name, std::optional<int> link, LinkFault fault);

@@ -18,7 +18,8 @@ struct UpOptions {
   bool create = true;         // run `baton cluster create` in each server
   std::string configuration;  // a cluster.toml; empty for none
   std::string programs;       // the directory of the running program
-  std::string daemon;         // what each server's init keeps running
+  std::string servers_run;    // the directory of what the servers run, if another
+  std::string daemon;         // what each server's init keeps running in place of its batond; empty: batond
 };
 
 /// Told what happens, one line each.

@@ -40,6 +40,7 @@ struct Member {
   bool off = false;     // its power is off
   bool paused = false;  // frozen, with its links blocked
   pid_t init_pid = 0;   // as the host sees it; verified before use
+  std::string programs;  // the directory with its batond, baton-lab-init and so on
 
   std::string directory() const { return std::string(kDataDirectory) + "/" + name; }
   std::string disk_mount() const { return std::string(kDisksDirectory) + "/" + name; }
@@ -56,11 +57,12 @@ struct Lab {
   bool complete = false;  // `up` came to its end
   bool volatile_disks = false;
   bool configured = false;  // with a cluster.toml
-  std::string programs;     // the directory with batond, baton-lab-init and so on
-  std::string daemon;       // what each server's init keeps running: batond
+  std::string programs;     // the directory of those that the lab itself uses
+  std::string daemon;       // what each server's init keeps running in place of its batond; empty: batond
   std::vector<Member> members;
 
   Result<Member*> find(const std::string& name);
+  std::string daemon_of(const Member& member) const { return daemon.empty() ? member.programs + "/batond" : daemon; }
 };
 
 /// The members of a lab with so many servers; the client is always there.

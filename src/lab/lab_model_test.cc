@@ -31,6 +31,7 @@ TEST(LabState, SurvivesEncoding) {
   Lab lab{.complete = true, .volatile_disks = true, .programs = "/usr/bin", .members = plan_members(3, true)};
   lab.members[1].links[0].fault = LinkFault::kSilent;
   lab.members[2].off = true;
+  lab.members[2].programs = "/usr/local/bin";
   auto again = decode_state(encode_state(lab));
   ASSERT_TRUE(again) << again.error().message;
   EXPECT_EQ(encode_state(*again), encode_state(lab));

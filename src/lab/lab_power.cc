@@ -56,11 +56,11 @@ Result<Started> start_member(const Lab& lab, const Member& member) {
   for (const char* part : {"etc", "log", "srv", "disk"}) {
     if (auto made = make_directories(member.directory() + "/" + part); !made) return pass(made);
   }
-  std::vector<std::string> command = {lab.programs + "/baton-lab-init", "--name", member.name, "--directory",
+  std::vector<std::string> command = {member.programs + "/baton-lab-init", "--name", member.name, "--directory",
                                       member.directory()};
   bool on_volatile = lab.volatile_disks && member.has_disk();
   command.insert(command.end(), {"--disk", on_volatile ? member.disk_mount() : member.directory() + "/disk"});
-  command.insert(command.end(), {"--daemon", lab.daemon});
+  command.insert(command.end(), {"--daemon", lab.daemon_of(member)});
   uint64_t spaces = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS;
   return start_detached(*cgroup, spaces, command, member.directory() + "/log/init.log");
 }

@@ -48,6 +48,7 @@ std::string encode_state(const Lab& lab) {
                        {"off", member.off},
                        {"paused", member.paused},
                        {"init_pid", member.init_pid},
+                       {"programs", member.programs},
                        {"links", links}});
   }
   json whole = {{"version", 1},
@@ -73,7 +74,8 @@ Result<Lab> decode_state(const std::string& text) {
                     .role = role_of(entry.at("role").get<std::string>()),
                     .off = entry.at("off").get<bool>(),
                     .paused = entry.at("paused").get<bool>(),
-                    .init_pid = entry.at("init_pid").get<pid_t>()};
+                    .init_pid = entry.at("init_pid").get<pid_t>(),
+                    .programs = entry.at("programs").get<std::string>()};
       for (const auto& link : entry.at("links")) {
         member.links.push_back({.number = link.at("number").get<int>(),
                                 .interface = link.at("interface").get<std::string>(),

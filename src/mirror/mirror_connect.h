@@ -107,6 +107,7 @@ class MirrorConnect : public LinkConnection::Owner {
   void add_path(LinkConnection& connection, uint64_t acknowledged);
   void choose_after_joining(size_t index);
   void path_lost(size_t index, const LinkEnd& end);
+  void add_news(std::string text);
   bool session_is_over() const;
   void activate(size_t index);
   std::optional<size_t> freshest_path() const;
@@ -146,7 +147,8 @@ class MirrorConnect : public LinkConnection::Owner {
   Ring::Timer tick_timer_ = 0;
   Instant last_tick_{};
   Instant listening_since_{};     // silence counts from here: this process may have been stopped itself
-  std::vector<std::string> news_;  // said at the next tick, if the session still lives then
+  std::vector<std::string> news_;  // said a moment later, if the session still lives then
+  Instant news_since_{};
 
   std::map<std::string, Noted> noted_;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

@@ -91,7 +91,7 @@ void MirrorConnect::add_path(LinkConnection& connection, uint64_t acknowledged) 
   if (!session_->acknowledged(acknowledged)) {
     return end_session("the peer acknowledges what it was never sent", true, kRetry);
   }
-  if (std::exchange(path.lost, false)) news_.push_back(fmt::format("mirror connect: {} is back", path_name(index)));
+  if (std::exchange(path.lost, false)) add_news(fmt::format("mirror connect: {} is back", path_name(index)));
   if (connection_ == 0) {
     connection_ = ++last_id_;
     began_ = path.since;
@@ -160,16 +160,22 @@ void MirrorConnect::path_lost(size_t index, const LinkEnd& end) {
   if (!other) {
     if (session_is_over()) return end_session(end.reason, false, Duration::zero());
     alone_since_ = path.since;
-    news_.push_back(fmt::format("mirror connect: {} is lost, and no other is up: {}", path_name(index), end.reason));
+    add_news(fmt::format("mirror connect: {} is lost, and no other is up: {}", path_name(index), end.reason));
   } else if (was_active) {
     moved_ = true;
-    news_.push_back(fmt::format("mirror connect: {} takes over from {}: {}", path_name(*other), path_name(index), end.reason));
+    add_news(fmt::format("mirror connect: {} takes over from {}: {}", path_name(*other), path_name(index), end.reason));
     activate(*other);
   } else {
-    news_.push_back(fmt::format("mirror connect: {} is lost: {}", path_name(index), end.reason));
+    add_news(fmt::format("mirror connect: {} is lost: {}", path_name(index), end.reason));
   }
   // The other path may have failed in its turn, and with it the session.
   if (session_ && session_->initiator()) dial_after(index, Duration::zero());
+}
+
+/// What is worth saying unless the whole session turns out to have ended in the same moment.
+void MirrorConnect::add_news(std::string text) {
+  if (news_.empty()) news_since_ = Ring::now();
+  news_.push_back(std::move(text));
 }
 
 /// With no path left: whether there is nobody to go on with. A process that ends, ends all its connections in one moment.
@@ -238,7 +244,9 @@ void MirrorConnect::tick() {
   const Instant now = Ring::now();
   if (now - last_tick_ > 2 * beat_interval()) listening_since_ = now;
   last_tick_ = now;
-  for (const std::string& text : std::exchange(news_, {})) note_(text);
+  if (now - news_since_ > kSameMoment) {
+    for (const std::string& text : std::exchange(news_, {})) note_(text);
+  }
   send_beats(now);
   drop_silent_paths(now);
   return_to_preferred(now);

@@ -7,7 +7,7 @@
 #include "src/base/planted.h"
 #include "src/model/breaker.h"
 #include "src/model/command_rules.h"
-#include "src/model/configuration_toml.h"
+#include "src/model/known_configuration.h"
 #include "src/model/mirror_place.h"
 
 namespace baton {
@@ -57,7 +57,7 @@ bool same_mirror_versions(const ClusterState& state, const GroupConfiguration& g
 Applied apply(ClusterState& state, const AssignGroup& command, uint64_t index) {
   const Applied checked = check_assignment(state, command);
   if (!checked.applied) return checked;
-  const auto configuration = parse_configuration(state.configuration_text);
+  const auto configuration = known_configuration(state.configuration_text);
   if (!configuration) return refuse("the present configuration cannot be read: {}", configuration.error().message);
   const GroupConfiguration* policy = configuration->group(command.group);
   if (policy == nullptr) return refuse("there is no group {}", command.group);
@@ -136,7 +136,7 @@ void refuse_server(GroupState& group, const SetGroupPhase& command) {
 
 /// Stopping a group because something of it keeps failing: judged by the breaker, and remembered.
 Applied record_failure(ClusterState& state, GroupState& group, const SetGroupPhase& command) {
-  const auto configuration = parse_configuration(state.configuration_text);
+  const auto configuration = known_configuration(state.configuration_text);
   if (!configuration) return refuse("the present configuration cannot be read: {}", configuration.error().message);
   const FailureQuestion question{command.group, command.cause, command.clock_ms};
   if (const auto why = breaker_verdict(state, *configuration, question); !why.empty()) return Applied{false, why};
@@ -188,7 +188,7 @@ Applied apply(ClusterState& state, const WishGroup& command, uint64_t index) {
   if (named.record == nullptr) return named.refused;
   GroupState& group = *named.record;
   if (command.target != ServerId{}) {
-    const auto configuration = parse_configuration(state.configuration_text);
+    const auto configuration = known_configuration(state.configuration_text);
     if (!configuration) return refuse("the present configuration cannot be read: {}", configuration.error().message);
     const GroupConfiguration* policy = configuration->group(command.group);
     if (policy == nullptr ||

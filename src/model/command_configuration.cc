@@ -4,7 +4,7 @@
 #include <array>
 
 #include "src/model/command_rules.h"
-#include "src/model/configuration_toml.h"
+#include "src/model/known_configuration.h"
 #include "src/model/mirror_place.h"
 
 namespace baton::command_rules {
@@ -144,7 +144,7 @@ Applied apply(ClusterState& state, const ApplyConfiguration& command, uint64_t i
     return refuse("it uses settings of level {}, and not every voter is known to understand them (level {}): upgrade Baton "
                   "on all servers and the witness, have all of them up once, then apply it", after->level, level);
   if (state.configuration_version != 0) {
-    const auto before = parse_configuration(state.configuration_text);
+    const auto before = known_configuration(state.configuration_text);
     if (!before) return refuse("the present configuration cannot be read: {}", before.error().message);
     if (const auto changed = changed_foundation(*before, *after); !changed.empty())
       return refuse("{} cannot be changed yet once the cluster is founded", changed);

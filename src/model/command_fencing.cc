@@ -1,6 +1,6 @@
 // Judges what is recorded of lost servers' power. Pure; the same on every voter. docs/protocol.md, "Fencing".
 #include "src/model/command_rules.h"
-#include "src/model/configuration_toml.h"
+#include "src/model/known_configuration.h"
 
 namespace baton {
 
@@ -17,7 +17,7 @@ const char* to_string(FenceOutcome outcome) {
 namespace command_rules {
 
 Applied apply(ClusterState& state, const RecordFence& command, uint64_t) {
-  const auto configuration = parse_configuration(state.configuration_text);
+  const auto configuration = known_configuration(state.configuration_text);
   if (!configuration) return refuse("the present configuration cannot be read: {}", configuration.error().message);
   const ServerConfiguration* server = configuration->server(command.server);
   if (server == nullptr) return refuse("there is no server {}", command.server);

@@ -4,7 +4,7 @@
 
 #include "src/base/planted.h"
 #include "src/model/command_rules.h"
-#include "src/model/configuration_toml.h"
+#include "src/model/known_configuration.h"
 
 namespace baton::command_rules {
 
@@ -14,18 +14,18 @@ const Applied kApplied{true, {}};
 
 /// The configured server, or why there is none.
 struct Known {
-  Configuration configuration;
+  KnownConfiguration configuration;
   Applied judged;
 };
 
 Known find_server(const ClusterState& state, ServerId server, uint64_t expected_version) {
-  auto configuration = parse_configuration(state.configuration_text);
+  const auto configuration = known_configuration(state.configuration_text);
   if (!configuration)
-    return {{}, refuse("the present configuration cannot be read: {}", configuration.error().message)};
-  if (configuration->server(server) == nullptr) return {{}, refuse("there is no server {}", server)};
+    return {configuration, refuse("the present configuration cannot be read: {}", configuration.error().message)};
+  if (configuration->server(server) == nullptr) return {configuration, refuse("there is no server {}", server)};
   const Applied version =
       check_version("server", configuration->server_name(server), expected_version, state.server(server).version);
-  return {std::move(*configuration), version};
+  return {configuration, version};
 }
 
 bool may_follow(ServerStanding from, ServerStanding to) {
@@ -85,7 +85,7 @@ std::string barred(const ClusterState& state, ServerId server) {
 Applied apply(ClusterState& state, const SetStanding& command, uint64_t) {
   const Known known = find_server(state, command.server, command.expected_version);
   if (!known.judged.applied) return known.judged;
-  const std::string name = known.configuration.server_name(command.server);
+  const std::string name = known.configuration->server_name(command.server);
   const ServerStanding present = state.server(command.server).standing;
   if (!may_follow(present, command.standing))
     return refuse("{} cannot go from {} to {}", name, to_string(present), to_string(command.standing));
@@ -96,7 +96,7 @@ Applied apply(ClusterState& state, const SetStanding& command, uint64_t) {
   }
   stamp(state, command.clock_ms);
   ServerState& record = state.servers[command.server];
-  if (command.standing == ServerStanding::kDown) note_loss(record, known.configuration, command.clock_ms);
+  if (command.standing == ServerStanding::kDown) note_loss(record, *known.configuration, command.clock_ms);
   set_standing(state, record, command);
   return kApplied;
 }
@@ -126,7 +126,7 @@ Applied suspend_server(ClusterState& state, const SetSuspension& command) {
   const Known known = find_server(state, command.server, command.expected_version);
   if (!known.judged.applied) return known.judged;
   ServerState record = state.server(command.server);
-  const Applied done = set_suspension(record.suspension, command, known.configuration.server_name(command.server));
+  const Applied done = set_suspension(record.suspension, command, known.configuration->server_name(command.server));
   if (!done.applied) return done;
   ++record.version;
   state.servers[command.server] = record;
@@ -153,8 +153,8 @@ Applied apply(ClusterState& state, const SetSuspension& command, uint64_t) {
 Applied apply(ClusterState& state, const SetDrain& command, uint64_t) {
   const Known known = find_server(state, command.server, command.expected_version);
   if (!known.judged.applied) return known.judged;
-  const std::string name = known.configuration.server_name(command.server);
-  if (known.configuration.server(command.server)->role == ServerRole::kWitness)
+  const std::string name = known.configuration->server_name(command.server);
+  if (known.configuration->server(command.server)->role == ServerRole::kWitness)
     return refuse("{} is the witness, which runs no group", name);
   if (!command.draining && !state.server(command.server).drain) return refuse("{} is not being drained", name);
   ServerState& record = state.servers[command.server];
@@ -175,9 +175,9 @@ Shutdown shutdown_of(const SetShutdown& command) {
 Applied shut_server_down(ClusterState& state, const SetShutdown& command) {
   const Known known = find_server(state, command.server, command.expected_version);
   if (!known.judged.applied) return known.judged;
-  const std::string name = known.configuration.server_name(command.server);
+  const std::string name = known.configuration->server_name(command.server);
   const ServerState& present = state.server(command.server);
-  if (known.configuration.server(command.server)->role == ServerRole::kWitness)
+  if (known.configuration->server(command.server)->role == ServerRole::kWitness)
     return refuse("{} is the witness, which runs no group: end its batond (systemctl stop batond)", name);
   if (present.standing == ServerStanding::kStopped) return refuse("{} is stopped already", name);
   if (command.step == SetShutdown::Step::kBegin && present.standing == ServerStanding::kDown)
@@ -315,7 +315,7 @@ uint32_t level_of(const ReleaseGroup&) { return 2; }
 uint32_t level_of(const RaiseFormatLevel&) { return 2; }
 uint32_t level_of(const TakeOver&) { return 2; }
 /// Joint with itself: a recovery. Who was given up has to know what a lineage is.
-uint32_t level_of(const SetVoters& command) { return command.voters.now == command.voters.before ? 2 : 1; }
+uint32_t level_of(const SetVoters& command) { return command.voters.now == command.voters.before ? 3 : 1; }
 uint32_t level_of(const SetGroupPhase& command) { return command.cause.empty() ? 1 : 2; }
 uint32_t level_of(const WishGroup& command) { return command.park == ServerId{} && command.lost == ServerId{} ? 1 : 2; }
 template <class Other>

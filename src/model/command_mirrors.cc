@@ -4,7 +4,7 @@
 
 #include "src/base/planted.h"
 #include "src/model/command_rules.h"
-#include "src/model/configuration_toml.h"
+#include "src/model/known_configuration.h"
 #include "src/model/mirror_place.h"
 
 namespace baton::command_rules {
@@ -86,7 +86,7 @@ NamedMirror find_record(ClusterState& state, const std::string& key, uint64_t ex
   if (found == state.mirrors.end()) return {nullptr, fmt::format("there is no mirror {}", key), {}};
   const Applied version = check_version("mirror", key, expected_version, found->second.version);
   if (!version.applied) return {nullptr, version.refusal, {}};
-  const auto configuration = parse_configuration(state.configuration_text);
+  const auto configuration = known_configuration(state.configuration_text);
   if (!configuration)
     return {nullptr, fmt::format("the present configuration cannot be read: {}", configuration.error().message), {}};
   const MirrorPlace place = find_mirror(*configuration, key);
@@ -142,7 +142,7 @@ Applied check_newcomers(const ClusterState& state, const MirrorState& mirror, co
   for (const auto& [server, incarnation] : command.trailing)
     if (!mirror.trailing.contains(server)) newcomers.insert(server);
   if (newcomers.empty()) return Applied{true, {}};
-  const auto configuration = parse_configuration(state.configuration_text);
+  const auto configuration = known_configuration(state.configuration_text);
   if (!configuration) return refuse("the present configuration cannot be read: {}", configuration.error().message);
   const MirrorPlace place = find_mirror(*configuration, command.mirror);
   if (!place) return refuse("there is no mirror {} any more", command.mirror);

@@ -8,6 +8,8 @@
 #include <linux/if_packet.h>
 #include <sys/socket.h>
 
+#include <array>
+
 namespace baton {
 
 namespace {
@@ -31,12 +33,31 @@ void take_party(std::span<const uint8_t> bytes, MacAddress& mac, InterfaceAddres
   std::copy_n(bytes.begin() + 6, 4, address.address.begin());
 }
 
-/// What the kernel keeps of each packet for this socket: all of it, or nothing at all.
-Status keep_packets(int socket, bool keep) {
-  sock_filter verdict = {BPF_RET | BPF_K, 0, 0, keep ? UINT32_MAX : 0};
-  const sock_fprog program = {1, &verdict};
+constexpr uint32_t kSenderAt = 14, kTargetAt = 24;  // the addresses in the packet
+
+/// The kernel keeps for this socket only what a filter lets through: with many addresses in one network each
+/// socket would else be woken by what concerns the others.
+Status set_filter(int socket, std::span<sock_filter> filter) {
+  const sock_fprog program = {static_cast<uint16_t>(filter.size()), filter.data()};
   if (::setsockopt(socket, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) == 0) return {};
   return fail("cannot set the filter of an ARP socket: {}", errno_text());
+}
+
+Status keep_nothing(int socket) {
+  std::array<sock_filter, 1> filter = {{{BPF_RET | BPF_K, 0, 0, 0}}};
+  return set_filter(socket, filter);
+}
+
+Status keep_those_about(int socket, const InterfaceAddress& address) {
+  uint32_t wanted = 0;
+  for (size_t i = 0; i < 4; ++i) wanted = wanted << 8 | address.address[i];
+  std::array<sock_filter, 6> filter = {{{BPF_LD | BPF_W | BPF_ABS, 0, 0, kSenderAt},
+                                        {BPF_JMP | BPF_JEQ | BPF_K, 2, 0, wanted},
+                                        {BPF_LD | BPF_W | BPF_ABS, 0, 0, kTargetAt},
+                                        {BPF_JMP | BPF_JEQ | BPF_K, 0, 1, wanted},
+                                        {BPF_RET | BPF_K, 0, 0, UINT32_MAX},
+                                        {BPF_RET | BPF_K, 0, 0, 0}}};
+  return set_filter(socket, filter);
 }
 
 }  // namespace
@@ -72,7 +93,7 @@ Result<ArpSocket> ArpSocket::open(EventLoop& loop, const NetworkInterface& inter
   // Protocol 0: one that receives already is bound only after an RCU grace period, 20 ms.
   arp.socket_ = OwnedFd(::socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (arp.socket_) {
-    if (auto deaf = keep_packets(arp.socket_.get(), false); !deaf) return pass(deaf);
+    if (auto deaf = keep_nothing(arp.socket_.get()); !deaf) return pass(deaf);
   }
   sockaddr_ll place{};
   place.sll_family = AF_PACKET;
@@ -93,7 +114,8 @@ Status ArpSocket::send(const ArpPacket& packet) {
   std::copy(kBroadcast.bytes.begin(), kBroadcast.bytes.end(), place.sll_addr);
   const Bytes bytes = encode_arp(packet);
   const auto try_it = [&] {
-    return ::sendto(socket_.get(), bytes.data(), bytes.size(), 0, reinterpret_cast<sockaddr*>(&place), sizeof place) >= 0;
+    return ::sendto(socket_.get(), bytes.data(), bytes.size(), 0, reinterpret_cast<sockaddr*>(&place),
+                    sizeof place) >= 0;
   };
   // The first try may only bring what happened to the socket before: the interface was down for a while.
   if (try_it() || try_it()) return {};
@@ -120,8 +142,8 @@ Status ArpSocket::announce(const InterfaceAddress& address) {
   return sent ? send(packet) : sent;
 }
 
-Status ArpSocket::listen(std::function<void(const ArpPacket&)> on_packet) {
-  if (auto hears = keep_packets(socket_.get(), true); !hears) return hears;
+Status ArpSocket::listen(const InterfaceAddress& about, std::function<void(const ArpPacket&)> on_packet) {
+  if (auto hears = keep_those_about(socket_.get(), about); !hears) return hears;
   watch_ = loop_->watch_readable(socket_.get(), [fd = socket_.get(), on_packet = std::move(on_packet)] {
     for (int count = 0; count < 64; ++count) {
       uint8_t buffer[256];
@@ -143,7 +165,7 @@ Status ArpSocket::listen(std::function<void(const ArpPacket&)> on_packet) {
 
 void ArpSocket::ignore() {
   watch_.cancel();
-  static_cast<void>(keep_packets(socket_.get(), false).has_value());
+  static_cast<void>(keep_nothing(socket_.get()).has_value());
   uint8_t rest[1];
   while (::recv(socket_.get(), rest, sizeof rest, MSG_DONTWAIT | MSG_TRUNC) >= 0) continue;
 }

@@ -38,8 +38,9 @@ class ArpSocket {
   Status ask(const InterfaceAddress& address, const InterfaceAddress& from);
   /// "`address` is here": as request and as reply, since some equipment heeds only one of them.
   Status announce(const InterfaceAddress& address);
-  /// Calls `on_packet` for each ARP packet of others until ignore(), which it may call itself.
-  Status listen(std::function<void(const ArpPacket&)> on_packet);
+  /// Calls `on_packet` for each ARP packet of others that `about` sends or is asked for in, until ignore(),
+  /// which it may call itself.
+  Status listen(const InterfaceAddress& about, std::function<void(const ArpPacket&)> on_packet);
   void ignore();
 
  private:

@@ -111,7 +111,7 @@ struct FloatingAddress::State : std::enable_shared_from_this<FloatingAddress::St
 
   /// `from`: nobody when the address is about to be taken, an own address when it is only asked for.
   Status look(const InterfaceAddress& from) {
-    auto heard = socket->listen([self = weak_from_this()](const ArpPacket& packet) {
+    auto heard = socket->listen(address, [self = weak_from_this()](const ArpPacket& packet) {
       if (auto state = self.lock()) state->heard(packet);
     });
     if (!heard) return heard;
@@ -266,6 +266,12 @@ void FloatingAddress::look_ahead() {
 
 void FloatingAddress::announce_again() {
   if (state_->held) state_->announce_all();
+}
+
+bool FloatingAddress::is_among(const std::vector<AssignedAddress>& assigned) const {
+  return std::any_of(assigned.begin(), assigned.end(), [this](const AssignedAddress& one) {
+    return one.interface_index == state_->interface.index && one.address.same_address(state_->address);
+  });
 }
 
 Result<FloatingAddress::Presence> FloatingAddress::presence() const {

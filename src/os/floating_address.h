@@ -47,6 +47,8 @@ class FloatingAddress {
     bool carrier = false;  // the interface is up and its cable is in
   };
   Result<Presence> presence() const;
+  /// Whether it is among these, where it was last taken: one list_addresses() for many.
+  bool is_among(const std::vector<AssignedAddress>& assigned) const;
 
  private:
   struct State;

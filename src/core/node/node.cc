@@ -6,7 +6,7 @@
 
 #include "src/base/assert.h"
 #include "src/core/node/node_state.h"
-#include "src/model/configuration_toml.h"
+#include "src/model/known_configuration.h"
 
 namespace baton::node {
 
@@ -257,8 +257,8 @@ void NodeCore::Implementation::on_applied(const database::EntryApplied& applied)
     } else if (const auto* phase = std::get_if<SetGroupPhase>(&command)) {
       if (phase->phase == GroupPhase::kStopped) renew_run(phase->group);
     } else if (std::holds_alternative<ApplyConfiguration>(command)) {
-      auto parsed = parse_configuration(database.state().configuration_text);
-      BATON_ASSERT(parsed.has_value());  // it was checked when it was applied
+      const auto parsed = known_configuration(database.state().configuration_text);
+      BATON_ASSERT(static_cast<bool>(parsed));  // it was checked when it was applied
       load_configuration(*parsed);
     }
   }

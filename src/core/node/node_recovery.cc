@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "src/core/node/node_state.h"
-#include "src/model/configuration_toml.h"
+#include "src/model/known_configuration.h"
 
 namespace baton::node {
 
@@ -73,7 +73,7 @@ std::string NodeCore::Implementation::why_gate_waits() const {
 
 /// Also before this server knows what of its log is committed.
 Configuration NodeCore::Implementation::configuration_on_disk() const {
-  const auto parsed = parse_configuration(database.state_on_disk().configuration_text);
+  const auto parsed = known_configuration(database.state_on_disk().configuration_text);
   return parsed ? *parsed : configuration;
 }
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "src/core/node/node_state.h"
-#include "src/model/configuration_toml.h"
+#include "src/model/known_configuration.h"
 
 namespace baton::node {
 
@@ -209,7 +209,7 @@ Result<TakeoverOffer> NodeCore::Implementation::offer_takeover(Instant when, con
   if (database.standing().serving)
     return fail_as(ErrorCode::kConflict, "there is nothing to take over: a majority is here and decides");
   const ClusterState state = database.state_on_disk();
-  const auto parsed = parse_configuration(state.configuration_text);
+  const auto parsed = known_configuration(state.configuration_text);
   if (!parsed) return fail_as(ErrorCode::kConflict, "this server has no configuration yet: start {}", other);
   if (required_level(TakeOver{}) > state.format_level)
     return fail_as(ErrorCode::kConflict, "not both servers are known to understand a takeover: upgrade Baton on both, and have both up once");

@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""A rolling upgrade from the previous version to this one, in the lab with corosync and PostgreSQL: one server at a time, a
+client writing all the time; the group moves between the versions, by hand and after a power cut, and there is a way back."""
+import os
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "script", "lib"))
+import previous_version
+from cluster_test import OTHER, ClusterTest, run_tests
+from lab_cluster import BIN, GROUP, started_on
+
+OF_BATON = ("batond", "baton-guard", "baton-mirrord", "corosync")
+
+
+class Upgrade(ClusterTest):
+    def change(self, server, programs):
+        """As a person does it: shut down in order, another version installed, started again."""
+        self.say(f"{server} gets {os.path.relpath(programs)}")
+        if server != "witness":  # which has nothing to move away, and is just stopped
+            self.cluster.baton(server, "server", "shutdown", server, "--timeout", "60 s")
+            self.cluster.wait_until(lambda: not any(self.cluster.processes(server, program) for program in OF_BATON), 45,
+                                    f"Baton to have ended on {server}")
+        self.rows_go_on()
+        self.cluster.power_off(server)
+        self.cluster.power_on(server, programs)
+        self.cluster.wait_for(lambda status: next(each for each in status["servers"] if each["name"] == server)["state"] == "up",
+                              60, f"{server} to be back")
+        self.cluster.wait_normal(120)
+        self.assertEqual(self.runs(server), programs)
+        self.rows_go_on()
+
+    def runs(self, server):
+        """The directory of the programs that a server runs."""
+        return os.path.dirname(os.readlink(f"/proc/{self.cluster.processes(server, 'batond')[0]}/exe"))
+
+    def level(self):
+        return self.cluster.any_status()["format_level"]
+
+    def move_to(self, server):
+        self.cluster.baton("witness", "group", "move", GROUP, server)
+        self.cluster.wait_for(started_on(server), 30, f"the group on {server}")
+        self.cluster.wait_normal(120)
+        self.rows_go_on()
+
+    def test_one_server_at_a_time(self):
+        old, new = self.servers_run, BIN
+        self.assertEqual(self.runs("server1"), old)
+        before = self.level()
+        self.change("server2", new)
+        self.move_to("server2")  # from the old to the new
+        self.move_to("server1")  # and back
+        self.cluster.power_off("server1")
+        self.cluster.wait_for(started_on("server2"), 60, "the new version to take over from the old")
+        self.cluster.power_on("server1")
+        self.cluster.wait_normal(120)
+        self.change("server2", old)  # the way back: its group goes to the old one, and it returns as one
+        self.assertEqual(self.level(), before)  # for nothing was written that the old one could not read
+        self.change("server2", new)
+        self.change("witness", new)
+        self.change("server1", new)
+        for server in (*OTHER, "witness"):
+            self.assertEqual(self.runs(server), new)
+        self.move_to(OTHER[self.owner()])
+        self.end_and_check()
+        self.check_copies()
+
+
+if __name__ == "__main__":
+    try:
+        Upgrade.servers_run = previous_version.programs(lambda text: print(f"  {text}", flush=True))
+        sys.exit(run_tests(6))
+    except previous_version.NoHistory as why:
+        print(f"not run: {why}\n0 passed, 0 failed")
+    except subprocess.SubprocessError as why:
+        sys.exit(f"the previous version cannot be built: {why}; see {previous_version.PLACE}/build.log")
