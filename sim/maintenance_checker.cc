@@ -98,7 +98,8 @@ void MaintenanceChecker::check_last_owner(const SetGroupPhase& phase, const Clus
   const auto keys = mirror_keys(*group);
   const auto could = [&](ServerId other) {
     const auto seen = there_.find(other);
-    if (other == phase.server || seen == there_.end() || world_.now() - seen->second > kNoticed) return false;
+    const bool was_there = seen != there_.end() && world_.now() - seen->second <= kNoticed;
+    if (other == phase.server || !(was_there || servers_.at(other)->running())) return false;  // it may have come since the last look
     // The owner may have decided by a state a little older than this one.
     return std::any_of(recent_.begin(), recent_.end(), [&](const ClusterState& state) {
       if (!closed_for_good(state, other).empty() || is_closed(state.server(other))) return false;
