@@ -245,6 +245,9 @@ void Server::handle(const node::Event& event) {
               node_->standing().epoch.value);
   learn_state();
   const uint64_t start = start_;
+  // What is applied is known here from now on (to mirrors, too), whatever of this step is still carried out.
+  for (const auto& action : actions)
+    if (const auto* applied = std::get_if<node::EntryApplied>(&action)) observer_.applied(*this, *applied);
   for (const auto& action : actions) {
     carry_out(action);
     if (crashing_ && random_.chance(settings_.crash_chance)) crash();
@@ -306,7 +309,6 @@ void Server::carry_out(const node::Action& action) {
   } else if (const auto* step = std::get_if<node::RunStep>(&action)) {
     run_step(*step);
   } else if (const auto* applied = std::get_if<node::EntryApplied>(&action)) {
-    observer_.applied(*this, *applied);
     world_.say(fmt::format("server {}", id_), "applied {}: {}{}", applied->entry.index,
                describe(applied->entry.command),
                applied->outcome.applied ? "" : " (refused: " + applied->outcome.refusal + ")");

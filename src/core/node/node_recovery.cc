@@ -96,6 +96,7 @@ std::string NodeCore::Implementation::why_not_recover(Instant when) const {
   if (database.standing().serving) return "the cluster database serves: nothing is lost for good";
   if (!database.standing().counting) return "this server's database was lost, or has not caught up: it holds nothing to go on with";
   if (members.empty()) return "there is no connection to corosync on this server";
+  if (configuration_on_disk().server(settings.self) == nullptr) return "this server was removed from the cluster: by its own log it is none of it";
   // SAFETY: W1, W2. There a takeover loses nothing, and the two must not be mixed.
   if (two_decide_by_operator(configuration_on_disk()))
     return "of two servers without a witness either goes on by `baton cluster takeover`; then `baton cluster remove` gives the other up";
