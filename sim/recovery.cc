@@ -88,8 +88,12 @@ Server& Cluster::recover_somewhere(const std::set<ServerId>& lost, Server& survi
 Instant Cluster::some_batonds_away(const std::set<ServerId>& lost) {
   if (!random_.chance(0.4)) return world_.now();
   world_.count("survivors' batonds away meanwhile");
-  for (const auto& [id, server] : servers_)
-    if (!lost.contains(id)) server->kill_batond();
+  for (const auto& [id, server] : servers_) {
+    if (lost.contains(id)) continue;
+    server->resume_guard();
+    server->spare_guard(true);
+    server->kill_batond();
+  }
   return world_.now() + random_.between(1s, 10s);
 }
 
@@ -113,7 +117,9 @@ void Cluster::bring_back(Server& survivor, const std::set<ServerId>& lost) {
     run_until(world_.now() + kLook);
     for (const auto& [id, server] : servers_) {
       server->power_on();
-      if (lost.contains(id) || world_.now() >= batonds_back) server->start_batond();
+      if (!lost.contains(id) && world_.now() < batonds_back) continue;
+      server->start_batond();
+      server->spare_guard(false);
     }
     if (survivor.running() && std::all_of(lost.begin(), lost.end(), is_out)) return;
   }

@@ -100,6 +100,7 @@ void Server::power_off() {
   world_.say(fmt::format("server {}", id_), "power off");
   bus_.engine_down(id_);
   kill_batond();
+  guard_spared_ = false;
   kill_guard();
   guard_page_ = guard::Knowledge{};
   powered_ = false;

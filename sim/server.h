@@ -80,6 +80,8 @@ class Server {
   void lose() { power_off(); lost_ = true; }
   void find() { lost_ = false; }
   bool given_up() const { return given_up_; }
+  /// Nothing happens to its guard while it has power: with batond away, too, nobody would be left to say what R6 is about (R4).
+  void spare_guard(bool spared) { guard_spared_ = spared; }
   /// A person clears the machine of what was given up.
   void clear();
 
@@ -212,6 +214,7 @@ class Server {
   // Survives everything.
   bool lost_ = false;
   bool given_up_ = false;
+  bool guard_spared_ = false;
   VoterDisk disk_;
   std::map<std::string, MirrorStandIn> mirrors_;  // of these the incarnation and the permit
 
