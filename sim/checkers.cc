@@ -82,7 +82,7 @@ ServerId Checkers::taken_over_at(const Server& server, uint64_t index) const {
 void Checkers::check_change(const VoterSet& changed, const database::Entry& entry) const {
   const bool fits = changed.joint() ? !voters_.joint() && changed.before == voters_.now
                                     : voters_.joint() && changed.now == voters_.now;
-  if (!fits)
+  if (!fits && changed.now != changed.before)  // else it is a recovery
     throw Violation("voters", fmt::format("entry {} ({}, epoch {}) does not follow from the change before", entry.index,
                                           describe(entry.command), entry.epoch));
 }
@@ -121,6 +121,9 @@ void Checkers::check_reason(const database::Entry& entry, const ClusterState& be
 /// apply an entry) has a settling one in its log (V1).
 void Checkers::check_majority(const Server& leader, const database::Entry& entry) const {
   if (const ServerId alone = taken_over_at(leader, entry.index); alone != ServerId{}) return check_majority_of({alone}, entry);
+  // R1: what a recovery found counts as committed by those who decide since.
+  const Epoch lineage = leader.node().lineage();
+  if (lineage != node::kNoLineage && entry.epoch <= lineage) return check_majority_of(leader.node().voters().now, entry);
   check_majority_of(voters_.now, entry);
   const bool change_itself = std::holds_alternative<SetVoters>(entry.command);
   const bool settled_later = !change_itself && leader.node().voters() == VoterSet{voters_.now, {}};
@@ -280,6 +283,12 @@ void Checkers::check_waiting(const Server& server) {
       stalled_[{server.id(), name}] = now;
     }
   }
+}
+
+bool Checkers::holds_all(const std::vector<database::Entry>& log) const {
+  for (size_t place = 0; place < committed_.size(); ++place)
+    if (place >= log.size() || !(log[place] == committed_[place].entry)) return false;
+  return true;
 }
 
 void Checkers::at_the_end() const {

@@ -33,6 +33,8 @@ class Checkers {
   /// What is not as it should be when nothing has been wrong for a while; empty: all is well.
   std::string why_not_well() const;
 
+  /// Everything that anybody has applied is in this log.
+  bool holds_all(const std::vector<database::Entry>& log) const;
   size_t committed() const { return committed_.size(); }
   const ClusterState& state() const { return reference_; }
   MirrorTruth& truth() { return truth_; }

@@ -33,6 +33,7 @@ struct Weather {
   bool two = false;                // two servers without a witness
   double maintenance = 0.04;       // ... operators do maintenance
   bool sick_groups = false;        // one group at a time is ill, and nothing else
+  double lost_majority = 0;        // of the faults: for good, and an operator recovers; once
   double two_at_once = 0.15;       // of all faults
   bool extreme_clocks = false;
   bool real_mirrors = false;       // with the real mirror cores and their data
@@ -109,6 +110,13 @@ class Cluster : public Server::Observer, public RealMirror::Surroundings {
   void enlist_and_dismiss(const std::string& text);
   bool is_member(ServerId server) const { return configured_.contains(server); }
 
+  // sim/recovery.cc
+  void lose_majority();
+  Server* some_survivor(std::set<ServerId>& lost);
+  Server& recover_somewhere(const std::set<ServerId>& lost, Server& survivor);
+  Instant some_batonds_away(const std::set<ServerId>& lost);
+  void bring_back(Server& survivor, const std::set<ServerId>& lost);
+
   // sim/sick_groups.cc
   void sick_round();
   std::string some_group(const std::string& other_than);
@@ -136,6 +144,7 @@ class Cluster : public Server::Observer, public RealMirror::Surroundings {
   std::map<std::string, std::unique_ptr<RealMirror>> real_mirrors_;
   std::unique_ptr<Operator> operator_;
   bool faults_over_ = false;
+  bool recovered_ = false;  // once in a run
 };
 
 }  // namespace baton::sim

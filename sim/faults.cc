@@ -46,6 +46,8 @@ Weather joins_in_flutter() {
 Weather maintenance() {
   return {.name = "maintenance", .lasts = 30s, .quiet_at_most = 1500ms, .crash_chance = 0.0005, .maintenance = 0.5};
 }
+/// Once, a majority is lost for good.
+Weather lost_majority() { return {.name = "lost-majority", .crash_chance = 0.0005, .lost_majority = 0.2}; }
 
 /// One group at a time is ill: the others must not notice (I6).
 Weather sick_groups() { return {.name = "sick-groups", .lasts = 40s, .sick_groups = true}; }
@@ -56,7 +58,7 @@ Weather two_servers() { return {.name = "two-servers", .lasts = 60s, .quiet_at_m
 using MakeWeather = Weather (*)();
 constexpr MakeWeather kWeathers[] = {single_faults, changing, crashes,      storm,
                                      crash_storm,   flutter,  figure_eight, sick_groups,
-                                     joins,         joins_in_flutter, maintenance};
+                                     joins,         joins_in_flutter, maintenance, lost_majority};
 
 }  // namespace
 
@@ -82,6 +84,7 @@ void Cluster::fault() {
   if (two && random_.chance(0.3)) return operator_->take_over(server);
   if (two && random_.chance(0.1)) return operator_->shut_down(server);
   if (!server.powered() && random_.chance(two ? 0.2 : 0.6)) return server.power_on();
+  if (weather_.lost_majority > 0 && random_.chance(weather_.lost_majority)) return lose_majority();
   if (random_.chance(weather_.joins)) return join_or_leave();
   if (random_.chance(weather_.maintenance)) return random_.chance(0.3) ? failing_part() : operator_->maintain(server);
   if (weather_.flutter && random_.chance(0.8)) return flutter();
@@ -413,6 +416,7 @@ void Cluster::heal_everything() {
     server->regain_engine();
     server->resume_guard();
     server->resume_batond();
+    if (server->given_up()) server->clear();
     server->power_on();
     server->start_batond();
   }

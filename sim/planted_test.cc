@@ -54,6 +54,9 @@ TEST(Planted, UncleanCopyPromotedByTwo) { EXPECT_NE(find_violation("unclean-copy
 TEST(Planted, NewMajorityOnly) { EXPECT_NE(find_violation("new-majority-only", 500, "joins"), 0u); }
 TEST(Planted, OldMajorityOnly) { EXPECT_NE(find_violation("old-majority-only", 500, "joins"), 0u); }
 
+TEST(Planted, GuardDeafToRecovery) { EXPECT_NE(find_violation("guard-deaf-to-recovery", 200, "lost-majority"), 0u); }
+TEST(Planted, ReturningNotRefused) { EXPECT_NE(find_violation("returning-not-refused", 50, "lost-majority"), 0u); }
+
 /// V1, by hand, too: a voter must lead after its change was cut off for the others to suffer from it.
 bool a_change_that_is_cut_off_is_forgotten() {
   constexpr ServerId kOne{1}, kTwo{2};

@@ -49,6 +49,8 @@ bool plant([[maybe_unused]] const std::string& name) {
       {"causes-forgotten", Plant::kCausesForgotten},
       {"waits-silently", Plant::kWaitsSilently},
       {"groups-in-turn", Plant::kGroupsInTurn},
+      {"returning-not-refused", Plant::kReturningNotRefused},
+      {"guard-deaf-to-recovery", Plant::kGuardDeafToRecovery},
       {"breaker-forgets", Plant::kBreakerForgets},
       {"last-owner-stopped", Plant::kLastOwnerStopped},
       {"drain-ignored", Plant::kDrainIgnored},

@@ -131,6 +131,7 @@ void Scenario::start_batond(Server& server, Duration joins_after) {
   settings.self = server.id;
   settings.founding_text = text_;
   settings.founding = configuration_;
+  settings.given_up = server.given_up;
   settings.start = server.starts * 64 + server.id.value;
   settings.published_lease = server.published;
   server.node = std::make_unique<node::NodeCore>(settings, server.disk, local_now(server));
@@ -154,8 +155,8 @@ void Scenario::kill_batond(Server& server) {
   server.joined = server.frozen = false;
   server.view.clear();
   server.inbox.clear();
-  std::erase_if(server.outgoing, [](const Packet& each) { return std::holds_alternative<node::Message>(each); });
-  std::erase_if(server.held, [](const Held& each) { return std::holds_alternative<node::Message>(each.message); });
+  std::erase_if(server.outgoing, [](const Packet& each) { return std::holds_alternative<node::Send>(each); });
+  std::erase_if(server.held, [](const Held& each) { return std::holds_alternative<node::Send>(each.message); });
   at(now_ + kProcessEndDelay, [this, &server] {
     if (server.ring != 0 && !server.joined) give_views_of_ring(server);
   });
@@ -201,7 +202,7 @@ void Scenario::arm_tick(Server& server) {
 
 void Scenario::carry_out(Server& server, node::Action& action) {
   if (auto* message = std::get_if<node::Send>(&action)) {
-    send(server, message->message);
+    send(server, *message);
   } else if (auto* wanted = std::get_if<node::Persist>(&action)) {
     persist(server, *wanted);
   } else if (auto* told = std::get_if<node::TellGuard>(&action)) {
@@ -218,6 +219,8 @@ void Scenario::carry_out(Server& server, node::Action& action) {
     if (decided->decided && decided->outcome.applied) return;
     refused_ = decided->decided;
     write("operator", decided->decided ? "refused: " + decided->outcome.refusal : "not known whether it was done");
+  } else if (auto* down = std::get_if<node::StandDown>(&action)) {
+    stand_down(server, *down);
   } else if (auto* anew = std::get_if<node::StartAnew>(&action)) {
     write(server.name, "batond starts anew: " + anew->reason);
     at(now_, [this, &server, boots = server.boots] {
@@ -234,6 +237,23 @@ void Scenario::carry_out(Server& server, node::Action& action) {
     const bool detail = (note->kind == "database" && !of_the_lease) || note->kind == "membership";
     if (note->kind != "step") write(server.name, note->text, detail ? Level::kAll : Level::kGroups);
   }
+}
+
+/// A survivor's batond ends and is started again with an empty database, as it does.
+void Scenario::stand_down(Server& server, const node::StandDown& wanted) {
+  if (!wanted.survivor) {
+    server.given_up = true;
+    return;
+  }
+  at(now_ + kStepDelay, [this, &server, starts = server.starts] {
+    if (server.starts != starts) return;
+    kill_batond(server);
+    kill_guard(server);
+    server.guard_knowledge = {};
+    server.disk = database::StoredVoter{};
+    start_guard_again(server);
+    start_batond(server, kJoinDelay);
+  });
 }
 
 void Scenario::persist(Server& server, const node::Persist& wanted) {

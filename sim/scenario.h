@@ -33,7 +33,7 @@ class Scenario {
  private:
   struct Server;
   struct Held;
-  using Packet = std::variant<node::Message, guard::Beat>;  // of the batonds' process group, or of the guards'
+  using Packet = std::variant<node::Send, guard::Beat>;  // of the batonds' process group, or of the guards'
   using Words = std::vector<std::string>;
   enum class Level { kNone, kGroups, kAll };
   struct Step {
@@ -64,6 +64,7 @@ class Scenario {
   void feed(Server& server, const node::Event& event);
   void arm_tick(Server& server);
   void carry_out(Server& server, node::Action& action);
+  void stand_down(Server& server, const node::StandDown& wanted);
   void persist(Server& server, const node::Persist& wanted);
   void applied(const node::EntryApplied& entry);
   void begin_step(Server& server, const node::RunStep& step);

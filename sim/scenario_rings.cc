@@ -115,8 +115,9 @@ void Scenario::receive(Server& server, ServerId sender, const Packet& packet) {
       feed_guard(server, guard::BeatReceived{sender, *beat});
     return;
   }
+  const auto& sent = std::get<node::Send>(packet);
   if (server.node != nullptr && server.view.contains(sender))
-    feed(server, node::MessageReceived{sender, std::get<node::Message>(packet)});
+    feed(server, node::MessageReceived{sender, sent.message, sent.lineage});
 }
 
 /// What waited for a ring to run (again).

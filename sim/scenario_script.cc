@@ -126,6 +126,7 @@ Status Scenario::run_on_machine(Server& server, const Words& words, bool& known)
                                         : "the disk under its database has room again");
   } else if (verb == "lose-database") {
     server.disk = database::StoredVoter{};
+    server.given_up = false;
     write(server.name, "its database is lost");
   } else if (verb == "replace-disk") {
     for (auto& [key, incarnation] : server.incarnations) incarnation.value += 1000;  // a new copy begins at a random one
@@ -169,6 +170,9 @@ Status Scenario::run_on_programs(Server& server, const Words& words, bool& known
     server.frozen = false;
     write(server.name, "batond goes on (SIGCONT)");
     feed(server, node::Tick{});
+  } else if (verb == "recover") {
+    write(server.name, "the operator gives up those that are not here, and recovers the cluster");
+    feed(server, node::Recover{0, "operator"});
   } else if (verb == "kill-batond") {
     write(server.name, "batond is killed");
     kill_batond(server);

@@ -20,6 +20,7 @@ struct Scenario::Server {
   // On disk
   database::StoredVoter disk;
   bool disk_full = false;
+  bool given_up = false;
   std::map<std::string, Incarnation> incarnations;  // of its mirrors' copies
   std::map<std::string, uint64_t> written;          // ... and the newest answered write that each has
   // With its power

@@ -69,12 +69,13 @@ void Server::dismiss() {
   world_.mark('f', id_);
   world_.say(fmt::format("server {}", id_), "has left the cluster");
   power_off();
-  disk_.lose_everything();
+  clear();
+  lost_ = false;
   enlisted_ = false;
 }
 
 void Server::power_on() {
-  if (powered_ || !enlisted_) return;
+  if (powered_ || !enlisted_ || lost_) return;
   world_.mark('+', id_);
   world_.say(fmt::format("server {}", id_), "power on");
   powered_ = true;
@@ -99,6 +100,7 @@ void Server::power_off() {
   world_.say(fmt::format("server {}", id_), "power off");
   bus_.engine_down(id_);
   kill_batond();
+  guard_spared_ = false;
   kill_guard();
   guard_page_ = guard::Knowledge{};
   powered_ = false;
@@ -140,6 +142,7 @@ void Server::start_batond() {
     settings.founding = *parse_configuration(joined_text_);
     settings.joined = true;
   }
+  settings.given_up = given_up_;
   settings.start = random_.below(uint64_t{1} << 38) + 1;
   settings.published_lease = page_;
   settings.freeze_limit = settings_.freeze_limit;
@@ -161,7 +164,28 @@ void Server::start_batond() {
 
 void Server::delivered(const BusEvent& event) {
   if (event.view) return feed(*event.view);
-  feed(node::MessageReceived{event.from, *std::static_pointer_cast<const node::Message>(event.message)});
+  const auto sent = std::static_pointer_cast<const node::Send>(event.message);
+  feed(node::MessageReceived{event.from, sent->message, sent->lineage});
+}
+
+/// What batond keeps of it is durable before it does anything else.
+void Server::stand_down(const node::StandDown& wanted) {
+  world_.mark('u', id_, wanted.survivor);
+  if (!wanted.survivor) {
+    given_up_ = true;
+    return;
+  }
+  kill_batond();
+  guard_page_ = guard::Knowledge{};
+  kill_guard();
+  disk_.lose_everything();
+  world_.after(random_.between(100ms, 1s), [this] { start_batond(); });
+}
+
+void Server::clear() {
+  power_off();
+  disk_.lose_everything();
+  given_up_ = false;
 }
 
 void Server::kill_batond() {
@@ -223,6 +247,9 @@ void Server::handle(const node::Event& event) {
               node_->standing().epoch.value);
   learn_state();
   const uint64_t start = start_;
+  // What is applied is known here from now on (to mirrors, too), whatever of this step is still carried out.
+  for (const auto& action : actions)
+    if (const auto* applied = std::get_if<node::EntryApplied>(&action)) observer_.applied(*this, *applied);
   for (const auto& action : actions) {
     carry_out(action);
     if (crashing_ && random_.chance(settings_.crash_chance)) crash();
@@ -276,7 +303,7 @@ void Server::learn_state() {
 
 void Server::carry_out(const node::Action& action) {
   if (const auto* send = std::get_if<node::Send>(&action)) {
-    bus_.send(id_, std::make_shared<const node::Message>(send->message));
+    bus_.send(id_, std::make_shared<const node::Send>(*send));
   } else if (const auto* wanted = std::get_if<node::Persist>(&action)) {
     persist(*wanted);
   } else if (const auto* tell = std::get_if<node::TellGuard>(&action)) {
@@ -284,7 +311,6 @@ void Server::carry_out(const node::Action& action) {
   } else if (const auto* step = std::get_if<node::RunStep>(&action)) {
     run_step(*step);
   } else if (const auto* applied = std::get_if<node::EntryApplied>(&action)) {
-    observer_.applied(*this, *applied);
     world_.say(fmt::format("server {}", id_), "applied {}: {}{}", applied->entry.index,
                describe(applied->entry.command),
                applied->outcome.applied ? "" : " (refused: " + applied->outcome.refusal + ")");
@@ -296,6 +322,8 @@ void Server::carry_out(const node::Action& action) {
       if (RealMirror* real = observer_.real_mirror(key)) real->peer_gone(id_, gone->server);
   } else if (const auto* wanted_off = std::get_if<node::FenceServer>(&action)) {
     observer_.fence(*this, *wanted_off);
+  } else if (const auto* down = std::get_if<node::StandDown>(&action)) {
+    stand_down(*down);
   } else if (const auto* anew = std::get_if<node::StartAnew>(&action)) {
     world_.say(fmt::format("server {}", id_), "starts anew: {}", anew->reason);
     world_.after(0ms, while_batond([this] {

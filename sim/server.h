@@ -76,6 +76,16 @@ class Server {
   void dismiss();
   bool enlisted() const { return enlisted_; }
 
+  // ---- Recovery (docs/protocol.md) ----
+  /// Off, whoever switches it on, until it is found again.
+  void lose() { power_off(); lost_ = true; }
+  void find() { lost_ = false; }
+  bool given_up() const { return given_up_; }
+  /// Nothing happens to its guard while it has power: with batond away, too, nobody would be left to say what R6 is about (R4).
+  void spare_guard(bool spared) { guard_spared_ = spared; }
+  /// A person clears the machine of what was given up.
+  void clear();
+
   // ---- Power, program, pauses ----
   void power_on();
   void power_off();
@@ -145,6 +155,7 @@ class Server {
 
  private:
   void crash();
+  void stand_down(const node::StandDown& wanted);
   void pump();
   void handle(const node::Event& event);
   void carry_out(const node::Action& action);
@@ -202,6 +213,9 @@ class Server {
   std::string joined_text_;  // empty: a founder
 
   // Survives everything.
+  bool lost_ = false;
+  bool given_up_ = false;
+  bool guard_spared_ = false;
   VoterDisk disk_;
   std::map<std::string, MirrorStandIn> mirrors_;  // of these the incarnation and the permit
 

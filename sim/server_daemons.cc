@@ -36,12 +36,17 @@ void Server::run_step(const node::RunStep& step) {
 }
 
 /// An address is taken and dropped by batond itself (src/os/floating_address), a filesystem by its helper (B1): such a step
-/// ends with batond, and with the next one, which overtakes it. Mirror daemons and shims live on.
+/// ends with batond, and with the next one, which overtakes it. Mirror daemons and shims live on; but a shim does one thing after
+/// the other: what a former batond asked it to end does not end what the present one has started since.
 bool Server::given_up(const node::RunStep& step, uint64_t start) const {
   const auto* resource = settings_.configuration.group(step.group)->find(step.resource);
-  const bool lives_on = resource->kind == ResourceKind::kMirror || resource->kind == ResourceKind::kService;
-  const std::string key = mirror_key(step.group, step.resource);
-  return !lives_on && (start_ != start || newest_step_.at(key) != step.token);
+  const bool overtaken = newest_step_.at(mirror_key(step.group, step.resource)) != step.token;
+  const bool ends_it = step.action == group::StepAction::kStop || step.action == group::StepAction::kKill;
+  switch (resource->kind) {
+    case ResourceKind::kMirror: return false;
+    case ResourceKind::kService: return ends_it && start_ != start && overtaken;
+    default: return start_ != start || overtaken;
+  }
 }
 
 bool Server::hangs(const node::RunStep& step) const {

@@ -37,7 +37,7 @@ void Server::start_guard() {
 }
 
 void Server::kill_guard() {
-  if (guard_ == nullptr) return;
+  if (guard_ == nullptr || (guard_spared_ && powered_)) return;
   world_.mark('K', id_, guard_start_);
   world_.say(fmt::format("server {}", id_), "the guard ends");
   guard_.reset();
@@ -50,7 +50,7 @@ void Server::kill_guard() {
 }
 
 void Server::pause_guard() {
-  if (guard_ == nullptr || guard_paused_) return;
+  if (guard_ == nullptr || guard_paused_ || guard_spared_) return;
   world_.mark('h', id_);
   world_.say(fmt::format("server {}", id_), "the guard is stopped (SIGSTOP)");
   guard_paused_ = true;

@@ -38,6 +38,8 @@ enum class Plant {
   kCausesForgotten,                // a takeover is recorded without what led to it
   kWaitsSilently,                  // a group that nobody can run waits without a reason
   kGroupsInTurn,                   // a group's steps wait until another group's have ended
+  kReturningNotRefused,            // servers of before a recovery are heard, and hear nothing of it
+  kGuardDeafToRecovery,            // a guard goes on granting although another one knows of a recovery
   kBreakerForgets,                 // the breaker counts nothing
   kLastOwnerStopped,               // a group leaves for a failing part although nobody else can run it
   kDrainIgnored,                   // a drained server is given groups

@@ -85,6 +85,11 @@ class CommandLine {
     create->add_option("--state", create_.state_directory, "where batond keeps its databases");
     create->add_flag_callback("--no-preflight", [this] { create_.preflight = false; }, "do not look at the machine before");
     add_membership(family);
+    CLI::App* recover = add(family, "recover", "go on without a majority that is lost for good; on a survivor",
+                            [this](const Context& context) { return recover_cluster(context, recover_); });
+    recover->add_flag("--show", recover_.only_show, "only show what the survivors hold, and what may be missing");
+    recover->add_option("--give-up", recover_.given_up, "a server that is lost for good and off; once for each");
+    recover->add_flag("--yes", recover_.yes, "do not ask: each that is given up is named by --give-up");
     CLI::App* status = add(family, "status", "the same as `baton status`",
                            [this](const Context& context) { return show_status(context, watch_, links_); });
     status->add_flag("-w,--watch", watch_, "show each change until interrupted");
@@ -359,6 +364,7 @@ class CommandLine {
   Command chosen_;
   bool json_ = false;
   bool watch_ = false;
+  RecoverOptions recover_;
   bool links_ = false;
   bool follow_ = false;
   int limit_ = 50;

@@ -43,6 +43,12 @@ struct JoinOptions {
   std::string state_directory = "/var/lib/baton";
 };
 
+struct RecoverOptions {
+  bool only_show = false;
+  bool yes = false;
+  std::vector<std::string> given_up;  // named by the person
+};
+
 struct GroupOptions {
   std::string verb;  // start, stop, move
   std::string group;
@@ -100,6 +106,8 @@ Status create_cluster(const Context& context, const CreateOptions& options);
 Status make_join_token_for(const Context& context, milliseconds good_for);
 Status join_cluster(const Context& context, const JoinOptions& options);
 Status leave_cluster(const Context& context);
+/// Goes on without a majority that is lost for good: shows what the survivors hold, and asks.
+Status recover_cluster(const Context& context, const RecoverOptions& options);
 /// Lets this server, of two, decide alone although the other one is not reached: shows what that means, and asks.
 Status take_over_cluster(const Context& context, bool yes);
 Status remove_server_from_cluster(const Context& context, const std::string& name, bool yes);

@@ -7,6 +7,7 @@
 #include "src/daemon/api_maintenance.h"
 #include "src/daemon/api_membership.h"
 #include "src/daemon/api_mirrors.h"
+#include "src/daemon/api_recovery.h"
 #include "src/daemon/explain_json.h"
 #include "src/daemon/status_json.h"
 #include "src/model/configuration_toml.h"
@@ -235,6 +236,7 @@ void handle_api_request(Daemon& daemon, const HttpRequest& request, HttpRespond 
     if (get && at(1) == "configuration")
       return answer(respond, {{"version", daemon.node().state().configuration_version},
                               {"text", daemon.node().state().configuration_text}});
+    if ((get || post) && at(1) == "recovery") return handle_recovery(daemon, request, respond);
     if (post && at(1) == "plan") return post_plan(daemon, request, respond);
     if (post && at(1) == "apply") return post_apply(daemon, request, respond);
     if (post && at(1) == "cluster" && parts.size() == 3 && (at(2) == "token" || at(2) == "remove" || at(2) == "takeover"))

@@ -164,6 +164,8 @@ Status Daemon::open_stores() {
   // The first start of one that joined: positions in an earlier cluster's log mean nothing here.
   if (joined_ && !std::filesystem::exists(database) && !std::filesystem::exists(paths_.state_directory + "/cluster.toml"))
     GuardClient::forget_earlier_cluster(paths_.run_directory);
+  if (auto anew = begin_anew(); !anew) return anew;
+  forget_that_it_was_given_up();
   auto voter = VoterStore::open(database, post, self_);
   if (!voter) return pass(voter);
   voter_store_ = std::move(*voter);
@@ -180,6 +182,7 @@ Status Daemon::open_stores() {
   settings.founding_text = founding_text_;
   settings.founding = founding_;
   settings.joined = joined_;
+  settings.given_up = std::filesystem::exists(paths_.state_directory + kGivenUpMark);
   settings.start = start_;
   settings.published_lease = lease_page_->deadline();
   node_ = std::make_unique<node::NodeCore>(settings, std::move(*stored), EventLoop::now());
@@ -236,7 +239,7 @@ void Daemon::arm_timer() {
 
 void Daemon::carry_out(node::Action& action) {
   std::visit(Overloaded{
-                 [&](node::Send& wanted) { send(wanted.message); },
+                 [&](node::Send& wanted) { send(wanted.message, wanted.lineage); },
                  [&](node::Persist& wanted) {
                    const uint64_t token = wanted.token;
                    voter_store_->persist(wanted, [this, token](bool ok, const std::string& error) {
@@ -260,6 +263,7 @@ void Daemon::carry_out(node::Action& action) {
                    done(decided.decided, decided.outcome);
                  },
                  [&](node::Note& note) { write_note(note); },
+                 [&](node::StandDown& wanted) { stand_down(wanted); },
                  [&](node::StartAnew& wanted) {
                    write_note({.kind = "alert", .text = "batond starts anew: " + wanted.reason});
                    start_anew_ = true;
@@ -301,11 +305,15 @@ void Daemon::look_for_addresses_of(const std::set<ServerId>& members) {
 }
 
 void Daemon::on_message(const GroupMember& sender, std::span<const uint8_t> bytes) {
-  auto message = decode_message({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  Epoch lineage;
+  auto message = decode_message({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, &lineage);
   if (!message) {
     spdlog::warn("a message of {} is not understood: {}", founding_.server_name(sender.server), message.error().message);
     return;
   }
+  // SAFETY: docs/protocol.md, R2. Of another lineage only the node hears, and its gate decides.
+  if (!node_->gate().fits(lineage) || node_->gate().shut())
+    return feed(node::MessageReceived{sender.server, std::move(*message), lineage});
   if (const auto* check = std::get_if<node::StoreCheck>(&*message)) return answer_store_check(*check);
   if (const auto* answer = std::get_if<node::StoreChecked>(&*message)) return take_store_answer(sender.server, *answer);
   if (const auto* call = std::get_if<node::MirrorCall>(&*message)) return mirror_calls_->take(*call);
@@ -316,7 +324,7 @@ void Daemon::on_message(const GroupMember& sender, std::span<const uint8_t> byte
     const auto known = node_->reports().find(sender.server);
     if (sender.server != self_ && (known == node_->reports().end() || known->second != beat->mirrors)) changed();
   }
-  feed(node::MessageReceived{sender.server, std::move(*message)});
+  feed(node::MessageReceived{sender.server, std::move(*message), lineage});
 }
 
 void Daemon::remember_macs(ServerId server, const std::vector<std::string>& macs) {
@@ -328,12 +336,12 @@ void Daemon::remember_macs(ServerId server, const std::vector<std::string>& macs
     if (auto address = parse_mac_address(mac)) parsed.push_back(*address);
 }
 
-void Daemon::send(node::Message& message) {
+void Daemon::send(node::Message& message, Epoch lineage) {
   if (auto* beat = std::get_if<node::BeatMessage>(&message)) {
     beat->macs = own_macs_;
     add_details(*beat);
   }
-  const std::string encoded = encode_message(message);
+  const std::string encoded = encode_message(message, lineage);
   // What cannot be sent now is sent again by the node: it trusts nothing that has not come back.
   const auto sent = messaging_->send(Bytes(encoded.begin(), encoded.end()));
   if (!sent) spdlog::debug("not sent: {}", sent.error().message);

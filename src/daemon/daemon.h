@@ -35,6 +35,11 @@ namespace baton {
 /// TCP: servers that join ask here, while a token is good.
 constexpr uint16_t kJoinPort = 7799;
 
+/// In the state directory: a recovery did without this server (docs/protocol.md, "Recovery").
+constexpr const char* kGivenUpMark = "/given-up";
+/// ... or with it as a survivor: its database is to be put aside before batond works again.
+constexpr const char* kBeginAnewMark = "/begin-anew";
+
 /// Where batond finds and keeps its things. The defaults are the installed product's.
 struct DaemonPaths {
   std::string configuration_directory = "/etc/baton";
@@ -73,6 +78,8 @@ class Daemon {
   void check_stores_everywhere(const std::string& text, StoresDone done);
   /// A token for one server to join with.
   Result<std::string> make_token(Duration good_for);
+  /// A person gives up the voters that are not here (docs/protocol.md, "Recovery").
+  void recover(const std::string& author);
   MirrorClient* mirror(const std::string& key);
   MirrorCalls& mirror_calls() { return *mirror_calls_; }
 
@@ -86,7 +93,7 @@ class Daemon {
   void arm_timer();
   void on_view(const GroupView& view);
   void on_message(const GroupMember& sender, std::span<const uint8_t> bytes);
-  void send(node::Message& message);
+  void send(node::Message& message, Epoch lineage);
   void remember_macs(ServerId server, const std::vector<std::string>& macs);
   void run_step(const node::RunStep& step);
   void fence(const node::FenceServer& wanted);
@@ -130,6 +137,12 @@ class Daemon {
   void leave_for_good();
   void let_in(const std::string& line, JoinDoor::Answer done);
   std::string key_text() const;
+  // daemon_recovery.cc
+  void stand_down(const node::StandDown& wanted);
+  Status keep_mark(const char* name, const std::string& text);
+  Status begin_anew();
+  void forget_that_it_was_given_up();
+  std::vector<std::string> recovery_problems() const;
 
   EventLoop& loop_;
   DaemonPaths paths_;

@@ -26,6 +26,7 @@ nlohmann::json Daemon::status() const {
   sources.problems = problems_;
   if (const std::string missing = guard_->waiting_for(); !missing.empty()) sources.problems.push_back(missing);
   if (!guard_problem_.empty()) sources.problems.push_back("baton-guard: " + guard_problem_);
+  for (const auto& problem : recovery_problems()) sources.problems.push_back(problem);
   if (const auto problem = events_->problem(); !problem.empty()) sources.problems.push_back(problem);
   return status_json(sources);
 }
@@ -77,7 +78,7 @@ void Daemon::check_stores_everywhere(const std::string& text, StoresDone done) {
     finished.done(finished.problems);
   });
   node::Message question_message = node::StoreCheck{self_, id, text};
-  send(question_message);
+  send(question_message, node_->lineage());
 }
 
 void Daemon::answer_store_check(const node::StoreCheck& check) {
@@ -91,7 +92,7 @@ void Daemon::answer_store_check(const node::StoreCheck& check) {
     const auto problems = check_stores(check.configuration_text, options);
     door.post([this, check, problems] {
       node::Message answer = node::StoreChecked{check.origin, check.request, problems};
-      send(answer);
+      send(answer, node_->lineage());
     });
   });
 }

@@ -31,7 +31,7 @@ MirrorClient* Daemon::mirror(const std::string& key) {
 
 void Daemon::make_mirror_calls() {
   MirrorCalls::Links links;
-  links.send = [this](node::Message message) { send(message); };
+  links.send = [this](node::Message message) { send(message, node_->lineage()); };
   links.find = [this](const std::string& key) { return mirror(key); };
   links.note = [this](const std::string& key, const std::string& text) { mirror_note("mirror", key, text); };
   mirror_calls_ = std::make_unique<MirrorCalls>(loop_, self_, std::move(links));

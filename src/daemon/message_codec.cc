@@ -207,6 +207,13 @@ void put(const node::MirrorAnswer& message, wire::Message& out) {
   to->set_body(message.body);
 }
 
+void put(const node::Hello& message, wire::Message& out) {
+  auto* to = out.mutable_hello();
+  for (const ServerId server : message.survivors) to->add_survivors(server.value);
+  put_position(message.last, to->mutable_last());
+  to->set_wall_ms(message.wall_ms);
+}
+
 // ---- From protobuf ----
 
 Result<node::Message> take(const wire::Promise& from) {
@@ -283,6 +290,14 @@ Result<node::Message> take(const wire::StoreChecked& from) {
   return message;
 }
 
+Result<node::Message> take(const wire::Hello& from) {
+  node::Hello message;
+  for (const uint32_t server : from.survivors()) message.survivors.insert(ServerId(server));
+  message.last = take_position(from.last());
+  message.wall_ms = from.wall_ms();
+  return message;
+}
+
 Result<node::Message> take(const wire::Message& from) {
   switch (from.kind_case()) {
     case wire::Message::kPrepare: return database::Prepare{Epoch(from.prepare().epoch()), Epoch(from.prepare().taken_over())};
@@ -309,6 +324,7 @@ Result<node::Message> take(const wire::Message& from) {
       return node::MirrorAnswer{ServerId(answer.origin()), answer.request(), answer.error_code(), answer.error(),
                                 answer.body()};
     }
+    case wire::Message::kHello: return take(from.hello());
     case wire::Message::KIND_NOT_SET: break;
   }
   return fail_as(ErrorCode::kInvalid,
@@ -317,8 +333,9 @@ Result<node::Message> take(const wire::Message& from) {
 
 }  // namespace
 
-std::string encode_message(const node::Message& message) {
+std::string encode_message(const node::Message& message, Epoch lineage) {
   wire::Message out;
+  out.set_lineage(lineage.value);
   std::visit([&](const auto& kind) { put(kind, out); }, message);
   std::string bytes(kMagic);
   bytes.push_back(static_cast<char>(kVersion));
@@ -327,7 +344,7 @@ std::string encode_message(const node::Message& message) {
   return bytes;
 }
 
-Result<node::Message> decode_message(std::string_view bytes) {
+Result<node::Message> decode_message(std::string_view bytes, Epoch* lineage) {
   if (bytes.size() < kHeaderBytes || bytes.substr(0, kMagic.size()) != kMagic)
     return fail_as(ErrorCode::kInvalid, "{} bytes that are no message of Baton", bytes.size());
   const auto version = static_cast<uint8_t>(bytes[kMagic.size()]);
@@ -340,6 +357,7 @@ Result<node::Message> decode_message(std::string_view bytes) {
   wire::Message in;
   if (body.size() > INT_MAX || !in.ParseFromArray(body.data(), static_cast<int>(body.size())))
     return fail_as(ErrorCode::kInvalid, "message of {} bytes is damaged or cut off", bytes.size());
+  if (lineage != nullptr) *lineage = Epoch(in.lineage());
   return take(in);
 }
 

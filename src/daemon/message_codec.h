@@ -11,10 +11,10 @@
 
 namespace baton {
 
-std::string encode_message(const node::Message& message);
+std::string encode_message(const node::Message& message, Epoch lineage = {});
 
 /// Reads what encode_message() wrote on any server. Any bytes are safe; what cannot be a message is an error (kInvalid).
 /// ENSURES: remaining leases are between zero and a day, so that adding them to an instant cannot overflow.
-Result<node::Message> decode_message(std::string_view bytes);
+Result<node::Message> decode_message(std::string_view bytes, Epoch* lineage = nullptr);
 
 }  // namespace baton

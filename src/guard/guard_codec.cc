@@ -89,6 +89,17 @@ Knowledge take_knowledge(ByteReader& in) {
   return knowledge;
 }
 
+/// What came with recoveries stands at the end of a message: guards and batonds of before neither write nor read it.
+void put_lineages(ByteWriter& out, const Knowledge& knowledge) {
+  out.put(knowledge.lineage.value);
+  out.put(knowledge.newest_lineage.value);
+}
+void take_lineages(ByteReader& in, Knowledge& knowledge) {
+  if (in.left() == 0) return;
+  knowledge.lineage = Epoch(in.take<uint64_t>());
+  knowledge.newest_lineage = Epoch(in.take<uint64_t>());
+}
+
 void put(ByteWriter& out, const Account& account) {
   out.put(static_cast<uint32_t>(account.size()));
   for (const auto& [server, over] : account) {
@@ -150,6 +161,8 @@ Bytes encode_beat(const Beat& beat) {
     out.put(heard.start);
     out.put(heard.sequence);
   }
+  // Older guards read no further; before any recovery there is nothing to read.
+  if (beat.lineage != Epoch{}) out.put(beat.lineage.value);
   return bytes;
 }
 
@@ -165,6 +178,7 @@ Result<Beat> decode_beat(std::span<const uint8_t> bytes) {
     heard.start = in.take<uint64_t>();
     heard.sequence = in.take<uint64_t>();
   }
+  if (in.left() > 0) beat.lineage = Epoch(in.take<uint64_t>());
   return checked(in, std::move(beat), "a guard's beat");
 }
 
@@ -174,6 +188,7 @@ Bytes encode(const Tell& tell) {
   out.put(tell.teller);
   out.put(tell.number);
   put(out, tell.knowledge);
+  put_lineages(out, tell.knowledge);
   return bytes;
 }
 
@@ -195,6 +210,7 @@ Result<FromBatond> decode_from_batond(std::span<const uint8_t> bytes) {
   tell.teller = in.take<uint64_t>();
   tell.number = in.take<uint64_t>();
   tell.knowledge = take_knowledge(in);
+  take_lineages(in, tell.knowledge);
   return checked(in, FromBatond(std::move(tell)), "batond's message");
 }
 
@@ -207,9 +223,10 @@ Bytes encode_report(const Report& report, const std::string& problem) {
   put(out, report.knowledge);
   put(out, report.account);
   put(out, report.account_below_fences);
-  out.put(static_cast<uint32_t>(report.members.size()));
-  for (const ServerId member : report.members) out.put(member.value);
+  put(out, report.members);
   out.put_string(problem);
+  put_lineages(out, report.knowledge);
+  put(out, report.heard);
   return bytes;
 }
 
@@ -224,9 +241,11 @@ Result<ReportMessage> decode_report(std::span<const uint8_t> bytes) {
   report.knowledge = take_knowledge(in);
   report.account = take_account(in);
   report.account_below_fences = take_account(in);
-  for (uint32_t left = take_count(in); left > 0 && !in.failed(); --left)
-    report.members.insert(ServerId(in.take<uint32_t>()));
+  report.members = take_servers(in);
   message.problem = in.take_string();
+  const bool of_before = in.left() == 0;
+  take_lineages(in, report.knowledge);
+  report.heard = of_before ? report.members : take_servers(in);  // it does not say, so that is not waited for
   return checked(in, std::move(message), "a guard's report");
 }
 
@@ -235,6 +254,7 @@ Bytes encode_kept(const Kept& kept) {
   ByteWriter out(bytes);
   put(out, kept.knowledge);
   put(out, kept.duties);
+  put_lineages(out, kept.knowledge);
   return bytes;
 }
 
@@ -244,6 +264,7 @@ Result<Kept> decode_kept(std::span<const uint8_t> bytes) {
   Kept kept;
   kept.knowledge = take_knowledge(in);
   kept.duties = take_duties(in);
+  take_lineages(in, kept.knowledge);
   return checked(in, std::move(kept), "the guard's page");
 }
 

@@ -236,7 +236,7 @@ using Command = std::variant<StartEpoch, ApplyConfiguration, AssignGroup, SetGro
                              SetSuspension, SetDrain, SetShutdown, HoldGroup, ReleaseGroup, RaiseFormatLevel, TakeOver>;
 
 /// The highest level of commands and configuration that this version knows (docs/protocol.md, "Levels").
-inline constexpr uint32_t kFormatLevel = 2;
+inline constexpr uint32_t kFormatLevel = 3;
 
 /// The level that a voter must know to judge this command.
 uint32_t required_level(const Command& command);

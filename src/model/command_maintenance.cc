@@ -314,6 +314,8 @@ uint32_t level_of(const HoldGroup&) { return 2; }
 uint32_t level_of(const ReleaseGroup&) { return 2; }
 uint32_t level_of(const RaiseFormatLevel&) { return 2; }
 uint32_t level_of(const TakeOver&) { return 2; }
+/// Joint with itself: a recovery. Who was given up has to know what a lineage is.
+uint32_t level_of(const SetVoters& command) { return command.voters.now == command.voters.before ? 3 : 1; }
 uint32_t level_of(const SetGroupPhase& command) { return command.cause.empty() ? 1 : 2; }
 uint32_t level_of(const WishGroup& command) { return command.park == ServerId{} && command.lost == ServerId{} ? 1 : 2; }
 template <class Other>

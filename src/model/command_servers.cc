@@ -93,7 +93,10 @@ Applied check_servers(const ClusterState& state, const Configuration& before, co
   const bool pending = state.voters.joint() || state.voters.now != present;
   // A join that is not through yet may be taken back.
   const bool taken_back = !state.voters.joint() && state.voters.now == wanted;
-  if (pending && !taken_back)
+  // Nor does one that does not vote hold anything up: after a recovery there may be several.
+  const bool without_votes = !state.voters.joint() && std::includes(present.begin(), present.end(), wanted.begin(), wanted.end()) &&
+                             std::includes(wanted.begin(), wanted.end(), state.voters.now.begin(), state.voters.now.end());
+  if (pending && !taken_back && !without_votes)
     return refuse("an earlier change of the servers is still under way (`baton status` shows it): wait for its end");
   std::set<ServerId> leaving, coming;
   std::set_difference(present.begin(), present.end(), wanted.begin(), wanted.end(), std::inserter(leaving, leaving.end()));

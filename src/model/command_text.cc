@@ -54,6 +54,8 @@ std::string list_servers(const std::set<ServerId>& servers) {
 }
 std::string describe_one(const SetVoters& command) {
   if (!command.voters.joint()) return fmt::format("voters are {}", list_servers(command.voters.now));
+  if (command.voters.now == command.voters.before)
+    return fmt::format("recovered by a person's word: voters are {}", list_servers(command.voters.now));
   return fmt::format("voters change from {} to {}", list_servers(command.voters.before),
                      list_servers(command.voters.now));
 }

@@ -281,6 +281,14 @@ ClusterState Database::state_on_disk() const {
   return state;
 }
 std::string Database::why_not_change(const VoterSet& voters) const { return implementation_->why_not_change(voters); }
+Epoch Database::lineage() const { return implementation_->log.durable_lineage(); }
+const std::set<ServerId>& Database::survivors() const { return implementation_->log.survivors(); }
+LogPosition Database::last() const { return implementation_->log.last(); }
+int64_t Database::newest_wall_ms() const {
+  for (uint64_t index = implementation_->log.last_index(); index > 0; --index)
+    if (const int64_t wall_ms = implementation_->log.entry(index).wall_ms; wall_ms != 0) return wall_ms;
+  return 0;
+}
 LogPosition Database::applied_on_disk() const {
   return implementation_->log.position(std::min(implementation_->applied, implementation_->log.durable_index()));
 }

@@ -50,6 +50,13 @@ struct ProposeCommand {
 struct SilenceChanged {
   std::set<ServerId> silent;
 };
+/// A person has given up the voters that are not here: this one is to vote alone (docs/protocol.md, R1). Not while an epoch
+/// serves, nor at a voter that does not count.
+struct Recover {
+  std::set<ServerId> survivors;  // this one included
+  uint64_t rounds = 0;           // beyond those that a recovery leaves out anyway
+  int64_t wall_ms = 0;
+};
 /// Has this server, if it decides alone by an operator's word, still a right to (docs/protocol.md, W4)? At the start: no. And who
 /// must agree if it has not: all configured servers.
 struct AloneRight {
@@ -57,7 +64,7 @@ struct AloneRight {
   std::set<ServerId> everybody;
 };
 struct Tick {};
-using Event = std::variant<ViewChanged, MessageReceived, Persisted, ProposeCommand, SilenceChanged, AloneRight, Tick>;
+using Event = std::variant<ViewChanged, MessageReceived, Persisted, ProposeCommand, SilenceChanged, AloneRight, Recover, Tick>;
 
 // ---- Actions ----
 /// To every voter of the view, this one included (it comes back as MessageReceived).
@@ -138,6 +145,12 @@ class Database {
   ClusterState state_on_disk() const;
   /// V5: the fence that the newest change of them is, if it is above `exact`.
   LogPosition voters_fence_above(const LogPosition& exact) const;
+  /// The epoch of the newest recovery on this voter's disk, 0: none; and the servers that were there.
+  Epoch lineage() const;
+  const std::set<ServerId>& survivors() const;
+  LogPosition last() const;
+  /// By the wall clock of its proposer: the newest entry that has a time, 0: none.
+  int64_t newest_wall_ms() const;
   /// Why the leader cannot propose these voters now, for people; empty: it can.
   std::string why_not_change(const VoterSet& voters) const;
   /// F2, of uncommitted entries: servers from which one above `exact` takes, or may take, a group, and where.

@@ -49,6 +49,7 @@ struct Database::Implementation {
   void handle(const MessageReceived& event);
   void handle(const Persisted& event);
   void handle(const SilenceChanged& event);
+  void handle(const Recover& event);
   void handle(const Tick&) {}
   void check_timers();
   void progress();

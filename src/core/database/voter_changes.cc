@@ -38,6 +38,22 @@ std::string Database::Implementation::why_not_change(const VoterSet& wanted) con
   return {};
 }
 
+void Database::Implementation::handle(const Recover& event) {
+  constexpr uint64_t kRoundsLeftOut = uint64_t{1} << 20;
+  if (serves() || disk_failing || !log.durable_counting() || !event.survivors.contains(settings.self)) return;
+  // SAFETY: R1. An epoch above everything that those who are given up have seen, or will.
+  const uint64_t round = round_of(std::max({seen, log.promised(), log.last().epoch}));
+  const Epoch recovery = make_epoch(round + kRoundsLeftOut + event.rounds, settings.self);
+  log.promise(recovery);
+  log.append(Entry{recovery, log.last_index() + 1, SetVoters{VoterSet{event.survivors, event.survivors}}, settings.self, 0,
+                   event.wall_ms});
+  const std::set<ServerId> alone{settings.self};
+  if (event.survivors != alone)
+    log.append(Entry{recovery, log.last_index() + 1, SetVoters{VoterSet{alone, alone}}, settings.self, 0, event.wall_ms});
+  // What was under way here was so by the voters of before.
+  handle(ViewChanged{members});
+}
+
 /// From here on the voters of before are needed no more.
 void Database::Implementation::settle_voters() {
   const VoterSet& voters = log.voters();

@@ -58,6 +58,11 @@ LogPosition VoterLog::common_guess(const LogPosition& limit) const {
   return position(index);
 }
 
+Epoch VoterLog::durable_lineage() const {
+  const auto newest = std::find_if(voters_.rbegin(), voters_.rend(), [&](const Voters& voters) { return voters.index <= durable_length_; });
+  return newest == voters_.rend() ? Epoch{} : newest->lineage;
+}
+
 uint64_t VoterLog::find(ServerId origin, uint64_t request) const {
   const auto found = proposals_.find({origin, request});
   return found == proposals_.end() ? 0 : found->second;
@@ -79,11 +84,16 @@ void VoterLog::append(Entry entry) {
 /// The founding configuration says who votes first, whatever this server was told; then each change does.
 void VoterLog::note_voters(const Entry& entry) {
   if (const auto* change = std::get_if<SetVoters>(&entry.command)) {
-    voters_.push_back({entry.index, change->voters, true, Epoch{}});
+    Voters next{entry.index, change->voters, true, Epoch{}, voters_.back().lineage, voters_.back().survivors};
+    // R1: its mark is that it is joint with itself. The first one of its epoch names the survivors.
+    const bool recovery = change->voters.now == change->voters.before;
+    if (recovery && next.lineage != entry.epoch) next.survivors = change->voters.now;
+    if (recovery) next.lineage = entry.epoch;
+    voters_.push_back(std::move(next));
     return;
   }
   if (const auto* takeover = std::get_if<TakeOver>(&entry.command)) {
-    voters_.push_back({entry.index, VoterSet{{takeover->server}, {}}, true, entry.epoch});
+    voters_.push_back({entry.index, VoterSet{{takeover->server}, {}}, true, entry.epoch, voters_.back().lineage, voters_.back().survivors});
     return;
   }
   const auto* founding = std::get_if<ApplyConfiguration>(&entry.command);

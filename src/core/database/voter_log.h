@@ -40,6 +40,9 @@ class VoterLog {
   /// The newest of these is a TakeOver of one server; its epoch (0: it is none).
   bool taken_over() const { return voters_.back().taken_over != Epoch{}; }
   Epoch takeover_epoch() const { return voters_.back().taken_over; }
+  /// The newest recovery (docs/protocol.md, R1) that is on disk: its epoch, and who was there. 0: there was none.
+  Epoch durable_lineage() const;
+  const std::set<ServerId>& survivors() const { return voters_.back().survivors; }
   /// Where a proposal stands in this log; 0: nowhere.
   uint64_t find(ServerId origin, uint64_t request) const;
 
@@ -66,7 +69,9 @@ class VoterLog {
     uint64_t index = 0;  // of the entry
     VoterSet voters;
     bool changed = false;  // by a SetVoters or TakeOver
-    Epoch taken_over;      // of the TakeOver
+    Epoch taken_over{};    // of the TakeOver
+    Epoch lineage{};       // of the newest recovery up to there
+    std::set<ServerId> survivors{};
   };
   void note_voters(const Entry& entry);
 

@@ -25,7 +25,8 @@ GuardCore::GuardCore(const Settings& settings, uint64_t start, const Knowledge& 
 }
 
 void GuardCore::take_knowledge() {
-  lease_.set_knowledge(knowledge_.grants, knowledge_.knows, knowledge_.fences);
+  // SAFETY: R6.
+  lease_.set_knowledge(knowledge_.grants && !outdated(), knowledge_.knows, knowledge_.fences);
   if (!knowledge_.voters.now.empty()) lease_.set_voters(knowledge_.voters, knowledge_.voters_fence);
 }
 
@@ -59,9 +60,14 @@ void GuardCore::withdraw() {
   actions_->push_back(Publish{published_until_});
 }
 
-/// SAFETY: F3, F4, W4.
+/// A recovery did without this server, as far as its batond has told.
+bool GuardCore::outdated() const {
+  return knowledge_.newest_lineage > knowledge_.lineage && !planted(Plant::kGuardDeafToRecovery);
+}
+
+/// SAFETY: F3, F4, W4, R6.
 bool GuardCore::may_publish() const {
-  return !lease_.fenced() && knowledge_.grants && (!knowledge_.alone || knowledge_.right == knowledge_.gaps);
+  return !lease_.fenced() && knowledge_.grants && !outdated() && (!knowledge_.alone || knowledge_.right == knowledge_.gaps);
 }
 
 void GuardCore::handle(const ViewChanged& event) {
@@ -72,10 +78,20 @@ void GuardCore::handle(const ViewChanged& event) {
 }
 
 void GuardCore::handle(const BeatReceived& event) {
+  if (members_.contains(event.from) && event.beat.lineage > knowledge_.newest_lineage) hear_of_recovery(event.beat.lineage);
   lease_.beat_received(now_, event.from, event.beat);
   if (event.from == settings_.self || !members_.contains(event.from)) return;
   // A new one needs our grant soon. And beats that follow one another at once share the rounds of corosync's token.
   if (heard_.insert(event.from).second || now_ >= beat_at_ - settings_.beat / 2) beat_at_ = now_;
+}
+
+/// SAFETY: R6. Whether this server is a survivor or was given up: by its old log it has no right to anything.
+void GuardCore::hear_of_recovery(Epoch lineage) {
+  knowledge_.newest_lineage = lineage;
+  take_knowledge();
+  actions_->push_back(Keep{knowledge_});
+  if (outdated()) withdraw();
+  actions_->push_back(report(now_));
 }
 
 void GuardCore::handle(const Tell& event) {
@@ -83,11 +99,11 @@ void GuardCore::handle(const Tell& event) {
   number_ = event.number;
   const LogPosition knew = knowledge_.knows;
   const bool granted = knowledge_.grants;
-  const uint64_t gaps = knowledge_.gaps;
-  const bool was_alone = knowledge_.alone;
-  const bool has_right = knowledge_.right == event.knowledge.right;
+  const Knowledge before = knowledge_;
+  const bool has_right = before.right == event.knowledge.right;
   knowledge_ = event.knowledge;
-  knowledge_.gaps = gaps;
+  knowledge_.gaps = before.gaps;
+  knowledge_.newest_lineage = std::max(before.newest_lineage, knowledge_.lineage);
   knowledge_.knows = std::max(knowledge_.knows, knew);  // F1: never back
   // SAFETY: W7. Batond may have been held up since it decided so.
   if (!has_right && now_ >= knowledge_.right_by) knowledge_.right = 0;
@@ -95,7 +111,7 @@ void GuardCore::handle(const Tell& event) {
   actions_->push_back(Keep{knowledge_});
   // SAFETY: F3, before the answer that lets batond acknowledge the entry. (What the other guard has granted lasts to its end; W4 is
   // about what this one publishes by its own vote.)
-  if (lease_.fenced() || (was_alone && knowledge_.alone && !may_publish())) withdraw();
+  if (lease_.fenced() || outdated() || (before.alone && knowledge_.alone && !may_publish())) withdraw();
   actions_->push_back(report(now_));
   if ((knowledge_.knows > knew || knowledge_.grants != granted) && beat_at_ != kNever) beat_at_ = now_;
 }
@@ -119,7 +135,9 @@ void GuardCore::publish() {
 void GuardCore::beat_if_due() {
   if (now_ < beat_at_) return;
   beat_at_ = now_ + settings_.beat;
-  actions_->push_back(SendBeat{lease_.make_beat(now_)});
+  Beat beat = lease_.make_beat(now_);
+  beat.lineage = knowledge_.newest_lineage;  // what was heard goes round
+  actions_->push_back(SendBeat{std::move(beat)});
   publish();
   actions_->push_back(report(now_));
 }
@@ -127,7 +145,8 @@ void GuardCore::beat_if_due() {
 Instant GuardCore::next_tick() const { return beat_at_ != kNever ? beat_at_ : last_step_ + kIdleTick; }
 
 Report GuardCore::report(Instant now) const {
-  return {start_, teller_, number_, knowledge_, lease_.account(now), lease_.account_below_fences(now), members_};
+  return {start_, teller_, number_, knowledge_, lease_.account(now), lease_.account_below_fences(now), members_,
+          heard_};
 }
 
 }  // namespace baton::guard

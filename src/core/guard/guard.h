@@ -26,6 +26,8 @@ struct Knowledge {
   uint64_t right = 0;        // ... which it has as long as the guard's gaps are these; 0: it has none
   Instant right_by = kNever; // until then the guard takes it (W7)
   uint64_t gaps = 0;         // the guard's own: how often it has not run for long, from 1
+  Epoch lineage;             // of the newest recovery in the log; 0: there was none, or this voter does not count (R2)
+  Epoch newest_lineage;      // the guard's own: the greatest that any guard has said (R6)
   bool operator==(const Knowledge&) const = default;
 };
 
@@ -74,6 +76,7 @@ struct Report {
   Account account;               // by all grants
   Account account_below_fences;  // L2
   std::set<ServerId> members;    // whose guards are there
+  std::set<ServerId> heard;      // of these the others whose beats have come, in this view
 };
 using Action = std::variant<Publish, Keep, SendBeat, Report>;
 
@@ -99,8 +102,10 @@ class GuardCore {
   void take_knowledge();
   void notice_gap();
   void long_gap();
+  void hear_of_recovery(Epoch lineage);
   void withdraw();
   bool may_publish() const;
+  bool outdated() const;
   void publish();
   void beat_if_due();
 

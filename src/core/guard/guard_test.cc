@@ -197,5 +197,48 @@ TEST(Guard, AloneANewOneHasTheRightOnlyIfItIsThereSoon) {
   EXPECT_EQ((Bench{alone(3, 3), Instant{}}.guard.knowledge().gaps), 4u) << "the page was withdrawn";
 }
 
+/// R6. The batond of the survivor may be away; and what was heard goes round, and outlives this guard.
+TEST(Guard, HearsOfARecoveryWithoutThisServer) {
+  Bench bench;
+  bench.feed(at(0ms), ViewChanged{{kOne, kTwo, kThree}});
+  bench.feed(at(0ms), Tell{5, 1, knowledge({})});
+  bench.granted(at(10ms), bench.sent() + 1);
+  bench.feed(at(100ms), Tick{});
+  bench.granted(at(110ms), bench.sent());
+  ASSERT_NE(bench.guard.published_until(), Instant{});
+  Beat of_survivor{1, 33, {}, {}};
+  of_survivor.lineage = Epoch{900};
+  const auto* withdrawn = bench.step<Publish>(at(120ms), BeatReceived{kThree, of_survivor});
+  ASSERT_NE(withdrawn, nullptr);
+  EXPECT_EQ(withdrawn->until, Instant{});
+  const auto* sent = bench.step<SendBeat>(at(250ms), Tick{});
+  ASSERT_NE(sent, nullptr);
+  EXPECT_TRUE(sent->beat.granted.empty());
+  EXPECT_EQ(sent->beat.lineage, Epoch{900});
+  bench.granted(at(260ms), sent->beat.sequence);
+  EXPECT_EQ(bench.guard.published_until(), Instant{}) << "granted or not";
+  Bench next(bench.guard.knowledge());
+  next.feed(at(0ms), ViewChanged{{kOne, kTwo}});
+  next.feed(at(0ms), Tell{5, 1, knowledge({})});
+  next.feed(at(100ms), Tick{});
+  next.granted(at(110ms), next.sent());
+  EXPECT_EQ(next.guard.published_until(), Instant{});
+}
+
+TEST(Guard, OfTheNewestLineageGoesOn) {
+  Bench bench;
+  bench.feed(at(0ms), ViewChanged{{kOne, kTwo}});
+  Knowledge of_lineage = knowledge({});
+  of_lineage.lineage = Epoch{900};
+  bench.feed(at(0ms), Tell{5, 1, of_lineage});
+  Beat of_two{1, 22, {}, {}};
+  of_two.lineage = Epoch{900};
+  bench.feed(at(50ms), BeatReceived{kTwo, of_two});
+  bench.feed(at(200ms), Tick{});
+  bench.of_two = 1;
+  bench.granted(at(210ms), bench.sent());
+  EXPECT_NE(bench.guard.published_until(), Instant{});
+}
+
 }  // namespace
 }  // namespace baton::guard

@@ -39,6 +39,7 @@ struct Beat {
     bool operator==(const Heard&) const = default;
   };
   std::map<ServerId, Heard> granted;  // newest beat of each voter received in this view, if it is granted
+  Epoch lineage{};                    // the newest that the sender knows of (R6); 0: none
 };
 
 class Lease {

@@ -41,9 +41,12 @@ const char* describe(Departure departure) {
 
 NodeCore::Implementation::Implementation(const Settings& given, database::StoredVoter stored, Instant start)
     : settings(given), configuration(given.founding), database(database_settings(given), std::move(stored)),
+      gate(given.self, database.standing().counting ? database.lineage() : kNoLineage, given.given_up),
       silence(given.self, given.start), now(start), not_serving_since(start), published_until(given.published_lease),
       lapsed_since(given.published_lease > start ? kNever : start),
       next_request((given.start % (uint64_t{1} << 39)) * kRequestsOfAStart) {
+  // SAFETY: R1. A recovery that is not settled yet: it may have been a moment ago.
+  if (const auto& voters = database.voters(); voters.joint() && voters.now == voters.before) recovered_at = start;
   database.set_lease_account(
       [](void* node, Instant when, database::Database::Grants grants) {
         return static_cast<Implementation*>(node)->lease_left(when, grants);
@@ -55,7 +58,10 @@ void NodeCore::Implementation::step(Instant when, const Event& event, std::vecto
   BATON_ASSERT(when >= now);
   now = when;
   actions = &wanted;
-  if (!yields) std::visit([&](const auto& what) { handle(what); }, event);
+  if (!yields) {
+    take(event);
+    follow_lineage();
+  }
   if (yields) {
     yield(event);
     actions = nullptr;
@@ -106,7 +112,7 @@ void NodeCore::Implementation::handle(const ViewChanged& event) {
     peer.silent = false;
     if (member && left_in_order == voter) left_in_order = ServerId{};
   }
-  if (event.members.empty()) {
+  if (event.members.empty() && !gate.shut()) {
     note({.kind = "membership", .text = "the connection to corosync is lost: this server is alone until it is back"});
   }
   members = event.members;
@@ -218,7 +224,7 @@ void NodeCore::Implementation::feed_database(const database::Event& event) {
   database.step(now, event, wanted);
   for (auto& action : wanted) {
     if (auto* send = std::get_if<database::Send>(&action)) {
-      out().push_back(Send{std::move(send->message)});
+      out().push_back(Send{std::move(send->message), lineage()});
     } else if (auto* persist = std::get_if<database::Persist>(&action)) {
       out().push_back(std::move(*persist));
     } else if (auto* applied = std::get_if<database::EntryApplied>(&action)) {
@@ -358,7 +364,7 @@ void NodeCore::Implementation::send_beat_if_due() {
   beat.format_level = kFormatLevel;
   beat.settled = settled;
   beat.waited_ms = waiting_since == kNever ? 0 : static_cast<uint64_t>(to_ms(now - waiting_since));
-  out().push_back(Send{std::move(beat)});
+  out().push_back(Send{std::move(beat), lineage()});
 }
 
 void NodeCore::Implementation::watch_silence() {
@@ -385,7 +391,7 @@ void NodeCore::Implementation::tell_database_who_is_silent() {
 
 Instant NodeCore::Implementation::next_tick() const {
   if (yields) return kNever;  // for the guard's answer
-  Instant next = std::min(database.next_tick(), next_plan());
+  Instant next = std::min({database.next_tick(), next_plan(), gate.next_tick()});
   if (!members.empty()) next = std::min(next, beat_at);
   if (!members.empty() && report_changed) next = std::min(next, last_beat + configuration.timing.beat / 5);
   for (const auto& [name, run] : runs) next = std::min(next, run->next_tick());
@@ -433,6 +439,14 @@ Instant NodeCore::freeze_ends() const {
 const guard::Report* NodeCore::guard() const {
   return implementation_->guard ? &*implementation_->guard : nullptr;
 }
+std::string NodeCore::why_not_recover(Instant now) const { return implementation_->why_not_recover(now); }
+std::set<ServerId> NodeCore::lost() const { return implementation_->lost(); }
+int64_t NodeCore::newest_wall_ms() const { return implementation_->database.newest_wall_ms(); }
+ClusterState NodeCore::state_on_disk() const { return implementation_->database.state_on_disk(); }
+Configuration NodeCore::configuration_on_disk() const { return implementation_->configuration_on_disk(); }
+LogPosition NodeCore::last() const { return implementation_->database.last(); }
+Epoch NodeCore::lineage() const { return implementation_->lineage(); }
+const LineageGate& NodeCore::gate() const { return implementation_->gate; }
 std::string NodeCore::waiting_for_guard() const { return implementation_->waiting_for_guard(); }
 const std::map<ServerId, Peer>& NodeCore::peers() const { return implementation_->peers; }
 const std::map<ServerId, std::map<std::string, MirrorReport>>& NodeCore::reports() const {

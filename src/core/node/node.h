@@ -11,6 +11,7 @@
 #include "src/core/database/database.h"
 #include "src/core/group/group_run.h"
 #include "src/core/guard/guard.h"
+#include "src/core/node/lineage_gate.h"
 #include "src/core/node/node_types.h"
 #include "src/core/planner/planner.h"
 #include "src/model/configuration.h"
@@ -21,6 +22,7 @@ struct Settings {
   ServerId self;
   std::string founding_text;    // the TOML that `baton cluster create` was given; applied when the database is empty
   Configuration founding;       // parsed from it: voters, timing until the database says otherwise
+  bool given_up = false;        // a recovery did without this server (StandDown, at an earlier start)
   bool joined = false;          // it came later: the log alone says who votes
   uint64_t start = 1;           // unique per start of this process (random)
   Instant published_lease{};    // what the lease page says at the start of this process
@@ -80,6 +82,17 @@ class NodeCore {
   const std::map<ServerId, std::map<std::string, MirrorReport>>& reports() const;
   /// The resources of a group as far as it runs here.
   const group::GroupRun* run(const std::string& group) const;
+  /// Why the cluster cannot be recovered here and now, for people; empty: it can (docs/protocol.md, "Recovery").
+  std::string why_not_recover(Instant now) const;
+  /// Whom it would give up: configured, or a voter, and not here.
+  std::set<ServerId> lost() const;
+  LogPosition last() const;
+  int64_t newest_wall_ms() const;
+  /// By all that is on this server's disk, committed or not.
+  ClusterState state_on_disk() const;
+  Configuration configuration_on_disk() const;
+  Epoch lineage() const;
+  const LineageGate& gate() const;
   /// What the planner would do now (and why wanted groups wait), and the check of a wish before it is proposed.
   planner::Plan plan(Instant now) const;
   Status check_wish(Instant now, const WishGroup& wish) const;

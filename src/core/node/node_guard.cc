@@ -38,6 +38,12 @@ guard::Knowledge NodeCore::Implementation::knowledge() {
   wanted.knows = server_knows;
   wanted.exact = std::max(exact, database.applied_on_disk());
   wanted.fences = fences;
+  // SAFETY: R2, R6. Who was given up grants nothing and has no lease.
+  wanted.lineage = database.standing().counting ? database.lineage() : Epoch{};
+  if (gate.shut()) {
+    wanted.grants = false;
+    wanted.fences[settings.self] = LogPosition{kNoLineage, ~uint64_t{0}};
+  }
   // SAFETY: F2. Uncommitted entries, too.
   for (const auto& [server, position] : database.fences_above(exact)) raise(wanted.fences, server, position);
   // SAFETY: V1, V5. Before any entry of the log counts as being on this voter's disk.
@@ -118,6 +124,7 @@ void NodeCore::Implementation::handle(const GuardReported& event) {
     if (database.holds(event.report.knowledge.exact)) exact = std::max(exact, event.report.knowledge.exact);
   }
   guard = event.report;
+  hear_guard();
   heed_refused_right();
   tell_guard();
   release_held();
@@ -142,6 +149,10 @@ std::map<ServerId, Duration> NodeCore::Implementation::lease_left(Instant when,
   // SAFETY: a server that this guard has not heard of may have been granted a lease by one before it.
   const Duration of_former = guard_since + guard::with_drift(configuration.timing.lease) - when;
   for (const auto& server : configuration.servers) left.try_emplace(server.id, std::max(Duration{0}, of_former));
+  // SAFETY: R1. What the former voters granted is not known here: a recovery counts as a grant to everybody else.
+  const Duration of_given_up = recovered_at == kNever ? Duration{0} : recovered_at + guard::with_drift(configuration.timing.lease) - when;
+  for (auto& [server, rest] : left)
+    if (server != settings.self) rest = std::max(rest, of_given_up);
   return left;
 }
 

@@ -34,16 +34,28 @@ void NodeCore::Implementation::change_voters() {
   std::set<ServerId> wanted;
   for (const auto& server : configuration.servers) wanted.insert(server.id);
   if (present.joint() || present.now == wanted || is_proposing("voters")) return;
-  std::set<ServerId> next = present.now;
-  const auto leaving = std::find_if(next.begin(), next.end(), [&](ServerId voter) { return !wanted.contains(voter); });
-  if (leaving != next.end()) {
-    next.erase(leaving);
+  const auto leaving = std::find_if(present.now.begin(), present.now.end(), [&](ServerId voter) { return !wanted.contains(voter); });
+  std::vector<VoterSet> changes;
+  const auto change_to = [&](ServerId server, bool votes) {
+    VoterSet change{present.now, present.now};
+    votes ? change.now.insert(server), void() : void(change.now.erase(server));
+    changes.push_back(std::move(change));
+  };
+  if (leaving != present.now.end()) {
+    change_to(*leaving, false);
   } else {
-    next.insert(*std::find_if(wanted.begin(), wanted.end(), [&](ServerId server) { return !next.contains(server); }));
+    for (const ServerId server : wanted)
+      if (!present.now.contains(server)) change_to(server, true);
   }
-  const VoterSet change{next, present.now};
-  voters_waiting = database.why_not_change(change);
-  if (voters_waiting.empty()) propose("voters", SetVoters{change});
+  // Of several that are new (after a recovery) one may be here and the others not.
+  for (const auto& change : changes) {
+    const std::string waiting = database.why_not_change(change);
+    if (waiting.empty()) {
+      voters_waiting.clear();
+      return propose("voters", SetVoters{change});
+    }
+    if (voters_waiting.empty()) voters_waiting = waiting;
+  }
 }
 
 planner::Input NodeCore::Implementation::planner_input(Instant when) const {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 
+#include "src/core/node/lineage_gate.h"
 #include "src/core/node/node.h"
 #include "src/core/node/silence.h"
 
@@ -26,6 +27,7 @@ struct NodeCore::Implementation {
   void handle(const Requested& event);
   void handle(const GuardReported& event);
   void handle(const GuardGone& event);
+  void handle(const Recover& event);
   void handle(const FenceDone& event);
   void handle(const Tick& event);
   void feed_database(const database::Event& event);
@@ -40,6 +42,19 @@ struct NodeCore::Implementation {
   Instant next_tick() const;
   void note(Note what) { out().push_back(std::move(what)); }
   std::vector<Action>& out() { return *actions; }
+
+  // node_recovery.cc
+  void take(const Event& event);
+  void pass_on(GateActions& gated);
+  void follow_lineage();
+  Epoch lineage() const { return database.standing().counting ? database.lineage() : kNoLineage; }
+  void hear_guard();
+  Configuration configuration_on_disk() const;
+  std::set<ServerId> survivors() const;
+  std::set<ServerId> lost() const;
+  std::string why_gate_waits() const;
+  std::string why_not_recover(Instant when) const;
+  std::string why_not_now(Instant when) const;
 
   // node_guard.cc
   void tell_guard();
@@ -89,6 +104,7 @@ struct NodeCore::Implementation {
   std::set<ServerId> servers_on_disk() const;
   Result<TakeoverOffer> offer_takeover(Instant when, const std::string& author) const;
   std::string why_not_understood(const Command& command) const;
+  bool two_decide_by_operator(const Configuration& parsed) const;
   Status may_decide_alone(const Configuration& parsed) const;
   Status may_take_over(Instant when, const Configuration& parsed, const ClusterState& state) const;
   bool sees_other() const;
@@ -146,6 +162,8 @@ struct NodeCore::Implementation {
   uint64_t configuration_version = 0;  // loaded; 0: the founding one
   std::string voters_waiting;          // leader only: why a change of voters that is due does not begin
   database::Database database;
+  LineageGate gate;
+  Instant recovered_at = kNever;  // here, by a person
   Silence silence;
 
   Instant now{};

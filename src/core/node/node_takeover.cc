@@ -26,9 +26,8 @@ ServerId NodeCore::Implementation::other_server() const {
 
 /// The configured ones, also before this server knows what of its log is committed.
 std::set<ServerId> NodeCore::Implementation::servers_on_disk() const {
-  const auto parsed = known_configuration(database.state_on_disk().configuration_text);
   std::set<ServerId> servers;
-  for (const auto& server : parsed ? parsed->servers : configuration.servers) servers.insert(server.id);
+  for (const auto& server : configuration_on_disk().servers) servers.insert(server.id);
   return servers;
 }
 
@@ -101,6 +100,7 @@ void NodeCore::Implementation::call_operator() {
 
 std::string NodeCore::Implementation::partition_waiting(Instant when) const {
   if (database.standing().serving) return {};
+  if (const std::string text = why_gate_waits(); !text.empty()) return text;
   if (configuration.np != NpKind::kOperator) return database.standing().waiting;
   const std::string other = configuration.server_name(other_server());
   const auto peer = peers.find(other_server());
@@ -172,20 +172,26 @@ std::vector<std::string> NodeCore::Implementation::describe_maintenance(const Cl
   return facts;
 }
 
+/// SAFETY: W1. Nobody else has a vote that would not be asked, not even by a change that is on its way.
+bool NodeCore::Implementation::two_decide_by_operator(const Configuration& parsed) const {
+  const auto voters = database.voters().all();
+  const bool others_vote =
+      std::any_of(voters.begin(), voters.end(), [&](ServerId voter) { return parsed.server(voter) == nullptr; });
+  return parsed.np == NpKind::kOperator && parsed.servers.size() == 2 && !others_vote;
+}
+
 /// W1. `parsed`: the configuration by this server's own log.
 Status NodeCore::Implementation::may_decide_alone(const Configuration& parsed) const {
   const std::string other = configuration.server_name(other_server());
   if (parsed.np != NpKind::kOperator)
     return fail_as(ErrorCode::kConflict, "only one of two servers with np = \"operator\" can be let go on alone (np is \"{}\"): this "
                    "cluster goes on when a majority is there", to_string(parsed.np));
-  const auto voters = database.voters().all();
-  // SAFETY: W1. Nor may anybody who has none: a witness that was taken away, a server that has left.
-  if (parsed.server(settings.self) == nullptr || !voters.contains(settings.self))
+  // SAFETY: R2, R6.
+  if (gate.shut()) return fail_as(ErrorCode::kConflict, "{}", why_gate_waits());
+  // SAFETY: W1. Nor may anybody who has no vote: a witness that was taken away, a server that has left.
+  if (parsed.server(settings.self) == nullptr || !database.voters().contains(settings.self))
     return fail_as(ErrorCode::kConflict, "this server has no vote (any more): only one of the two servers can be let go on alone");
-  // SAFETY: W1. Nobody else has a vote that would not be asked, not even by a change that is on its way.
-  const bool others_vote =
-      std::any_of(voters.begin(), voters.end(), [&](ServerId voter) { return parsed.server(voter) == nullptr; });
-  if (parsed.servers.size() != 2 || others_vote)
+  if (!two_decide_by_operator(parsed))
     return fail_as(ErrorCode::kConflict, "a change of the servers is under way, and others vote than these two");
   if (!database.standing().counting)
     return fail_as(ErrorCode::kConflict, "the cluster database of this server was lost or has never caught up: it does not know "

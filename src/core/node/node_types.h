@@ -63,7 +63,13 @@ struct MirrorAnswer {
   std::string error;
   std::string body;  // JSON
 };
-using Message = std::variant<database::Message, BeatMessage, StoreCheck, StoreChecked, MirrorCall, MirrorAnswer>;
+/// The first word of each batond in a view, and when a recovery has changed what it says (docs/protocol.md, "Recovery").
+struct Hello {
+  std::set<ServerId> survivors;  // of the newest recovery in the sender's log; empty: there was none
+  LogPosition last;              // of its log, for people who compare survivors
+  int64_t wall_ms = 0;           // of its newest entry that has a time, likewise
+};
+using Message = std::variant<database::Message, BeatMessage, StoreCheck, StoreChecked, MirrorCall, MirrorAnswer, Hello>;
 
 // ---- Events ----
 
@@ -78,6 +84,7 @@ struct ViewChanged {
 struct MessageReceived {
   ServerId from;
   Message message;
+  Epoch lineage;  // of the sender: the epoch of the newest recovery in its log
 };
 struct Persisted {
   uint64_t token = 0;
@@ -114,6 +121,12 @@ struct Requested {
   Command command;
   int64_t wall_ms = 0;
 };
+/// A person gives up the voters that are not here, for good. Nothing happens unless why_not_recover() is empty.
+struct Recover {
+  uint64_t rounds = 0;  // random, up to 2^19: so that no two recoveries are alike
+  std::string author;
+  int64_t wall_ms = 0;
+};
 /// The outcome of a FenceServer.
 struct FenceDone {
   ServerId server;
@@ -129,12 +142,13 @@ struct GuardReported {
 struct GuardGone {};
 struct Tick {};
 using Event = std::variant<ViewChanged, MessageReceived, Persisted, MirrorReported, MirrorGone, MirrorProposed, StepDone,
-                           ResourceFailed, Requested, FenceDone, GuardReported, GuardGone, Tick>;
+                           ResourceFailed, Requested, Recover, FenceDone, GuardReported, GuardGone, Tick>;
 
 // ---- Actions ----
 
 struct Send {
   Message message;
+  Epoch lineage{};  // goes with it
 };
 using Persist = database::Persist;
 struct TellGuard {
@@ -181,6 +195,13 @@ struct FenceServer {
   ServerId server;
   uint64_t version = 0;
 };
+/// A recovery did without this server. Durably, and for its later starts: nothing here works for the cluster any more. A
+/// `survivor` begins anew with an empty database instead.
+struct StandDown {
+  ServerId by;    // who said so
+  Epoch lineage;  // of the recovery
+  bool survivor = false;
+};
 /// The program is to be started anew: what it knows belongs to a history that was given up (docs/protocol.md, W5).
 struct StartAnew {
   std::string reason;
@@ -192,6 +213,6 @@ struct EndServer {
   std::string leftovers;  // groups of which something could not be ended in time
 };
 using Action = std::variant<Send, Persist, TellGuard, RunStep, EntryApplied, Decided, Note, PeerGone, FenceServer,
-                            EndServer, StartAnew>;
+                            EndServer, StartAnew, StandDown>;
 
 }  // namespace baton::node
