@@ -41,9 +41,10 @@ def programs(say=lambda text: None):
     archive.stdout.close()
     if archive.wait() != 0:
         raise subprocess.CalledProcessError(archive.returncode, "git archive")
+    environment = {name: value for name, value in os.environ.items() if name != "BATON_BUILD_DIR"}
     with open(os.path.join(PLACE, "build.log"), "w") as log:
         subprocess.run([os.path.join(source, "script", "build"), *PROGRAMS], cwd=source, stdout=log, stderr=log, check=True,
-                       timeout=BUILD_LIMIT_S)
+                       timeout=BUILD_LIMIT_S, env=environment)
     ready = os.path.join(PLACE, "ready")
     os.makedirs(ready)
     for program in PROGRAMS:

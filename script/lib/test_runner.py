@@ -13,6 +13,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BIN = os.path.join(ROOT, "build", "bin")
 LOGS = os.path.join(ROOT, "build", "test-logs")
 TAIL = 130
+SKIPPED = 77  # exit status of a test that cannot be run here; its last line says why
 # How the last words of the different kinds of tests are read: (passed, failed) from a match.
 COUNTS = (
     (re.compile(r"^(\d+) passed, (\d+) failed$", re.M), lambda found: (int(found[1]), int(found[2]))),
@@ -106,6 +107,10 @@ def count(job, status):
             break
     else:
         job.passed, job.failed = gtest_counts(text)
+    if status == SKIPPED:
+        job.passed = job.failed = 0
+        job.note = (text.strip().splitlines() or ["not run"])[-1]
+        return
     if status == 0 and job.passed + job.failed == 0:
         job.passed = 1
     if status != 0 and job.failed == 0:
@@ -120,7 +125,7 @@ def gtest_counts(text):
 
 
 def tell(job):
-    verdict = "ok" if job.failed == 0 else "FAILED"
+    verdict = "FAILED" if job.failed else "ok" if job.passed else "not run"
     note = f"  {job.note}" if job.note else ""
     print(f"{verdict:<7}{job.name:<28}{job.passed:>6} passed {job.failed:>4} failed {job.seconds:>8.1f} s{note}",
           flush=True)

@@ -7,7 +7,7 @@ namespace baton::guard {
 
 namespace {
 
-constexpr uint32_t kVersion = 4;
+constexpr uint32_t kVersion = 3;
 constexpr uint32_t kBeatVersion = 2;  // between servers, which are upgraded one by one
 constexpr uint32_t kMostItems = 1024;
 enum class Kind : uint8_t { kBeat = 1, kTell, kDuties, kReport, kKept };
@@ -67,7 +67,6 @@ void put(ByteWriter& out, const Knowledge& knowledge) {
   put(out, knowledge.voters_fence);
   out.put(static_cast<uint8_t>(knowledge.alone));
   out.put(knowledge.right);
-  out.put(to_ns(knowledge.right_by));
   out.put(knowledge.gaps);
 }
 Knowledge take_knowledge(ByteReader& in) {
@@ -84,20 +83,23 @@ Knowledge take_knowledge(ByteReader& in) {
   knowledge.voters_fence = take_position(in);
   knowledge.alone = in.take<uint8_t>() != 0;
   knowledge.right = in.take<uint64_t>();
-  knowledge.right_by = Instant(Duration(in.take<int64_t>()));
   knowledge.gaps = in.take<uint64_t>();
   return knowledge;
 }
 
-/// What came with recoveries stands at the end of a message: guards and batonds of before neither write nor read it.
-void put_lineages(ByteWriter& out, const Knowledge& knowledge) {
+/// What came with recoveries and orderly ends (W7) stands at the end of a message: guards and batonds of before neither write nor
+/// read it. Without it `right_by` is the beginning of time.
+void put_later(ByteWriter& out, const Knowledge& knowledge) {
   out.put(knowledge.lineage.value);
   out.put(knowledge.newest_lineage.value);
+  out.put(to_ns(knowledge.right_by));
 }
-void take_lineages(ByteReader& in, Knowledge& knowledge) {
+void take_later(ByteReader& in, Knowledge& knowledge) {
+  knowledge.right_by = Instant{};
   if (in.left() == 0) return;
   knowledge.lineage = Epoch(in.take<uint64_t>());
   knowledge.newest_lineage = Epoch(in.take<uint64_t>());
+  knowledge.right_by = Instant(Duration(in.take<int64_t>()));
 }
 
 void put(ByteWriter& out, const Account& account) {
@@ -188,7 +190,7 @@ Bytes encode(const Tell& tell) {
   out.put(tell.teller);
   out.put(tell.number);
   put(out, tell.knowledge);
-  put_lineages(out, tell.knowledge);
+  put_later(out, tell.knowledge);
   return bytes;
 }
 
@@ -210,7 +212,7 @@ Result<FromBatond> decode_from_batond(std::span<const uint8_t> bytes) {
   tell.teller = in.take<uint64_t>();
   tell.number = in.take<uint64_t>();
   tell.knowledge = take_knowledge(in);
-  take_lineages(in, tell.knowledge);
+  take_later(in, tell.knowledge);
   return checked(in, FromBatond(std::move(tell)), "batond's message");
 }
 
@@ -225,7 +227,7 @@ Bytes encode_report(const Report& report, const std::string& problem) {
   put(out, report.account_below_fences);
   put(out, report.members);
   out.put_string(problem);
-  put_lineages(out, report.knowledge);
+  put_later(out, report.knowledge);
   put(out, report.heard);
   return bytes;
 }
@@ -244,7 +246,7 @@ Result<ReportMessage> decode_report(std::span<const uint8_t> bytes) {
   report.members = take_servers(in);
   message.problem = in.take_string();
   const bool of_before = in.left() == 0;
-  take_lineages(in, report.knowledge);
+  take_later(in, report.knowledge);
   report.heard = of_before ? report.members : take_servers(in);  // it does not say, so that is not waited for
   return checked(in, std::move(message), "a guard's report");
 }
@@ -254,7 +256,7 @@ Bytes encode_kept(const Kept& kept) {
   ByteWriter out(bytes);
   put(out, kept.knowledge);
   put(out, kept.duties);
-  put_lineages(out, kept.knowledge);
+  put_later(out, kept.knowledge);
   return bytes;
 }
 
@@ -264,7 +266,7 @@ Result<Kept> decode_kept(std::span<const uint8_t> bytes) {
   Kept kept;
   kept.knowledge = take_knowledge(in);
   kept.duties = take_duties(in);
-  take_lineages(in, kept.knowledge);
+  take_later(in, kept.knowledge);
   return checked(in, std::move(kept), "the guard's page");
 }
 

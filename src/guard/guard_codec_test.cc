@@ -16,7 +16,7 @@ Knowledge knowledge() {
   return {true, {Epoch{65}, 7}, {Epoch{65}, 6}, {{ServerId{1}, {Epoch{65}, 5}}, {ServerId{2}, {Epoch{130}, 9}}},
           {{ServerId{1}, ServerId{4}}, {ServerId{1}}}, {Epoch{65}, 4}, true, 3, Instant{} + 7s, 4, Epoch{7}, Epoch{8}};
 }
-constexpr size_t kLineageBytes = 16;
+constexpr size_t kLaterBytes = 24;
 Duties duties() { return {{"10.0.0.9"}, {"/sys/fs/cgroup/a", "/sys/fs/cgroup/b"}, 7s, "/dev/watchdog"}; }
 
 TEST(GuardCodec, BeatsRoundTrip) {
@@ -72,12 +72,13 @@ TEST(GuardCodec, ReportsRoundTrip) {
 TEST(GuardCodec, OfAVersionThatKnowsNoLineages) {
   Knowledge before = knowledge();
   before.lineage = before.newest_lineage = Epoch{};
+  before.right_by = Instant{};
   const Bytes tell = encode(Tell{5, 6, knowledge()});
-  EXPECT_EQ(std::get<Tell>(*decode_from_batond(std::span(tell).first(tell.size() - kLineageBytes))).knowledge, before);
+  EXPECT_EQ(std::get<Tell>(*decode_from_batond(std::span(tell).first(tell.size() - kLaterBytes))).knowledge, before);
   const Bytes kept = encode_kept({knowledge(), duties()});
-  EXPECT_EQ(decode_kept(std::span(kept).first(kept.size() - kLineageBytes))->knowledge, before);
+  EXPECT_EQ(decode_kept(std::span(kept).first(kept.size() - kLaterBytes))->knowledge, before);
   const Bytes report = encode_report({1, 2, 3, knowledge(), {}, {}, {ServerId{3}}, {}}, "");
-  const auto decoded = decode_report(std::span(report).first(report.size() - kLineageBytes - 4));
+  const auto decoded = decode_report(std::span(report).first(report.size() - kLaterBytes - 4));
   ASSERT_TRUE(decoded);
   EXPECT_EQ(decoded->report.knowledge, before);
   EXPECT_EQ(decoded->report.heard, std::set<ServerId>{ServerId{3}}) << "not waited for";
@@ -86,7 +87,7 @@ TEST(GuardCodec, OfAVersionThatKnowsNoLineages) {
 TEST(GuardCodec, WhatIsCutShortIsRefused) {
   const Bytes whole = encode(Tell{5, 6, knowledge()});
   for (size_t bytes = 0; bytes < whole.size(); ++bytes)
-    EXPECT_EQ(decode_from_batond(std::span(whole).first(bytes)).has_value(), bytes == whole.size() - kLineageBytes) << bytes;
+    EXPECT_EQ(decode_from_batond(std::span(whole).first(bytes)).has_value(), bytes == whole.size() - kLaterBytes) << bytes;
   const Bytes beat = encode_beat({1, 2, {}, {{ServerId{2}, {3, 4}}}});
   for (size_t bytes = 0; bytes < beat.size(); ++bytes) EXPECT_FALSE(decode_beat(std::span(beat).first(bytes))) << bytes;
 }

@@ -174,7 +174,7 @@ void MirrorConnect::path_lost(size_t index, const LinkEnd& end) {
 
 /// What is worth saying unless the whole session turns out to have ended in the same moment.
 void MirrorConnect::add_news(std::string text) {
-  if (news_.empty()) news_since_ = Ring::now();
+  news_since_ = Ring::now();
   news_.push_back(std::move(text));
 }
 

@@ -20,7 +20,8 @@ GuardCore::GuardCore(const Settings& settings, uint64_t start, const Knowledge& 
       published_until_(published),
       now_(now),
       last_step_(now) {
-  if (knowledge_.gaps == 0 || published + kLongGap < now) ++knowledge_.gaps;
+  // SAFETY: W4. What was published reaches a lease beyond the last moment at which a guard surely ran.
+  if (knowledge_.gaps == 0 || published - settings.lease + kLongGap < now) ++knowledge_.gaps;
   take_knowledge();
 }
 
@@ -42,8 +43,16 @@ void GuardCore::step(Instant now, const Event& event, std::vector<Action>& actio
 
 /// F5: a tick that comes late is a gap that no other clock may have seen.
 void GuardCore::notice_gap() {
-  if (beat_at_ != kNever && now_ > beat_at_ + settings_.lease / 4) lease_.forget_sent();
-  if (now_ > last_step_ + kLongGap) long_gap();
+  const bool late = now_ > (beat_at_ == kNever ? last_step_ + kIdleTick : beat_at_) + settings_.lease / 4;
+  if (late && beat_at_ != kNever) lease_.forget_sent();
+  if (late && stalled_since_ == kNever) stalled_since_ = last_step_;
+  if (late) late_at_ = now_;
+  // SAFETY: W4. Between two gaps it must have run for long enough to be seen by the other server; else they are one.
+  if (now_ > late_at_ + 2 * settings_.lease) stalled_since_ = kNever;
+  if (stalled_since_ != kNever && now_ > stalled_since_ + kLongGap) {
+    stalled_since_ = kNever;
+    long_gap();
+  }
   last_step_ = now_;
 }
 

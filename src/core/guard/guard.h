@@ -121,6 +121,8 @@ class GuardCore {
   Instant beat_at_ = kNever;
   Instant now_{};
   Instant last_step_{};
+  Instant late_at_{};              // the last step that came late
+  Instant stalled_since_ = kNever; // ... and since when it has not run for long in one piece
   std::vector<Action>* actions_ = nullptr;
 };
 

@@ -139,6 +139,21 @@ TEST(Guard, AloneItPublishesOnlyByARight) {
   EXPECT_EQ(publish->until, Instant{});
 }
 
+TEST(Guard, GapsBetweenWhichItCannotBeSeenAreOne) {
+  const auto gaps_after = [](Duration between) {
+    Bench bench;
+    bench.feed(at(0ms), ViewChanged{{kOne}});
+    bench.feed(at(0ms), Tell{5, 1, alone(1)});
+    Instant now = at(6s);
+    bench.feed(now, Tick{});
+    for (const Instant end = now + between; now < end; now += 100ms) bench.feed(now, Tick{});
+    bench.feed(now + 6s, Tick{});
+    return bench.guard.knowledge().gaps;
+  };
+  EXPECT_EQ(gaps_after(100ms), 2u) << "the other server may not have seen it for 12 s";
+  EXPECT_EQ(gaps_after(3s), 1u) << "it has";
+}
+
 TEST(Guard, AloneItTakesARightOnlyInTime) {
   Knowledge told = alone(1);
   told.right_by = at(500ms);

@@ -26,6 +26,8 @@ void NodeCore::Implementation::go_on_after_an_end() {
     left_in_order = ServerId{};
     return;
   }
+  // SAFETY: W7. A guard of an earlier version takes a right whenever it comes.
+  if (!guard || guard->knowledge.right_by == Instant{}) return;
   if (sees_other() || members.empty() || ending || left_in_order != other_server() || database.state().shut_down) return;
   const ClusterState state = database.state_on_disk();
   const auto parsed = known_configuration(state.configuration_text);
@@ -66,7 +68,7 @@ void NodeCore::Implementation::describe_own_end() {
 }
 
 bool NodeCore::Implementation::left_out_by_own_end(const ClusterState& state) const {
-  return state.server(settings.self).standing == ServerStanding::kStopped && !state.shut_down;
+  return state.server(settings.self).standing == ServerStanding::kStopped && !state.shut_down && state.taken_over != settings.self;
 }
 
 }  // namespace baton::node

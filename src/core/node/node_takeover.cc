@@ -105,8 +105,10 @@ std::string NodeCore::Implementation::partition_waiting(Instant when) const {
   const std::string other = configuration.server_name(other_server());
   const auto peer = peers.find(other_server());
   if (peer != peers.end() && peer->second.in_view) {
-    const bool stuck = not_serving_since != kNever && when >= not_serving_since + kStuck && !database.standing().waiting.empty();
-    return database.standing().waiting + (stuck ? ". By a person's word: baton cluster takeover, on the server whose data stays (what "
+    const std::string left_out = own_end.empty() || alone_by_log() ? "" : "; " + own_end;
+    const bool stuck = not_serving_since != kNever && when >= not_serving_since + kStuck && !database.standing().waiting.empty() &&
+                       left_out.empty();
+    return database.standing().waiting + left_out + (stuck ? ". By a person's word: baton cluster takeover, on the server whose data stays (what "
                                                   "the other one has beyond that is given up)" : "");
   }
   const std::string what = alone_by_log() ? "this server was let go on alone, and was switched on (or paused for long) since"
@@ -214,8 +216,14 @@ Status NodeCore::Implementation::may_take_over(Instant when, const Configuration
     return fail_as(ErrorCode::kUnavailable, "the servers have only just lost each other, or this one has just started: repeat in a "
                    "moment");
   // SAFETY: W4, W7. It keeps its right for so long while it stands still.
-  const Duration gap = guard::kLongGap + guard::with_drift(configuration.timing.lease);
+  const Duration gap = guard::with_drift(guard::kLongGap + configuration.timing.lease + configuration.timing.token);
   const bool other_alone = state.taken_over == other_server() || left_out_by_own_end(state);
+  // SAFETY: W1. The guard alone goes on by its right, whatever has become of its batond.
+  const auto peer = peers.find(other_server());
+  const bool answers = peer != peers.end() && peer->second.in_view && !peer->second.silent && peer->second.life != 0;
+  if (other_alone && sees_other() && !answers)
+    return fail_as(ErrorCode::kConflict, "baton-guard runs on {}, which went on alone, and its batond does not answer: it may hold groups "
+                   "there. Have batond run again there, or switch its power off, first", other);
   if (other_alone && when < alone_since + gap)
     return fail_as(ErrorCode::kUnavailable, "{} went on alone, and may only stand still for a moment: repeat in {} s", other,
                    (alone_since + gap - when) / 1s + 1);
@@ -250,8 +258,8 @@ Result<TakeoverOffer> NodeCore::Implementation::offer_takeover(Instant when, con
   }
   if (left_out_by_own_end(state)) {
     offer.loses = true;
-    offer.facts.push_back(fmt::format("this server was shut down in order while {} stayed: what {} has answered since would be given "
-                                      "up", other, other));
+    offer.facts.push_back(fmt::format("this server was shut down in order, and {} WENT ON ALONE: what it has answered since would be given "
+                                      "up", other));
   }
   offer.facts.push_back(fmt::format("what {} runs without this server (only if somebody has let it go on alone, too) would be given "
                                     "up, and meanwhile both would answer clients: make sure that nobody has", other));
