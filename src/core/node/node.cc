@@ -262,8 +262,9 @@ void NodeCore::Implementation::on_applied(const database::EntryApplied& applied)
       renew_run(assign->group);
     } else if (const auto* phase = std::get_if<SetGroupPhase>(&command)) {
       if (phase->phase == GroupPhase::kStopped) renew_run(phase->group);
-    } else if (std::holds_alternative<ApplyConfiguration>(command)) {
-      const auto parsed = known_configuration(database.state().configuration_text);
+    } else if (const auto* change = std::get_if<ApplyConfiguration>(&command)) {
+      // Each one in its turn, also when many entries are applied in one step: what an earlier one had started here is ended.
+      const auto parsed = known_configuration(change->text);
       BATON_ASSERT(static_cast<bool>(parsed));  // it was checked when it was applied
       load_configuration(*parsed);
     }
