@@ -70,7 +70,8 @@ TEST(FilesystemHelper, MadeMountedAdoptedBusyUnmounted) {
     ASSERT_FALSE(elsewhere.has_value());
     EXPECT_NE(elsewhere.error().message.find("mounted on /mnt/a/data already"), std::string::npos);
 
-    shell_or_fail("cd /mnt/a/data && { sleep 1000 >log & echo $! >/mnt/holder; }");
+    shell_or_fail("cd /mnt/a/data && { sleep 1000 >log & echo $! >/mnt/holder; }; "
+                  "until [ \"$(cat /proc/$(cat /mnt/holder)/comm)\" = sleep ]; do :; done");
     auto busy = unmount_it(loop, "/mnt/a/data");
     ASSERT_FALSE(busy.has_value());
     EXPECT_EQ(busy.error().code, ErrorCode::kConflict);

@@ -28,6 +28,7 @@ bool Database::Implementation::take_over(const ProposeCommand& event) {
   std::string refusal;
   if (serves()) refusal = "a majority is here, and decides";
   else if (!log.durable_counting()) refusal = "the database of this server was lost, or has never caught up";
+  else if (log.durable_index() < log.last_index()) refusal = "what this server was told last is not on its disk yet: repeat in a moment";
   else if (disk_failing) refusal = "the disk under the cluster database is full or fails";
   if (!refusal.empty()) {
     actions->emplace_back(ProposalDecided{event.request, false, Applied{false, refusal}});

@@ -285,6 +285,8 @@ void NodeCore::Implementation::load_configuration(const Configuration& loaded) {
     auto& run = runs[group.name];
     // A group that is up keeps the definition it was started with until it stops.
     if (run != nullptr && !(run->all_down() && !run->adopting())) continue;
+    // SAFETY: I1. What has been given back, or is just being given back, is not started again: that may be committed already.
+    if (run != nullptr && (!run->failure().empty() || is_proposing("group " + group.name))) continue;
     const bool fresh = run == nullptr;
     run = std::make_unique<group::GroupRun>(group, &next_token);
     if (fresh) {
