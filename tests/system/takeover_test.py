@@ -109,7 +109,7 @@ class TwoServers(ClusterTest):
         shown = cluster.wait_until(
             lambda: (lambda done: done if "nothing was changed" in done.stderr else None)(
                 cluster.baton("server2", "cluster", "takeover", check=False)), 40, "the takeover to say what it means")
-        self.assertIn("what server1 has answered since would be given up", " ".join(shown.stderr.split()))
+        self.assertIn("server1 WENT ON ALONE: what it has answered since would be given up", " ".join(shown.stderr.split()))
         self.assertNotEqual(group_of(cluster.status("server2")).get("owner"), "server2")
         cluster.power_on("server1")
         cluster.wait_for(both_vote, 90, "both to vote and the copies to be equal", ["server1"])
