@@ -70,12 +70,13 @@ TEST(FilesystemHelper, MadeMountedAdoptedBusyUnmounted) {
     ASSERT_FALSE(elsewhere.has_value());
     EXPECT_NE(elsewhere.error().message.find("mounted on /mnt/a/data already"), std::string::npos);
 
-    shell_or_fail("cd /mnt/a/data && { sleep 1000 >log & echo $! >/mnt/holder; }; "
-                  "until [ \"$(cat /proc/$(cat /mnt/holder)/comm)\" = sleep ]; do :; done");
+    // Until it is tail that holds it, and no longer the shell that is about to become that.
+    shell_or_fail("cd /mnt/a/data && { tail -f /dev/null >log & echo $! >/mnt/holder; }; "
+                  "timeout 10 sh -c 'until grep -qx tail /proc/$(cat /mnt/holder)/comm; do :; done'");
     auto busy = unmount_it(loop, "/mnt/a/data");
     ASSERT_FALSE(busy.has_value());
     EXPECT_EQ(busy.error().code, ErrorCode::kConflict);
-    EXPECT_NE(busy.error().message.find("sleep ("), std::string::npos) << busy.error().message;
+    EXPECT_NE(busy.error().message.find("tail ("), std::string::npos) << busy.error().message;
     EXPECT_NE(busy.error().message.find("working directory"), std::string::npos) << busy.error().message;
     shell_or_fail("kill -9 $(cat /mnt/holder)");
     Status unmounted = fail("not tried");
