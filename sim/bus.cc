@@ -18,6 +18,8 @@ bool Bus::reach(ServerId one, ServerId other) const {
   const Engine& first = engines_.at(one);
   const Engine& second = engines_.at(other);
   if (!first.up || !second.up || first.paused || second.paused) return false;
+  const auto key = keys_.find(one), other_key = keys_.find(other);
+  if (key != keys_.end() && other_key != keys_.end() && key->second != other_key->second) return false;
   return one == other || (!cut_.contains({one, other}) && !cut_.contains({other, one}));
 }
 

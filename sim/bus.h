@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <string>
 #include <vector>
 
 #include "sim/world.h"
@@ -65,7 +66,11 @@ class Bus {
   void heal();
   /// Nothing is cut between the two, in neither direction: what does not go through corosync.
   bool linked(ServerId one, ServerId other) const { return !cut_.contains({one, other}) && !cut_.contains({other, one}); }
-  /// In both directions, with both engines at work.
+  /// By which key this server's engine speaks and hears, here and in the other group.
+  void set_key(ServerId server, const std::string& key);
+  /// The members of its engine's ring, itself included.
+  std::set<ServerId> ring_of(ServerId server) const;
+  /// In both directions, with both engines at work, by one key.
   bool reach(ServerId one, ServerId other) const;
 
  private:
@@ -121,6 +126,7 @@ class Bus {
   Bus* other_ = nullptr;
   std::map<ServerId, Engine> engines_;
   std::set<std::pair<ServerId, ServerId>> cut_;
+  std::map<ServerId, std::string> keys_;  // one that is missing hears everybody
   std::set<ServerId> lossy_;
   Instant unsettled_until_{};
   uint64_t next_ring_ = 1;

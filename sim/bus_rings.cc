@@ -32,6 +32,21 @@ void Bus::set_reachable(ServerId from, ServerId to, bool reachable) {
   reform_later();
 }
 
+void Bus::set_key(ServerId server, const std::string& key) {
+  if (other_ != nullptr) other_->set_key(server, key);
+  std::string& present = keys_[server];
+  if (present == key) return;
+  present = key;
+  reform_later();
+}
+
+std::set<ServerId> Bus::ring_of(ServerId server) const {
+  const auto& ring = engines_.at(server).ring;
+  std::set<ServerId> members{server};
+  if (ring == nullptr || !runs(*ring)) return members;
+  return ring->members;
+}
+
 void Bus::set_lossy(ServerId server, bool lossy) {
   if (other_ != nullptr) other_->set_lossy(server, lossy);
   if (lossy) {

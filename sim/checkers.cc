@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "sim/shared_disk.h"
 #include "src/model/configuration_toml.h"
 
 namespace baton::sim {
@@ -18,6 +19,33 @@ Checkers::Checkers(World& world, const ClusterSettings& settings,
   states_[0] = reference_;
   const auto founders = settings.configuration.voters();
   voters_.now = {founders.begin(), founders.end()};
+}
+
+std::vector<database::Entry> Checkers::log() const {
+  std::vector<database::Entry> entries;
+  for (const auto& each : committed_) entries.push_back(each.entry);
+  return entries;
+}
+
+void Checkers::restored(const std::vector<database::Entry>& backup) {
+  committed_.resize(backup.size());
+  reference_ = ClusterState{};
+  const auto founders = settings_.configuration.voters();
+  voters_ = VoterSet{{founders.begin(), founders.end()}, {}};
+  for (const auto& each : committed_) {
+    if (each.outcome.applied) apply_command(reference_, each.entry.command, each.entry.index);
+    if (const auto* change = std::get_if<SetVoters>(&each.entry.command)) voters_ = change->voters;
+  }
+  states_.clear();
+  states_[backup.size()] = reference_;
+  compared_.clear();
+  stalled_.clear();
+  std::erase_if(requests_, [&](const auto& known) {
+    return std::none_of(backup.begin(), backup.end(), [&](const auto& entry) { return std::pair(entry.origin, entry.request) == known; });
+  });
+  history_.restored(backup.size());
+  maintenance_.restored();
+  truth_.everybody_lost_power();
 }
 
 void Checkers::applied(const Server& server, const node::EntryApplied& applied) {
@@ -57,8 +85,9 @@ void Checkers::applied(const Server& server, const node::EntryApplied& applied) 
 
 /// W7: nobody's word, but that of the other one itself, which has not been let go on since.
 void Checkers::check_end_before(const TakeOver& takeover, const database::Entry& entry) const {
-  world_.count("went on by itself after an end");
   const auto configuration = parse_configuration(reference_.configuration_text);
+  if (configuration->np == NpKind::kDisk && settings_.shared_disk->names(takeover.server)) return world_.count("went on by the disk");
+  world_.count("went on by itself after an end");
   for (const auto& configured : configuration->servers) {
     const ServerId id = configured.id;
     const auto& server = servers_.at(id);
@@ -170,6 +199,9 @@ void Checkers::check_right(const Server& server) {
     return peer.first != server.id() && peer.second.in_view;
   });
   if (together) {
+    rights_[server.id()] = server.boot();
+  } else if (rights_[server.id()] != server.boot() && settings_.shared_disk->names(server.id())) {
+    world_.count("went on by the disk after a start");
     rights_[server.id()] = server.boot();
   } else if (rights_[server.id()] != server.boot()) {
     throw Violation("right", fmt::format("server {} decides alone, and nobody has told it to since it was switched on", server.id()));

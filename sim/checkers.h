@@ -36,6 +36,9 @@ class Checkers {
   /// Everything that anybody has applied is in this log.
   bool holds_all(const std::vector<database::Entry>& log) const;
   size_t committed() const { return committed_.size(); }
+  std::vector<database::Entry> log() const;
+  /// A person begins with a backup that ends so: what was committed later is given up, and all copies lost power together.
+  void restored(const std::vector<database::Entry>& backup);
   const ClusterState& state() const { return reference_; }
   MirrorTruth& truth() { return truth_; }
   const MirrorTruth& truth_seen() const { return truth_; }
@@ -57,6 +60,7 @@ class Checkers {
   void check_state(const Server& server);
   void check_waiting(const Server& server);
   std::string residue() const;
+  std::string unfinished_keys() const;
   std::string incomplete_group(const std::string& name, const GroupState& group) const;
   std::string incomplete_mirrors() const;
 

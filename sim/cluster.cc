@@ -17,11 +17,13 @@ Cluster::Cluster(World& world, const Weather& weather) : world_(world), random_(
   settings_.texts = make_texts(weather.shape);
   settings_.founding = everything_in({settings_.texts.front()});
   settings_.configuration = everything_in(settings_.texts);
+  settings_.keys_change = weather.keys > 0;
   settings_.extreme_clocks = weather.extreme_clocks;
   settings_.crash_chance = weather.crash_chance;
   settings_.persist_at_most = weather.persist_at_most;
   settings_.most_entries = weather.most_entries;
   settings_.freeze_limit = 5s;
+  settings_.shared_disk = &shared_disk_;
   ids_ = settings_.configuration.voters();
   configured_ = {ids_.begin(), ids_.end()};
   voters_.now = configured_;
@@ -40,6 +42,7 @@ Cluster::Cluster(World& world, const Weather& weather) : world_(world), random_(
   bus_->also(guard_bus_.get());
   for (const ServerId id : all_)
     servers_[id] = std::make_unique<Server>(world, *bus_, *guard_bus_, settings_, id, *this);
+  for (auto& [id, server] : servers_) server->give_key(kFirstKey);
   checkers_ = std::make_unique<Checkers>(world, settings_, servers_);
   if (weather.real_mirrors) make_real_mirrors();
   operator_ = std::make_unique<Operator>(world, settings_, servers_, checkers_->history());
@@ -108,12 +111,37 @@ void Cluster::run() {
   run_until(world_.now() + 3s);
   const std::string problem = checkers_->why_not_well();
   if (!problem.empty()) throw Violation("progress", "it was well, and without any fault is not any more: " + problem);
+  if (weather_.disk) lose_one_of_two();
   for (auto& [key, mirror] : real_mirrors_) mirror->stop_client();
   run_until(world_.now() + 1s);
   for (const auto& [key, group] : checkers_->state().groups)
     if (RealMirror* real = real_mirror(mirror_key(key, "data")); real != nullptr && group.phase == GroupPhase::kStarted)
       real->check_equal();
   checkers_->at_the_end();
+}
+
+/// With the disk in common the other one goes on by nobody's word; and both together free the lock.
+void Cluster::lose_one_of_two() {
+  const auto freed = [this] {
+    const Instant limit = world_.now() + 10s;
+    while (shared_disk_.names_anybody() && world_.now() < limit) run_until(world_.now() + 100ms);
+    if (shared_disk_.names_anybody()) throw Violation("disk", "both servers are well, and the lock on the disk is not free");
+  };
+  freed();
+  run_until(world_.now() + 2s);
+  const ServerId lost = ids_[random_.below(ids_.size())];
+  const ServerId other = ids_[0] == lost ? ids_[1] : ids_[0];
+  world_.say("sim", "server {} is lost, and the disk is there", lost);
+  servers_.at(lost)->power_off();
+  const Instant limit = world_.now() + 10s;
+  while (world_.now() < limit && !servers_.at(other)->node().standing().serving) run_until(world_.now() + 100ms);
+  if (!servers_.at(other)->node().standing().serving)
+    throw Violation("disk", fmt::format("server {} does not go on: {}", other, servers_.at(other)->node().partition_waiting(servers_.at(other)->local_now())));
+  world_.count("went on by the disk after a loss");
+  run_until(world_.now() + 2s);
+  servers_.at(lost)->power_on();
+  recover("a lost server was back");
+  freed();
 }
 
 /// Until all is well; what only a person can put right, a person does.

@@ -14,9 +14,13 @@
 #include "sim/real_mirror.h"
 #include "sim/server.h"
 #include "sim/shape.h"
+#include "sim/shared_disk.h"
 #include "sim/world.h"
 
 namespace baton::sim {
+
+/// Of a cluster as founded.
+constexpr const char* kFirstKey = "key-0";
 
 /// What kind of trouble a run sees.
 struct Weather {
@@ -31,9 +35,12 @@ struct Weather {
   bool eager_rings = false;        // they form anew sooner than by time-outs
   double joins = 0.04;             // of the faults: servers join and leave
   bool two = false;                // two servers without a witness
+  bool disk = false;               // ... with a disk in common that decides between them
   double maintenance = 0.04;       // ... operators do maintenance
+  double keys = 0;                 // of the faults: operators replace the cluster's keys
   bool sick_groups = false;        // one group at a time is ill, and nothing else
   double lost_majority = 0;        // of the faults: for good, and an operator recovers; once
+  double lost_databases = 0;       // ... all of them, and an operator restores a backup; once
   double two_at_once = 0.15;       // of all faults
   bool extreme_clocks = false;
   bool real_mirrors = false;       // with the real mirror cores and their data
@@ -82,6 +89,8 @@ class Cluster : public Server::Observer, public RealMirror::Surroundings {
     world_.count("servers ended in order");
     checkers_->maintenance().ends(server, end);
   }
+  void load_ring_keys(Server& by) override;
+  bool gives_key(ServerId from, const Server& to, const std::string& key) override;
   Server* mirror_peer(const Server& server, const std::string& mirror) override;
 
  private:
@@ -102,6 +111,8 @@ class Cluster : public Server::Observer, public RealMirror::Surroundings {
   void failing_part();
   void lose_database(Server& server, bool rotten, Duration lasts);
   void heal_everything();
+  void shared_disk_fault(Server& server);
+  void lose_one_of_two();
 
   // sim/membership.cc
   void join_or_leave();
@@ -117,6 +128,15 @@ class Cluster : public Server::Observer, public RealMirror::Surroundings {
   Instant some_batonds_away(const std::set<ServerId>& lost);
   void bring_back(Server& survivor, const std::set<ServerId>& lost);
 
+  // sim/lost_databases.cc
+  void lose_databases();
+  std::vector<database::Entry> some_backup();
+  Server& restore_somewhere(const std::vector<database::Entry>& backup);
+  void name_copies();
+  // sim/keys.cc
+  void rotate_keys();
+  std::string present_key() const;
+
   // sim/sick_groups.cc
   void sick_round();
   std::string some_group(const std::string& other_than);
@@ -130,6 +150,7 @@ class Cluster : public Server::Observer, public RealMirror::Surroundings {
   World& world_;
   Random random_;
   Weather weather_;
+  SharedDisk shared_disk_;
   ClusterSettings settings_;
   std::unique_ptr<Bus> bus_;
   std::unique_ptr<Bus> guard_bus_;
@@ -145,6 +166,7 @@ class Cluster : public Server::Observer, public RealMirror::Surroundings {
   std::unique_ptr<Operator> operator_;
   bool faults_over_ = false;
   bool recovered_ = false;  // once in a run
+  bool restored_ = false;   // likewise
 };
 
 }  // namespace baton::sim

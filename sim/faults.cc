@@ -49,16 +49,29 @@ Weather maintenance() {
 /// Once, a majority is lost for good.
 Weather lost_majority() { return {.name = "lost-majority", .crash_chance = 0.0005, .lost_majority = 0.2}; }
 
+/// Once, all databases are lost.
+Weather lost_databases() {
+  return {.name = "lost-databases", .lasts = 25s, .crash_chance = 0.0005, .joins = 0, .lost_databases = 0.15};
+}
+
 /// One group at a time is ill: the others must not notice (I6).
 Weather sick_groups() { return {.name = "sick-groups", .lasts = 40s, .sick_groups = true}; }
+
+/// The cluster's keys are replaced all the time, with faults in between.
+Weather keys() { return {.name = "keys", .lasts = 40s, .quiet_at_most = 2500ms, .crash_chance = 0.001, .keys = 0.3}; }
 
 /// Two servers without a witness. Who is off stays so for longer: an operator must get to decide something.
 Weather two_servers() { return {.name = "two-servers", .lasts = 60s, .quiet_at_most = 4s, .crash_chance = 0.0005, .two = true}; }
 
+/// ... which have a disk in common that decides between them: it fails, hangs, or is slow for one or both.
+Weather two_disk() {
+  return {.name = "two-disk", .lasts = 60s, .quiet_at_most = 3s, .crash_chance = 0.0005, .joins = 0, .two = true, .disk = true};
+}
+
 using MakeWeather = Weather (*)();
 constexpr MakeWeather kWeathers[] = {single_faults, changing, crashes,      storm,
                                      crash_storm,   flutter,  figure_eight, sick_groups,
-                                     joins,         joins_in_flutter, maintenance, lost_majority};
+                                     joins,         joins_in_flutter, maintenance, lost_majority, lost_databases};
 
 }  // namespace
 
@@ -67,24 +80,29 @@ Weather make_weather(Random& random, const std::string& name) {
   for (const MakeWeather make : kWeathers)
     if (make().name == name) weather = make();
   if (name == two_servers().name) weather = two_servers();
+  if (name == keys().name) weather = keys();
+  if (name == two_disk().name) weather = two_disk();
   weather.eager_rings = random.chance(0.35);
   weather.extreme_clocks = random.chance(0.3);
   if (random.chance(0.3)) weather.most_entries = random.between(1, 3);
   weather.shape = make_shape(random);
-  weather.real_mirrors = random.chance(0.3) && !weather.flutter;
+  weather.real_mirrors = random.chance(0.3) && !weather.flutter && weather.lost_databases == 0;
   if (weather.figure_eight) weather.shape = Shape{.servers = 2, .witness = true};  // the play has three parts
   if (weather.flutter) weather.shape.rich = false;
-  if (weather.two) weather.shape = Shape{.servers = 2, .witness = false, .fencing = Shape::Fencing::kNone, .rich = weather.shape.rich};
+  if (weather.two) weather.shape = Shape{.servers = 2, .witness = false, .fencing = Shape::Fencing::kNone, .disk = weather.disk, .rich = weather.shape.rich};
   return weather;
 }
 
 void Cluster::fault() {
   Server& server = some_server();
   const bool two = weather_.shape.voters() == 2;
-  if (two && random_.chance(0.3)) return operator_->take_over(server);
+  if (weather_.disk && random_.chance(0.15)) return shared_disk_fault(server);
+  if (two && random_.chance(weather_.disk ? 0.1 : 0.3)) return operator_->take_over(server);
   if (two && random_.chance(0.1)) return operator_->shut_down(server);
   if (!server.powered() && random_.chance(two ? 0.2 : 0.6)) return server.power_on();
   if (weather_.lost_majority > 0 && random_.chance(weather_.lost_majority)) return lose_majority();
+  if (weather_.lost_databases > 0 && random_.chance(weather_.lost_databases)) return lose_databases();
+  if (weather_.keys > 0 && random_.chance(weather_.keys)) return rotate_keys();
   if (random_.chance(weather_.joins)) return join_or_leave();
   if (random_.chance(weather_.maintenance)) return random_.chance(0.3) ? failing_part() : operator_->maintain(server);
   if (weather_.flutter && random_.chance(0.8)) return flutter();
@@ -322,6 +340,19 @@ void Cluster::lose_database(Server& server, bool rotten, Duration lasts) {
   });
 }
 
+/// The disk that two servers have in common: for one of them, or both.
+void Cluster::shared_disk_fault(Server& server) {
+  const auto access = random_.chance(0.5) ? SharedDisk::Access::kFails : SharedDisk::Access::kHangs;
+  world_.count(access == SharedDisk::Access::kFails ? "disk in common fails" : "disk in common hangs");
+  const bool both = random_.chance(0.3);
+  for (const ServerId id : ids_) {
+    if (!both && id != server.id()) continue;
+    world_.say("sim", "the disk in common {} for server {}", access == SharedDisk::Access::kFails ? "fails" : "hangs", id);
+    shared_disk_.set_access(id, access);
+    world_.after(random_.between(50ms, 8s), [this, id] { shared_disk_.set_access(id, SharedDisk::Access::kWorks); });
+  }
+}
+
 /// What corosync makes of bad links, and of its own end.
 void Cluster::corosync_fault(Server& server) {
   const Duration lasts = random_.between(100ms, 4s);
@@ -405,6 +436,7 @@ void Cluster::fence(Server& by, const node::FenceServer& wanted) {
 void Cluster::heal_everything() {
   world_.say("sim", "everything is healed");
   faults_over_ = true;
+  shared_disk_.heal();
   bus_->heal();
   for (auto& [id, server] : servers_) {
     server->stop_crashing();

@@ -35,6 +35,12 @@ std::vector<std::string> mirror_keys(const GroupConfiguration& group) {
 
 }  // namespace
 
+void MaintenanceChecker::restored() {
+  departures_.clear();
+  closed_.clear();
+  recent_.clear();
+}
+
 void MaintenanceChecker::committed(const database::Entry& entry, const ClusterState& before, const ClusterState& after) {
   recent_.push_back(before);
   if (recent_.size() > kRecentStates) recent_.erase(recent_.begin());

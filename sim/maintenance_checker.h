@@ -19,6 +19,8 @@ class MaintenanceChecker {
 
   /// The committed log goes on by `entry`, which applied; `before` and `after` are the states around it.
   void committed(const database::Entry& entry, const ClusterState& before, const ClusterState& after);
+  /// The log was cut back to a backup's: what is remembered of it is gone by no more.
+  void restored();
   /// Now and then: who is there.
   void look();
   /// A server ends after an orderly shutdown.

@@ -81,6 +81,7 @@ void Cluster::enlist_and_dismiss(const std::string& text) {
     if (is_member(id) && !server.enlisted() && !text.empty()) {
       world_.after(random_.between(0ms, 1500ms), [this, id, &server, text] {
         if (!is_member(id) || server.enlisted()) return;
+        server.give_key(present_key());
         server.enlist(text);
         server.power_on();
       });

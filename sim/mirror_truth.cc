@@ -12,6 +12,7 @@ void MirrorTruth::committed(const database::Entry& entry, const ClusterState& be
   for (const auto& [key, mirror] : after.mirrors) {
     const auto old = before.mirrors.find(key);
     const Permit known = old == before.mirrors.end() ? Permit{} : old->second.permit;
+    if (std::holds_alternative<RestoreDatabase>(entry.command) && mirror.permit > mirrors_[key].newest_used) continue;
     if (mirror.permit != known)
       throw Violation("permits", fmt::format("entry {} ({}) changes the permit of mirror {}", entry.index,
                                              describe(entry.command), key));
@@ -22,7 +23,10 @@ void MirrorTruth::note_assignment(const AssignGroup& assign, const ClusterState&
   for (const auto& [key, version] : assign.mirror_versions) {
     const MirrorState& old = before.mirrors.at(key);
     const MirrorState& now = after.mirrors.at(key);
-    if (now.permit.value != old.permit.value + 1 || now.holder != assign.server)
+    const bool unused = assign.unused.contains(key) && mirrors_[key].acknowledged == 0;
+    if (old.unknown && !unused)
+      throw Violation("stale start", fmt::format("mirror {} was given to server {}, and nobody knows what its copy has", key, assign.server));
+    if (now.permit.value != std::max(old.permit.value, after.permits_above) + 1 || now.holder != assign.server)
       throw Violation("permits", fmt::format("mirror {} was given to server {} with permit {} after {}", key, assign.server,
                                              now.permit, old.permit));
     const auto member = old.in_sync.find(assign.server);
@@ -40,6 +44,16 @@ void MirrorTruth::note_assignment(const AssignGroup& assign, const ClusterState&
     mirrors_[key].grants[now.permit] = assign.server;
     mirrors_[key].set_crashed = mirrors_[key].set_crashed || (crashed && all_crashed);
   }
+}
+
+void MirrorTruth::everybody_lost_power() {
+  for (auto& [key, mirror] : mirrors_) mirror.set_crashed = true;
+}
+
+void MirrorTruth::accept_loss(const std::string& key, uint64_t written, uint64_t flushed) {
+  Mirror& mirror = mirrors_[key];
+  mirror.acknowledged = std::min(mirror.acknowledged, written);
+  mirror.flushed = std::min(mirror.flushed, flushed);
 }
 
 uint64_t MirrorTruth::acknowledge(const std::string& key, ServerId server, Permit permit, bool flush) {

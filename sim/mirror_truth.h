@@ -23,6 +23,11 @@ class MirrorTruth {
   /// Says whether its whole set had crashed since the last promotion (S5).
   bool promoted(const std::string& mirror, ServerId server, Permit permit, uint64_t holds);
 
+  /// All copies at once: what no flush covered may be gone.
+  void everybody_lost_power();
+  /// A person names the copy that has the most of those that he sees: more may be elsewhere.
+  void accept_loss(const std::string& mirror, uint64_t written, uint64_t flushed);
+
   uint64_t writes() const { return next_write_ - 1; }
   uint64_t promotions() const { return promotions_; }
   uint64_t set_crashes() const { return set_crashes_; }

@@ -3,7 +3,9 @@
 
 #include <algorithm>
 
+#include "sim/mirror_truth.h"
 #include "src/core/planner/planner.h"
+#include "src/model/mirror_place.h"
 
 namespace baton::sim {
 
@@ -109,11 +111,30 @@ void Operator::take_over(Server& server) {
   if (!offer) return;
   const bool just_now = last_taken_over_ != server.id() && world_.now() < taken_over_at_ + kTakeoverIsKnown;
   if (just_now) return;
+  // He is told to switch the other one off first, and to leave it off.
+  if (server.node().disk_lock().in_use() && !server.node().disk_lock().answers(server.local_now())) return;
   for (const auto& [id, other] : servers_)
     if (id != server.id() && decides_alone(*other)) return;
   last_taken_over_ = server.id();
   taken_over_at_ = world_.now();
   ask(server, "operator takeover", offer->command);
+}
+
+void Operator::name_copies(Server& server, MirrorTruth& truth) {
+  const ClusterState state = server.node().state();
+  for (const auto& [key, mirror] : state.mirrors) {
+    const MirrorPlace place = find_mirror(server.node().configuration(), key);
+    if (!mirror.unknown || !place) continue;
+    const Server* best = nullptr;
+    for (const ServerId id : place.group->servers) {
+      const Server* other = servers_.at(id).get();
+      if (best == nullptr || other->mirrors().at(key).written > best->mirrors().at(key).written) best = other;
+    }
+    if (best == nullptr || !best->running()) continue;
+    const MirrorStandIn& copy = best->mirrors().at(key);
+    truth.accept_loss(key, copy.written, copy.flushed);
+    ask(server, "operator names a copy", ForceMirror{key, mirror.version, best->id(), copy.incarnation, "as shown", ""});
+  }
 }
 
 void Operator::put_right(Server& server) {

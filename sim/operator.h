@@ -31,6 +31,8 @@ class Operator {
   void take_over(Server& server);
   /// Rejoins, lifts restrictions, starts groups that have given up. Each time it is called again the rest.
   void put_right(Server& server);
+  /// After a restore: of each mirror the copy that has the most becomes its data.
+  void name_copies(Server& server, MirrorTruth& truth);
   uint64_t repairs() const { return repairs_; }
 
  private:

@@ -24,6 +24,8 @@ uint64_t find_violation(const std::string& name, uint64_t most_seeds, const std:
 }
 
 TEST(Planted, LeaseForgottenAtRestart) { EXPECT_NE(find_violation("lease-forgotten-at-restart", 500), 0u); }
+TEST(Planted, OtherClaimIgnored) { EXPECT_NE(find_violation("other-claim-ignored", 200, "two-disk"), 0u); }
+TEST(Planted, LockFreedEarly) { EXPECT_NE(find_violation("lock-freed-early", 400, "two-disk"), 0u); }
 TEST(Planted, FenceIgnored) { EXPECT_NE(find_violation("fence-ignored", 200), 0u); }
 TEST(Planted, KnownBeforeDown) { EXPECT_NE(find_violation("known-before-down", 500), 0u); }
 TEST(Planted, AcknowledgedBeforeFence) {
@@ -54,7 +56,10 @@ TEST(Planted, UncleanCopyPromotedByTwo) { EXPECT_NE(find_violation("unclean-copy
 TEST(Planted, NewMajorityOnly) { EXPECT_NE(find_violation("new-majority-only", 500, "joins"), 0u); }
 TEST(Planted, OldMajorityOnly) { EXPECT_NE(find_violation("old-majority-only", 500, "joins"), 0u); }
 
+TEST(Planted, KeyInForceEarly) { EXPECT_NE(find_violation("key-in-force-early", 100, "keys"), 0u); }
+
 TEST(Planted, GuardDeafToRecovery) { EXPECT_NE(find_violation("guard-deaf-to-recovery", 200, "lost-majority"), 0u); }
+TEST(Planted, RestoredSetKept) { EXPECT_NE(find_violation("restored-set-kept", 50, "lost-databases"), 0u); }
 TEST(Planted, ReturningNotRefused) { EXPECT_NE(find_violation("returning-not-refused", 50, "lost-majority"), 0u); }
 
 /// V1, by hand, too: a voter must lead after its change was cut off for the others to suffer from it.

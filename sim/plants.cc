@@ -57,7 +57,11 @@ bool plant([[maybe_unused]] const std::string& name) {
       {"shutdown-ignored", Plant::kShutdownIgnored},
       {"former-owner-not-killed", Plant::kFormerOwnerNotKilled},
       {"alone-without-right", Plant::kAloneWithoutRight},
+      {"restored-set-kept", Plant::kRestoredSetKept},
+      {"key-in-force-early", Plant::kKeyInForceEarly},
       {"loss-taken-for-an-end", Plant::kLossTakenForAnEnd},
+      {"other-claim-ignored", Plant::kOtherClaimIgnored},
+      {"lock-freed-early", Plant::kLockFreedEarly},
   };
   const auto found = kPlants.find(name);
   if (found == kPlants.end()) return false;

@@ -43,7 +43,7 @@ Server* Cluster::some_survivor(std::set<ServerId>& lost) {
 void Cluster::lose_majority() {
   std::set<ServerId> lost;
   const auto configuration = parse_configuration(checkers_->state().configuration_text);
-  if (!configuration || configuration->np == NpKind::kOperator) return;  // there a takeover is meant
+  if (!configuration || may_call_operator(configuration->np)) return;  // there a takeover is meant
   Server* survivor = recovered_ ? nullptr : some_survivor(lost);
   if (survivor == nullptr) return;
   recovered_ = true;
@@ -77,6 +77,10 @@ Server& Cluster::recover_somewhere(const std::set<ServerId>& lost, Server& survi
       if (recovered && server.node().standing().serving) return server;
       problem = server.node().why_not_recover(server.local_now());
       if (recovered || !problem.empty()) continue;
+      // A person names the lost ones: nothing happens if others are away than these.
+      const auto given_up = server.node().lost();
+      problem = "another survivor is not seen yet";
+      if (!std::includes(lost.begin(), lost.end(), given_up.begin(), given_up.end())) continue;
       world_.say("sim", "operator at server {}: recover", id);
       server.feed(node::Recover{random_.below(1000), "operator"});
     }

@@ -46,6 +46,14 @@ void RequestHistory::committed(const database::Entry& entry, const Applied& outc
   request.outcome = outcome;
 }
 
+void RequestHistory::restored(uint64_t index) {
+  answered_up_to_ = std::min(answered_up_to_, index);
+  for (Request& request : requests_) {
+    request.after = std::min(request.after, index);
+    if (request.index > index) request.index = 0;
+  }
+}
+
 void RequestHistory::answered(ServerId server, uint64_t number, bool decided, const Applied& outcome) {
   const auto found = sent_.find({server, number});
   if (found == sent_.end() || !decided) return;

@@ -22,6 +22,8 @@ class RequestHistory {
   void committed(const database::Entry& entry, const Applied& outcome);
   /// `decided`: whether the outcome is known.
   void answered(ServerId server, uint64_t number, bool decided, const Applied& outcome);
+  /// Entries above `index` are given up.
+  void restored(uint64_t index);
   /// Whoever reads now must see everything up to this entry.
   uint64_t answered_up_to() const { return answered_up_to_; }
   uint64_t answers() const { return answers_; }

@@ -73,6 +73,8 @@ Instant Scenario::local_now(const Server& server) const { return now_ + server.c
 void Scenario::boot(Server& server) {
   if (server.powered) return;
   server.powered = server.engine = true;
+  server.ring_file = server.key;
+  load_ring_key(server);
   ++server.boots;
   for (const auto& group : configuration_.groups) {
     if (std::find(group.servers.begin(), group.servers.end(), server.id) == group.servers.end()) continue;
@@ -136,6 +138,8 @@ void Scenario::start_batond(Server& server, Duration joins_after) {
   settings.published_lease = server.published;
   server.node = std::make_unique<node::NodeCore>(settings, server.disk, local_now(server));
   server.tick_at = kNever;
+  server.made_key.clear();
+  report_keys(server);
   feed(server, node::GuardReported{server.guard->report(local_now(server))});
   report_mirrors(server);
   if (joins_after == Duration{0}) {
@@ -201,6 +205,7 @@ void Scenario::arm_tick(Server& server) {
 }
 
 void Scenario::carry_out(Server& server, node::Action& action) {
+  if (carry_out_keys(server, action)) return;
   if (auto* message = std::get_if<node::Send>(&action)) {
     send(server, *message);
   } else if (auto* wanted = std::get_if<node::Persist>(&action)) {
@@ -209,6 +214,8 @@ void Scenario::carry_out(Server& server, node::Action& action) {
     at(now_ + kSocketDelay, [this, &server, boots = server.boots, event = told->tell] {
       if (server.boots == boots && server.guard != nullptr) feed_guard(server, event);
     });
+  } else if (auto* round = std::get_if<node::DiskRound>(&action)) {
+    disk_round(server, *round);
   } else if (auto* step = std::get_if<node::RunStep>(&action)) {
     begin_step(server, *step);
   } else if (auto* fenced = std::get_if<node::FenceServer>(&action)) {
@@ -268,6 +275,22 @@ void Scenario::persist(Server& server, const node::Persist& wanted) {
       disk.entries.insert(disk.entries.end(), wanted.append.begin(), wanted.append.end());
     }
     feed(server, node::Persisted{wanted.token, ok});
+  });
+}
+
+/// On the disk that two servers have in common. One that hangs is tried until it answers.
+void Scenario::disk_round(Server& server, const node::DiskRound& round) {
+  at(now_ + kPersistDelay, [this, &server, starts = server.starts, round] {
+    if (server.starts != starts || server.node == nullptr) return;
+    const auto access = shared_disk_.access(server.id);
+    if (access == SharedDisk::Access::kHangs) return disk_round(server, round);
+    const bool works = access == SharedDisk::Access::kWorks;
+    if (works && round.own) shared_disk_.write(server.id, *round.own);
+    at(now_ + kPersistDelay, [this, &server, starts, round, works] {
+      if (server.starts != starts || server.node == nullptr) return;
+      feed(server, node::DiskRoundDone{round.number, works, works ? shared_disk_.read(server.id) : arbiter::DiskBlock{},
+                                       works ? shared_disk_.read(round.other) : arbiter::DiskBlock{}, works ? "" : "input/output error"});
+    });
   });
 }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "sim/scenario_network.h"
+#include "sim/shared_disk.h"
 #include "src/base/result.h"
 #include "src/core/node/node.h"
 
@@ -66,6 +67,7 @@ class Scenario {
   void carry_out(Server& server, node::Action& action);
   void stand_down(Server& server, const node::StandDown& wanted);
   void persist(Server& server, const node::Persist& wanted);
+  void disk_round(Server& server, const node::DiskRound& round);
   void applied(const node::EntryApplied& entry);
   void begin_step(Server& server, const node::RunStep& step);
   void finish_step(Server& server, const Step& step);
@@ -73,6 +75,15 @@ class Scenario {
   // ---- Fence agents (scenario_fencing.cc) ----
   void fence(Server& by, const node::FenceServer& wanted);
   Status fence_command(const Words& words);
+
+  // ---- Keys (scenario_keys.cc) ----
+  void report_keys(Server& server);
+  void load_ring_key(Server& server);
+  Status rotate_keys(Server& server, milliseconds limit);
+  void fetch_key(Server& server, const node::FetchKey& wanted);
+  void change_keys(Server& server, const node::ChangeKeys& wanted);
+  void set_ring_key(Server& server, const node::SetRingKey& wanted);
+  bool carry_out_keys(Server& server, const node::Action& action);
 
   // ---- Rings (scenario_rings.cc) ----
   void change_rings(Duration after);
@@ -127,6 +138,7 @@ class Scenario {
   Status run_request(const Words& words);
   Status wish(const Words& words);
   Status take_over(Server& server);
+  void restore(Server& server);
   int64_t wall_ms() const { return to_ms(now_.time_since_epoch()); }
   Status maintenance(const Words& words);
   Status mirror_command(const Words& words);
@@ -145,12 +157,14 @@ class Scenario {
   std::string folder_;
   Configuration configuration_;
   ScenarioNetwork network_;
+  SharedDisk shared_disk_;
   Instant now_{std::chrono::seconds{1}};
   uint64_t order_ = 0;
   uint64_t rings_ = 0;
   uint64_t ring_turn_ = 0;
   bool reform_pending_ = false;
   uint64_t applied_index_ = 0;
+  std::vector<database::Entry> backup_;  // the last one that was made
   std::map<std::pair<Instant, uint64_t>, std::function<void()>> queue_;
   std::map<ServerId, std::unique_ptr<Server>> servers_;
   std::map<std::string, std::string> failing_;  // "server group.resource" -> error of its next starts
@@ -163,6 +177,7 @@ class Scenario {
   Level level_ = Level::kGroups;
   std::vector<std::string> log_;
   std::string violation_;
+  uint64_t keys_made_ = 0;
   bool refused_ = false;  // the last request
 };
 

@@ -39,7 +39,12 @@ void Scenario::reform() {
   for (const auto& [id, server] : servers_)
     if (engine_works(*server)) engines.insert(id);
   std::set<ServerId> changed;
-  for (const auto& members : network_.rings(engines, ring_turn_)) {
+  std::map<std::string, std::set<ServerId>> by_key;  // corosync hears only who uses its own
+  for (const ServerId engine : engines) by_key[servers_.at(engine)->ring_key].insert(engine);
+  std::vector<std::set<ServerId>> rings;
+  for (const auto& [key, some] : by_key)
+    for (auto& members : network_.rings(some, ring_turn_)) rings.push_back(std::move(members));
+  for (const auto& members : rings) {
     const auto& first = *servers_.at(*members.begin());
     if (first.ring_members == members && ring_runs(first)) continue;
     ++rings_;
@@ -66,7 +71,7 @@ bool Scenario::ring_runs(const Server& server) const {
   if (server.ring == 0) return false;
   return std::all_of(server.ring_members.begin(), server.ring_members.end(), [&](ServerId one) {
     const Server& member = *servers_.at(one);
-    if (member.ring != server.ring || !engine_works(member)) return false;
+    if (member.ring != server.ring || !engine_works(member) || member.ring_key != server.ring_key) return false;
     return std::all_of(server.ring_members.begin(), server.ring_members.end(),
                        [&](ServerId other) { return network_.reach(one, other); });
   });

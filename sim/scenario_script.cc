@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "sim/scenario_server.h"
+#include "src/core/database/restored_voter.h"
 #include "src/core/node/maintenance_wish.h"
 #include "src/model/configuration_toml.h"
 
@@ -110,6 +111,9 @@ Status Scenario::run_on_machine(Server& server, const Words& words, bool& known)
     boot(server);
   } else if (verb == "takeover") {
     return take_over(server);
+  } else if (verb == "rotate-keys") {
+    if (words.size() != 3) return fail("rotate-keys SERVER MILLISECONDS");
+    return rotate_keys(server, milliseconds(std::stoll(words[2])));
   } else if (verb == "waits") {
     const std::string waiting = server.node->partition_waiting(local_now(server));
     write(server.name, waiting.empty() ? "waits for nothing" : "waits: " + waiting);
@@ -124,10 +128,27 @@ Status Scenario::run_on_machine(Server& server, const Words& words, bool& known)
     server.disk_full = verb == "disk-full";
     write(server.name, server.disk_full ? "the disk under its database is full"
                                         : "the disk under its database has room again");
+  } else if (verb == "np-disk-fails" || verb == "np-disk-hangs" || verb == "np-disk-works") {
+    shared_disk_.set_access(server.id, verb == "np-disk-fails"   ? SharedDisk::Access::kFails
+                                       : verb == "np-disk-hangs" ? SharedDisk::Access::kHangs
+                                                                 : SharedDisk::Access::kWorks);
+    write(server.name, "the disk in common " + verb.substr(8) + " there");
+  } else if (verb == "np-disk") {
+    const std::string standing = server.node->disk_standing();
+    write(server.name, "the disk in common: " + (standing.empty() ? "all is well" : standing));
   } else if (verb == "lose-database") {
     server.disk = database::StoredVoter{};
     server.given_up = false;
     write(server.name, "its database is lost");
+  } else if (verb == "backup") {
+    if (server.node == nullptr) return fail("{} does not run", server.name);
+    const auto& entries = server.disk.entries;
+    const size_t committed = std::min<size_t>(server.node->standing().committed, entries.size());
+    backup_.assign(entries.begin(), entries.begin() + static_cast<ptrdiff_t>(committed));
+    write(server.name, "a backup of the cluster database is made");
+  } else if (verb == "restore") {
+    if (server.powered || backup_.empty()) return fail("{} has power, or there is no backup", server.name);
+    restore(server);
   } else if (verb == "replace-disk") {
     for (auto& [key, incarnation] : server.incarnations) incarnation.value += 1000;  // a new copy begins at a random one
     write(server.name, "its disk is replaced by a new one");
@@ -139,6 +160,15 @@ Status Scenario::run_on_machine(Server& server, const Words& words, bool& known)
     known = false;
   }
   return {};
+}
+
+/// As `baton cluster restore` on it, batond being stopped.
+void Scenario::restore(Server& server) {
+  const uint64_t round = database::restore_round(wall_ms(), 0);
+  server.disk = database::restored_voter(backup_, {server.id, {server.id}, round, wall_ms(), wall_ms(), "a server", "operator"});
+  server.given_up = false;
+  applied_index_ = backup_.size();
+  write(server.name, "the operator begins with the backup here");
 }
 
 Status Scenario::run_on_cables(Server& server, const Words& words, bool& known) {

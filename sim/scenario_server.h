@@ -21,6 +21,7 @@ struct Scenario::Server {
   database::StoredVoter disk;
   bool disk_full = false;
   bool given_up = false;
+  std::string key = "key-0", next_key, old_key;
   std::map<std::string, Incarnation> incarnations;  // of its mirrors' copies
   std::map<std::string, uint64_t> written;          // ... and the newest answered write that each has
   // With its power
@@ -37,6 +38,7 @@ struct Scenario::Server {
   Instant published{};
   // corosync
   bool engine = false;
+  std::string ring_file = "key-0", ring_key = "key-0";
   bool engine_paused = false;
   uint64_t ring = 0;
   std::set<ServerId> ring_members;
@@ -50,6 +52,7 @@ struct Scenario::Server {
   // batond
   std::unique_ptr<node::NodeCore> node;
   uint64_t starts = 0;
+  std::string made_key;
   bool joined = false;  // the others know of this batond
   std::set<ServerId> view;
   Instant tick_at = kNever;

@@ -89,6 +89,8 @@ void Server::power_on() {
     mirror.newest = mirror.permit;
   }
   ended_in_order_ = false;
+  ring_file_ = keys_.current;
+  load_ring_key();
   bus_.engine_up(id_);
   start_batond();
   mirror_tick(boot_);
@@ -152,6 +154,8 @@ void Server::start_batond() {
   pumping_ = false;
   batond_paused_ = false;
   tick_at_ = kNever;
+  made_key_.clear();
+  report_keys();
   if (!engine_lost_) bus_.process_started(id_);
   for (auto& [key, mirror] : mirrors_) {
     mirror.told = 0;
@@ -193,6 +197,7 @@ void Server::kill_batond() {
   world_.mark('k', id_, start_);
   world_.say(fmt::format("server {}", id_), "batond ends");
   disk_.interrupt(random_);
+  interrupt_round();
   node_.reset();
   ++start_;
   inbox_.clear();
@@ -322,6 +327,8 @@ void Server::carry_out(const node::Action& action) {
       if (RealMirror* real = observer_.real_mirror(key)) real->peer_gone(id_, gone->server);
   } else if (const auto* wanted_off = std::get_if<node::FenceServer>(&action)) {
     observer_.fence(*this, *wanted_off);
+  } else if (const auto* round = std::get_if<node::DiskRound>(&action)) {
+    disk_round(*round);
   } else if (const auto* down = std::get_if<node::StandDown>(&action)) {
     stand_down(*down);
   } else if (const auto* anew = std::get_if<node::StartAnew>(&action)) {
@@ -333,6 +340,12 @@ void Server::carry_out(const node::Action& action) {
   } else if (const auto* end = std::get_if<node::EndServer>(&action)) {
     observer_.ends(*this, *end);
     world_.after(random_.between(20ms, 1500ms), while_batond([this] { end_in_order(); }));
+  } else if (const auto* fetch = std::get_if<node::FetchKey>(&action)) {
+    fetch_key(*fetch);
+  } else if (const auto* change = std::get_if<node::ChangeKeys>(&action)) {
+    change_keys(*change);
+  } else if (const auto* ring = std::get_if<node::SetRingKey>(&action)) {
+    set_ring_key(*ring);
   } else if (const auto* note = std::get_if<node::Note>(&action)) {
     world_.say(fmt::format("server {}", id_), "{}", note->text);
   }

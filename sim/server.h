@@ -5,6 +5,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -16,15 +17,19 @@
 
 namespace baton::sim {
 
+class SharedDisk;
+
 /// What a run is about; the same for all servers.
 struct ClusterSettings {
   std::vector<std::string> texts;  // the cluster's TOML as founded, then what an operator may apply
   Configuration founding;
   Configuration configuration;  // everything in any of the texts
+  bool keys_change = false;     // else nobody is told of any
   bool extreme_clocks = false;  // as far apart as leases allow for
   double crash_chance = 0;  // after an action, per action
   Duration persist_at_most = 4ms;
   Duration freeze_limit = 10s;
+  SharedDisk* shared_disk = nullptr;
   size_t most_entries = 64;  // of the database in one message: with few of them, whoever was away needs many
 };
 
@@ -63,6 +68,9 @@ class Server {
     virtual RealMirror* real_mirror(const std::string& mirror) = 0;
     /// An agent is asked to cut a server's power; `by` hears what came of it.
     virtual void fence(Server& by, const node::FenceServer& wanted) = 0;
+    /// The engines of its ring read their files.
+    virtual void load_ring_keys(Server& by) = 0;
+    virtual bool gives_key(ServerId from, const Server& to, const std::string& key) = 0;
     /// It has been shut down in order, and begins to end.
     virtual void ends(Server& server, const node::EndServer& end) = 0;
   };
@@ -111,6 +119,18 @@ class Server {
   void fail_resource(const std::string& group, const std::string& resource);
   /// No more crashes between actions.
   void stop_crashing() { crashing_ = false; }
+
+  // ---- Keys (sim/server_keys.cc) ----
+  void give_key(const std::string& key);
+  void load_ring_key();
+  void rotate_keys(Duration limit);
+  bool has_key(const std::string& key) const { return key == keys_.current || key == keys_.next || key == made_key_; }
+  struct Keys {
+    std::string current, next, old;
+    bool operator==(const Keys&) const = default;
+  };
+  const Keys& keys() const { return keys_; }
+  const std::string& ring_file() const { return ring_file_; }
 
   // ---- Events ----
   void feed(const node::Event& event);
@@ -181,6 +201,19 @@ class Server {
   void goes_on();
   void clock_goes_on();
 
+  // sim/server_keys.cc
+  void report_keys();
+  void fetch_key(const node::FetchKey& wanted);
+  void change_keys(const node::ChangeKeys& wanted);
+  void set_ring_key(const node::SetRingKey& wanted);
+
+  // sim/server_arbiter.cc
+  void disk_round(const arbiter::Round& round);
+  void write_round();
+  void read_round();
+  void round_fails();
+  void interrupt_round();
+
   // sim/server_mirrors.cc
   void tell_mirrors();
   void tell_later(const std::string& key, const MirrorState& told, Duration delay);
@@ -211,6 +244,8 @@ class Server {
   bool enlisted_ = false;
   bool ended_in_order_ = false;  // before the next start
   std::string joined_text_;  // empty: a founder
+  Keys keys_;
+  uint64_t made_keys_ = 0;
 
   // Survives everything.
   bool lost_ = false;
@@ -228,6 +263,7 @@ class Server {
   std::map<std::string, Sickness> sick_;  // by group
   uint64_t boot_ = 0;
   Instant page_{};
+  std::string ring_file_;
   std::map<std::string, bool> resources_;  // "group.resource": up; mirrors are in mirrors_
   std::map<std::string, uint64_t> kills_;
   std::map<std::string, uint64_t> newest_step_;  // its token
@@ -253,6 +289,9 @@ class Server {
   bool pumping_ = false;
   Instant tick_at_ = kNever;
   uint64_t next_request_ = 0;
+  std::string made_key_;
+  std::optional<arbiter::Round> round_;  // on the disk that two servers have in common, until it has been read
+  bool round_written_ = false;
   bool crashing_ = true;
 };
 

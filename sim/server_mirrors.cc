@@ -46,7 +46,9 @@ void Server::mirror_told(const std::string& key, const MirrorState& told) {
 /// P2, P3: a copy that learns of a newer permit serves no more under its own.
 void Server::fence(const std::string& key, Permit permit) {
   MirrorStandIn& here = mirrors_.at(key);
+  const bool blank = here.newest == Permit{};
   here.newest = std::max(here.newest, permit);
+  if (blank && permit != Permit{}) report_mirror(key);  // it is not any more
   if (!here.up || here.permit >= here.newest) return;
   here.up = false;
   ownership_changed_ = true;
@@ -121,6 +123,8 @@ void Server::report_mirror(const std::string& key) {
   report.exported = mirror.up;
   report.incarnation = mirror.incarnation;
   report.permit = mirror.newest;
+  // Blank only if it was never used: after a restore that is asked for (R10).
+  report.generation.counter = mirror.written > 0 || mirror.permit != Permit{} || mirror.newest != Permit{} ? 1 : 0;
   feed(node::MirrorReported{key, report});
 }
 

@@ -72,6 +72,7 @@ void Server::lose_engine() {
 }
 
 void Server::regain_engine() {
+  if (engine_lost_) load_ring_key();
   if (!powered_ || !engine_lost_) return;
   world_.mark('E', id_);
   world_.say(fmt::format("server {}", id_), "corosync is back");

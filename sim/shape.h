@@ -17,6 +17,7 @@ struct Shape {
   enum class Fencing { kNone, kBesides, kRequired };
   Fencing fencing = Fencing::kNone;
   bool strict = false;  // servers return by hand, and the breaker's bounds are narrow
+  bool disk = false;   // the two servers have one in common that decides between them
   bool rich = true;  // many groups; else one with a mirror and one without
 
   uint32_t voters() const { return servers + (witness ? 1 : 0); }

@@ -24,6 +24,8 @@ class VoterDisk {
   /// Power or program ends: what was under way happened or not.
   void interrupt(Random& random);
   void lose_everything();
+  /// As `baton cluster restore` leaves it.
+  void restore(database::StoredVoter voter) { stored_ = std::move(voter); }
 
   bool full = false;
   bool slow = false;

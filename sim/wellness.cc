@@ -19,11 +19,26 @@ std::string Checkers::why_not_well() const {
     if (standing.committed != committed()) return fmt::format("server {} lags behind", id);
   }
   if (reference_.voters != VoterSet{{configured.begin(), configured.end()}, {}}) return "not all servers vote, or others do";
+  if (const std::string problem = unfinished_keys(); !problem.empty()) return problem;
   for (const auto& [name, group] : reference_.groups)
     if (const std::string problem = incomplete_group(name, group); !problem.empty()) return problem;
   if (const std::string problem = incomplete_mirrors(); !problem.empty()) return problem;
   if (const std::string problem = residue(); !problem.empty()) return problem;
   return maintenance_.unfinished(reference_);
+}
+
+/// All use the same, and nothing of another one is left.
+std::string Checkers::unfinished_keys() const {
+  const KeyRotation& keys = reference_.keys;
+  if (keys.under_way()) return fmt::format("the rotation of the keys is {}", to_string(keys.phase));
+  for (const ServerId id : known_configuration(reference_.configuration_text)->voters()) {
+    const Server& server = *servers_.at(id);
+    const std::string wanted = keys.number == 0 ? server.keys().current : keys.called_off ? keys.before : keys.after;
+    if (server.keys() != Server::Keys{wanted, "", ""})
+      return fmt::format("server {} has keys {}, {}, {} instead of {}", id, server.keys().current, server.keys().next, server.keys().old, wanted);
+    if (server.ring_file() != wanted) return fmt::format("corosync's file on server {} is by {}", id, server.ring_file());
+  }
+  return {};
 }
 
 std::string Checkers::incomplete_group(const std::string& name, const GroupState& group) const {

@@ -46,7 +46,11 @@ enum class Plant {
   kShutdownIgnored,                // a server that is being shut down is given groups
   kFormerOwnerNotKilled,           // what belongs to another server by now stays up here
   kAloneWithoutRight,              // a server that was taken over decides alone after every start, too
+  kRestoredSetKept,                // a restored database starts from the in-sync sets of its backup
+  kKeyInForceEarly,                // a new key is put in force when a majority has it
   kLossTakenForAnEnd,              // one of two goes on by itself whenever the other one is lost
+  kOtherClaimIgnored,              // a server has the lock on the disk whatever the other one has written there
+  kLockFreedEarly,                 // ... and frees it as soon as it decides, before the other one has its vote again
 };
 
 #ifdef BATON_PLANTED

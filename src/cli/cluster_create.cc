@@ -2,7 +2,6 @@
 // marks its database to be founded by batond's first start (the file "founding", docs/protocol.md, "A lost
 // database").
 #include <fcntl.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,6 +10,7 @@
 #include <filesystem>
 #include <optional>
 
+#include "src/cli/cluster_key.h"
 #include "src/cli/commands.h"
 #include "src/cli/durable_file.h"
 #include "src/format/store_check.h"
@@ -18,8 +18,6 @@
 
 namespace baton::cli {
 namespace {
-
-constexpr size_t kKeyBytes = 64;
 
 /// The text of a file; nothing if there is none.
 std::optional<std::string> present_text(const std::string& path) {
@@ -32,19 +30,6 @@ std::string trimmed(std::string text) {
   return text;
 }
 
-bool is_key(const std::string& text) {
-  return text.size() >= kKeyBytes * 2 && text.find_first_not_of("0123456789abcdefABCDEF") == std::string::npos;
-}
-
-Result<std::string> make_key() {
-  unsigned char bytes[kKeyBytes];
-  if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes)
-    return fail("cannot get random bytes: {}", strerror(errno));
-  std::string key;
-  for (unsigned char byte : bytes) key += fmt::format("{:02x}", byte);
-  return key;
-}
-
 /// The given key, the one in place, or a new one.
 Result<std::string> choose_key(const CreateOptions& options, bool& made) {
   std::string path =
@@ -52,18 +37,9 @@ Result<std::string> choose_key(const CreateOptions& options, bool& made) {
   std::error_code ignored;
   if (options.key_file.empty() && !std::filesystem::exists(path, ignored)) {
     made = true;
-    return make_key();
+    return make_cluster_key();
   }
-  auto text = read_whole_file(path);
-  if (!text) return text;
-  std::string key = trimmed(*text);
-  if (!is_key(key)) {
-    return fail_as(ErrorCode::kInvalid,
-                   "{} is no cluster key: {} bytes as hexadecimal digits are expected; copy "
-                   "/etc/baton/cluster.key from another server of the cluster",
-                   path, kKeyBytes);
-  }
-  return key;
+  return read_cluster_key(path);
 }
 
 /// Reads the configuration and looks at this server's stores. All problems bear the file's name and their

@@ -85,6 +85,7 @@ class CommandLine {
     create->add_option("--state", create_.state_directory, "where batond keeps its databases");
     create->add_flag_callback("--no-preflight", [this] { create_.preflight = false; }, "do not look at the machine before");
     add_membership(family);
+    add_backup_of_database(family);
     CLI::App* recover = add(family, "recover", "go on without a majority that is lost for good; on a survivor",
                             [this](const Context& context) { return recover_cluster(context, recover_); });
     recover->add_flag("--show", recover_.only_show, "only show what the survivors hold, and what may be missing");
@@ -95,6 +96,27 @@ class CommandLine {
     status->add_flag("-w,--watch", watch_, "show each change until interrupted");
     add_suspension(family, "cluster");
     add_shutdown(family, "cluster", "stop all groups in order, then Baton on every server");
+  }
+
+  void add_backup_of_database(CLI::App* family) {
+    CLI::App* backup = add(family, "backup", "write the cluster database to a file",
+                           [this](const Context& context) { return back_up_cluster(context, backup_); });
+    backup->add_option("FILE", backup_.file, "the file to write")->required();
+    backup->add_flag("--with-key", backup_.with_key, "the cluster's key, too: keep the file as secret as that");
+    backup->add_option("--etc", backup_.configuration_directory, "where cluster.key is");
+    CLI::App* restore = add(family, "restore", "begin with a backup here, when all databases are lost",
+                            [this](const Context& context) { return restore_cluster(context, restore_); });
+    restore->add_option("FILE", restore_.file, "the backup")->required();
+    restore->add_option("--as", restore_.server, "this server's name in it");
+    restore->add_flag("--show", restore_.only_show, "only show what is in it");
+    restore->add_option("--with", restore_.with, "a server that puts its old database aside by itself; once for each");
+    restore->add_option("--give-up", restore_.given_up, "a server whose old database is given up; once for each");
+    restore->add_flag("--replace", restore_.replace, "put the database that is here aside");
+    restore->add_option("--key", restore_.key_file, "the cluster's key (default: the one in place, or the backup's)");
+    restore->add_flag("--new-key", restore_.new_key, "make a new key, when there is none left");
+    restore->add_option("--etc", restore_.configuration_directory, "where cluster.toml, cluster.key and server are kept");
+    restore->add_option("--state", restore_.state_directory, "where batond keeps its databases");
+    restore->add_flag("--yes", restore_.yes, "do not ask: each that is given up is named by --give-up");
   }
 
   void add_server_maintenance(CLI::App* family) {
@@ -151,6 +173,17 @@ class CommandLine {
         "--no-wait", [this] { maintenance_.wait = false; }, "do not wait until it is done");
   }
 
+  void add_keys(CLI::App* family) {
+    CLI::App* keys = add(family, "rotate-keys", "replace the cluster's key and all that follows from it, while everything runs",
+                         [this](const Context& context) { return rotate_keys(context, rotate_keys_); });
+    keys->add_flag("--certificates", rotate_keys_.certificates, "only the mirror connects' certificates");
+    keys->add_flag("--cancel", rotate_keys_.cancel, "call it off while the new key is being handed out");
+    keys->add_option_function<std::string>(
+        "--timeout", [this](const std::string& text) { rotate_keys_.timeout = read_timeout(text); },
+        "until when all servers must have the new key, else it is called off (default: 5 min)");
+    keys->add_flag_callback("--no-wait", [this] { rotate_keys_.wait = false; }, "do not wait until it is done");
+  }
+
   void add_membership(CLI::App* family) {
     CLI::App* token = add(family, "token", "one word with which one server may join, for some minutes",
                           [this](const Context& context) { return make_join_token_for(context, good_for_); });
@@ -175,6 +208,11 @@ class CommandLine {
     CLI::App* takeover = add(family, "takeover", "two servers without a witness: let this one go on without the other",
                              [this](const Context& context) { return take_over_cluster(context, yes_); });
     takeover->add_flag("--yes", yes_, "do not ask: the other server is off, or stays cut off");
+    add_keys(family);
+    CLI::App* np_disk = add(family, "np-disk", "prepare a disk that both of two servers reach, to decide between them",
+                            [this](const Context& context) { return prepare_np_disk(context, device_, overwrite_); });
+    np_disk->add_option("DEVICE", device_, "its path, the same on both servers")->required();
+    np_disk->add_flag("--overwrite", overwrite_, "although it is not empty");
     CLI::App* remove = add(family, "remove", "take a server out of the cluster that will not come back",
                            [this](const Context& context) { return remove_server_from_cluster(context, server_, yes_); });
     remove->add_option("SERVER", server_, "which one")->required();
@@ -365,6 +403,8 @@ class CommandLine {
   bool json_ = false;
   bool watch_ = false;
   RecoverOptions recover_;
+  BackupOptions backup_;
+  RestoreOptions restore_;
   bool links_ = false;
   bool follow_ = false;
   int limit_ = 50;
@@ -374,6 +414,8 @@ class CommandLine {
   std::string server_;
   std::string value_;
   bool yes_ = false;
+  std::string device_;
+  bool overwrite_ = false;
   bool lift_ = false;
   VerifyOptions verify_;
   CreateOptions create_;
@@ -382,6 +424,7 @@ class CommandLine {
   PreflightOptions preflight_;
   SupportOptions support_;
   JoinOptions join_;
+  RotateKeysOptions rotate_keys_;
   milliseconds good_for_{600000};
   GroupOptions group_;
 };

@@ -31,6 +31,13 @@ struct CreateOptions {
   bool preflight = true;
 };
 
+struct RotateKeysOptions {
+  bool certificates = false;  // these alone
+  bool cancel = false;
+  bool wait = true;
+  milliseconds timeout{300000};  // for the new key to reach all servers
+};
+
 struct JoinOptions {
   std::string token;
   std::string name;
@@ -47,6 +54,26 @@ struct RecoverOptions {
   bool only_show = false;
   bool yes = false;
   std::vector<std::string> given_up;  // named by the person
+};
+
+struct BackupOptions {
+  std::string file;
+  bool with_key = false;
+  std::string configuration_directory = "/etc/baton";
+};
+
+struct RestoreOptions {
+  std::string file;
+  std::string server;                 // which one this is
+  std::vector<std::string> with;      // others whose old databases are put aside by themselves
+  std::vector<std::string> given_up;  // named by the person
+  std::string key_file;
+  bool new_key = false;
+  bool replace = false;               // a database that is here is put aside
+  bool only_show = false;
+  bool yes = false;
+  std::string configuration_directory = "/etc/baton";
+  std::string state_directory = "/var/lib/baton";
 };
 
 struct GroupOptions {
@@ -104,12 +131,18 @@ struct VerifyOptions {
 Status show_status(const Context& context, bool watch, bool links = false);
 Status create_cluster(const Context& context, const CreateOptions& options);
 Status make_join_token_for(const Context& context, milliseconds good_for);
+Status rotate_keys(const Context& context, const RotateKeysOptions& options);
 Status join_cluster(const Context& context, const JoinOptions& options);
 Status leave_cluster(const Context& context);
 /// Goes on without a majority that is lost for good: shows what the survivors hold, and asks.
 Status recover_cluster(const Context& context, const RecoverOptions& options);
+Status back_up_cluster(const Context& context, const BackupOptions& options);
+/// Begins with a backup on this server, whose batond is stopped: shows what it holds, and asks.
+Status restore_cluster(const Context& context, const RestoreOptions& options);
 /// Lets this server, of two, decide alone although the other one is not reached: shows what that means, and asks.
 Status take_over_cluster(const Context& context, bool yes);
+/// Prepares a disk that two servers are to have in common.
+Status prepare_np_disk(const Context& context, const std::string& device, bool overwrite);
 Status remove_server_from_cluster(const Context& context, const std::string& name, bool yes);
 Status show_preflight(const Context& context, const PreflightOptions& options);
 /// The same before a server is made one of a cluster: silent about what is well, an error when something is a problem.

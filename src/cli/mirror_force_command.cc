@@ -32,7 +32,10 @@ Holdings describe_holdings(const json& mirror, const json& copy, int64_t now_ms)
   const std::string server = text_of(copy, "server");
   holdings.in_sync = contains(texts_of(mirror, "in_sync"), server);
   holdings.reported = flag_of(copy, "reported");
-  if (holdings.in_sync) {
+  const bool unknown = mirror.contains("in_sync_known") && !flag_of(mirror, "in_sync_known");
+  if (unknown) {
+    holdings.lines.push_back("whether it has everything is not known: the cluster database was restored from a backup");
+  } else if (holdings.in_sync) {
     holdings.lines.push_back("in sync: it has every acknowledged write");
   } else if (copy.contains("in_sync_until_ms")) {
     const int64_t when = number_of(copy, "in_sync_until_ms");
@@ -55,6 +58,7 @@ Holdings describe_holdings(const json& mirror, const json& copy, int64_t now_ms)
                                                                                    : 0;
     holdings.lines.push_back(fmt::format("data generation {}-{:016x}", number_of(generation, "counter"), random));
   }
+  if (unknown) holdings.lines.push_back(fmt::format("was last used under permit {}: the greater, the later", number_of(copy, "permit")));
   if (flag_of(copy, "detached")) holdings.lines.push_back("its disk failed");
   if (!flag_of(copy, "consistent"))
     holdings.lines.push_back(flag_of(copy, "snapshot")

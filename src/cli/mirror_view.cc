@@ -38,11 +38,14 @@ std::string format_speed(const json& copy) {
   return fmt::format(", {}/s{}", short_size(speed), format_time_left(total > done ? total - done : 0, speed));
 }
 
+/// The database was restored from a backup, and nobody has named a copy since.
+bool is_unknown(const json& mirror) { return mirror.contains("in_sync_known") && !flag_of(mirror, "in_sync_known"); }
+
 std::vector<Cell> copy_row(const json& mirror, const json& copy) {
   std::string server = text_of(copy, "server");
   if (!flag_of(copy, "reported")) return {{"  " + server}, {"no report", Colour::kYellow}};
   bool in_sync = is_in_sync(mirror, server);
-  std::string data = in_sync ? "in sync" : flag_of(copy, "consistent") ? "not in sync" : "inconsistent";
+  std::string data = in_sync ? "in sync" : !flag_of(copy, "consistent") ? "inconsistent" : is_unknown(mirror) ? "not known" : "not in sync";
   std::string remark;
   if (uint64_t dirty = bytes_of(copy, "dirty_bytes"); dirty > 0) remark = short_size(dirty) + " to copy";
   if (flag_of(copy, "detached")) data = "disk failed";
@@ -98,7 +101,8 @@ std::string format_mirrors(const json& status, const Painter& painter, const std
     std::vector<std::string> members = texts_of(mirror, "in_sync");
     text += fmt::format("{}  {}, {}\n", painter.paint(text_of(mirror, "name"), Colour::kBold),
                         short_size(bytes_of(mirror, "size_bytes")),
-                        members.empty() ? "never used" : fmt::format("in sync: {}", fmt::join(members, ", ")));
+                        is_unknown(mirror) ? "in sync: not known since a restore (baton mirror force)"
+                        : members.empty()  ? "never used" : fmt::format("in sync: {}", fmt::join(members, ", ")));
     std::vector<std::vector<Cell>> rows;
     for (const json& copy : list_of(mirror, "copies")) rows.push_back(copy_row(mirror, copy));
     text += format_table(rows, painter) + format_remarks(mirror, painter);

@@ -23,6 +23,9 @@ std::string format_partition(const json& status, const Painter& painter) {
   if (flag_of(partition, "taken_over") && flag_of(object_of(status, "database"), "serving"))
     text += painter.paint(wrap_text("this server decides alone until the other one is back", 10),
                           Colour::kYellow);
+  if (const std::string disk = text_of(object_of(partition, "disk"), "standing"); !disk.empty())
+    text += painter.paint(wrap_text("the disk " + text_of(object_of(partition, "disk"), "path") + " between the servers: " + disk, 10),
+                          Colour::kYellow);
   const std::string waiting = text_of(partition, "waiting");
   if (!waiting.empty() && waiting != text_of(object_of(status, "database"), "waiting"))
     text += painter.paint(wrap_text(waiting, 10), Colour::kRed);
@@ -45,6 +48,15 @@ std::string describe_shutdown(const json& shutdown) {
   const std::string afterwards = text_of(shutdown, "afterwards");
   if (afterwards != "nothing") text += ", then: " + afterwards;
   return text + fmt::format(" ({} s left)", (number_of(shutdown, "left_ms") + 999) / 1000);
+}
+
+/// Only while the keys are being replaced.
+std::string format_keys(const json& keys, const Painter& painter) {
+  const std::string phase = text_of(keys, "phase");
+  if (phase.empty() || phase == "none") return "";
+  std::string text = fmt::format("The cluster's keys are being replaced by {} ({}): {}", text_of(keys, "author"), phase, text_of(keys, "waiting"));
+  if (phase == "staging") text += fmt::format("; called off in {} s", (number_of(keys, "left_ms") + 999) / 1000);
+  return painter.paint(wrap_text(text, 0), Colour::kYellow);
 }
 
 std::string format_cluster(const json& status, const Painter& painter) {
@@ -73,6 +85,7 @@ std::string format_cluster(const json& status, const Painter& painter) {
   if (const std::string why = text_of(status, "given_up"); !why.empty())
     text += painter.paint(wrap_text("The cluster's shutdown was given up: " + why + " (read: baton cluster shutdown --cancel)", 0),
                           Colour::kYellow);
+  text += format_keys(object_of(status, "keys"), painter);
   const std::string starting = text_of(status, "starting");
   if (!starting.empty()) text += painter.paint(wrap_text(starting, 0), Colour::kYellow);
   const json& lease = object_of(status, "lease");

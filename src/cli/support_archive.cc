@@ -24,7 +24,7 @@ constexpr Duration kArchiveLimit = 120s;
 
 /// Files that hold nothing but secrets, or databases whose text cannot be cleaned.
 bool is_left_out(const std::string& name) {
-  for (const char* end : {".key", ".pem", ".p12", ".sqlite", ".sqlite-wal", ".sqlite-shm", ".meta", ".img", "authkey"})
+  for (const char* end : {".key", ".key.new", ".pem", ".p12", ".sqlite", ".sqlite-wal", ".sqlite-shm", ".meta", ".img", "authkey"})
     if (name.ends_with(end)) return true;
   return is_secret_name(name);
 }

@@ -71,4 +71,19 @@ Status take_over_cluster(const Context& context, bool yes) {
   return {};
 }
 
+Status prepare_np_disk(const Context& context, const std::string& device, bool overwrite) {
+  if (overwrite) {
+    const std::string question = wrap_text("- whatever " + device + " holds is lost; if it decided between the servers, it forgets whom it names: "
+                                           "both must be up and members", 2);
+    if (auto asked = ask_for_name(question.substr(0, question.size() - 1), device, "prepare it without --overwrite", context.json); !asked)
+      return asked;
+  }
+  auto done = context.api.post("/v1/cluster/np-disk", json{{"author", author()}, {"device", device}, {"overwrite", overwrite}}.dump());
+  if (!done) return pass(done);
+  if (context.json) print_json(*done);
+  else print(wrap_text(device + " is prepared. When both servers reach it by this name: np = \"disk\", np_disk = \"" + device + "\" in "
+                       "[cluster], then baton apply", 0));
+  return {};
+}
+
 }  // namespace baton::cli

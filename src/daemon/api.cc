@@ -85,6 +85,10 @@ void get_explain(Daemon& daemon, const HttpRequest& request, const HttpRespond& 
   });
 }
 
+bool is_membership(const std::string& verb) {
+  return verb == "token" || verb == "remove" || verb == "takeover" || verb == "rotate-keys" || verb == "np-disk";
+}
+
 // ---- Configuration ----
 
 json problems_json(const std::vector<ConfigurationProblem>& problems) {
@@ -236,10 +240,15 @@ void handle_api_request(Daemon& daemon, const HttpRequest& request, HttpRespond 
     if (get && at(1) == "configuration")
       return answer(respond, {{"version", daemon.node().state().configuration_version},
                               {"text", daemon.node().state().configuration_text}});
+    if (get && at(1) == "backup")
+      return daemon.back_up([respond](const Result<DatabaseBackup>& backup) {
+        if (!backup) return refuse(respond, backup.error());
+        answer(respond, backup_to_json(*backup));
+      });
     if ((get || post) && at(1) == "recovery") return handle_recovery(daemon, request, respond);
     if (post && at(1) == "plan") return post_plan(daemon, request, respond);
     if (post && at(1) == "apply") return post_apply(daemon, request, respond);
-    if (post && at(1) == "cluster" && parts.size() == 3 && (at(2) == "token" || at(2) == "remove" || at(2) == "takeover"))
+    if (post && at(1) == "cluster" && parts.size() == 3 && is_membership(at(2)))
       return post_cluster(daemon, request, at(2), respond);
     if (post && at(1) == "groups" && parts.size() == 4) return post_group(daemon, request, at(2), at(3), respond);
     if (post && at(1) == "servers" && at(3) == "fence" && parts.size() == 4) return post_fence(daemon, request, at(2), respond);

@@ -11,6 +11,7 @@ using nlohmann::json;
 namespace {
 
 constexpr int64_t kTokenMs = 600000;
+constexpr int64_t kStagingMs = 300000;
 
 void post_token(Daemon& daemon, const json& body, const HttpRespond& respond) {
   const bool given = body.contains("for_ms") && body["for_ms"].is_number_integer();
@@ -54,6 +55,52 @@ void post_takeover(Daemon& daemon, const json& body, const HttpRespond& respond)
   commit(daemon, offer->command, respond, [&daemon] { return daemon.node().standing().committed; });
 }
 
+/// {"timeout_ms"}: replace the cluster's key; {"certificates": true}: issue all certificates anew; {"cancel": true}: stop it.
+void post_rotate_keys(Daemon& daemon, const json& body, const HttpRespond& respond) {
+  const auto& node = daemon.node();
+  const auto& keys = node.state().keys;
+  if (flag_member(body, "certificates") && flag_member(body, "cancel"))
+    return refuse(respond, {ErrorCode::kInvalid, "\"certificates\" and \"cancel\" exclude each other"});
+  if (body.contains("timeout_ms") && !body["timeout_ms"].is_number_integer())
+    return refuse(respond, {ErrorCode::kInvalid, "\"timeout_ms\" is no whole number of milliseconds"});
+  if (!node.standing().serving)
+    return refuse(respond, {ErrorCode::kUnavailable, "nothing can be decided now: " + node.standing().waiting});
+  const auto committed = [&daemon] { return daemon.node().standing().committed; };
+  RotateKeys command{keys.certificates, RotateKeys::Step::kCertificates, {}, "", "", author_of(body), "",
+                     node.cluster_time(EventLoop::now()), 0};
+  if (flag_member(body, "certificates")) return commit(daemon, command, respond, committed);
+  if (flag_member(body, "cancel")) {
+    command.step = RotateKeys::Step::kCancel;
+    command.number = keys.number;
+    return commit(daemon, command, respond, committed);
+  }
+  const milliseconds limit{body.value("timeout_ms", kStagingMs)};
+  daemon.rotate_keys(limit, author_of(body), [&daemon, respond](bool decided, const Applied& outcome) {
+    if (!decided) return refuse(respond, {ErrorCode::kUnavailable, "the cluster could not decide (no majority): look at `baton status`"});
+    if (!outcome.applied) return refuse(respond, {ErrorCode::kConflict, outcome.refusal});
+    answer(respond, {{"version", daemon.node().standing().committed}, {"number", daemon.node().state().keys.number}});
+  });
+}
+
+/// Prepares a disk that two servers are to have in common. Not the one that is in use.
+void post_np_disk(Daemon& daemon, const json& body, const HttpRespond& respond) {
+  const std::string path = text_member(body, "device");
+  if (path.empty() || path.front() != '/') return refuse(respond, {ErrorCode::kInvalid, "which device? An absolute path is expected"});
+  const auto& node = daemon.node();
+  const auto& lock = node.disk_lock();
+  // SAFETY: Q3. While both decide nobody needs a claim. Otherwise what stands on the disk, whatever name it goes by, may be all that
+  // keeps the other one from going on, too.
+  if (!node.standing().serving || node.state().taken_over != ServerId{} || node.state().voters.joint())
+    return refuse(respond, {ErrorCode::kConflict, "a disk is prepared only while both servers are there and decide together: `baton status` "
+                            "tells what is missing"});
+  if (lock.disk() == path && lock.answers(EventLoop::now()))
+    return refuse(respond, {ErrorCode::kConflict, fmt::format("{} decides between the servers now: apply np = \"operator\" first", path)});
+  daemon.np_disk().format(path, flag_member(body, "overwrite"), [respond, path](const Status& made) {
+    if (!made) return refuse(respond, made.error());
+    answer(respond, {{"device", path}});
+  });
+}
+
 }  // namespace
 
 void post_cluster(Daemon& daemon, const HttpRequest& request, const std::string& verb, const HttpRespond& respond) {
@@ -62,7 +109,9 @@ void post_cluster(Daemon& daemon, const HttpRequest& request, const std::string&
   if (verb == "token") return post_token(daemon, *body, respond);
   if (verb == "remove") return post_remove(daemon, *body, respond);
   if (verb == "takeover") return post_takeover(daemon, *body, respond);
-  refuse(respond, {ErrorCode::kNotFound, "clusters know token, remove and takeover"});
+  if (verb == "rotate-keys") return post_rotate_keys(daemon, *body, respond);
+  if (verb == "np-disk") return post_np_disk(daemon, *body, respond);
+  refuse(respond, {ErrorCode::kNotFound, "clusters know token, remove, takeover, rotate-keys and np-disk"});
 }
 
 }  // namespace baton

@@ -63,6 +63,11 @@ std::string lacks(const std::vector<std::string>& members, bool own) {
                      fmt::join(members, ", "));
 }
 
+std::string describe_set(const MirrorState& mirror, const std::vector<std::string>& members, bool here) {
+  if (mirror.unknown) return "which copies have everything is not known since the database was restored from a backup";
+  return mirror.permit == Permit{} ? "never used" : lacks(members, here);
+}
+
 json mirrors_json(const Daemon& daemon, const Held& held) {
   json list = json::array();
   for (const auto& [key, mirror] : held.state.mirrors) {
@@ -74,7 +79,7 @@ json mirrors_json(const Daemon& daemon, const Held& held) {
     }
     const bool used = mirror.permit != Permit{};
     list.push_back({{"name", key}, {"in_sync", members}, {"permit", mirror.permit.value}, {"survives", here || !used},
-                    {"copies", copies_json(daemon, held, key, mirror)}, {"text", used ? lacks(members, here) : "never used"}});
+                    {"copies", copies_json(daemon, held, key, mirror)}, {"text", describe_set(mirror, members, here)}});
   }
   return list;
 }

@@ -1,7 +1,6 @@
 // batond's wiring: start-up, events in, actions out. One thread: the loop's.
 #include "src/daemon/daemon.h"
 
-#include <openssl/hmac.h>
 #include <spdlog/spdlog.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -25,6 +24,7 @@ namespace {
 constexpr const char* kProcessGroup = "baton";
 constexpr Duration kEngineRestart = 100ms;
 constexpr Duration kLinkInterval = 1s;
+constexpr Duration kFirstBackup = 1min;
 
 Result<std::string> read_text(const std::string& path, const char* what) {
   std::ifstream file(path);
@@ -55,19 +55,6 @@ uint64_t random_start() {
   return value;
 }
 
-/// Corosync's key: derived, so that there is one secret to hand out. 128 bytes.
-Bytes engine_key(const Bytes& cluster_key) {
-  Bytes key;
-  for (const std::string label : {"baton corosync key 1", "baton corosync key 2"}) {
-    uint8_t part[64];
-    unsigned length = 0;
-    HMAC(EVP_sha512(), cluster_key.data(), static_cast<int>(cluster_key.size()),
-         reinterpret_cast<const uint8_t*>(label.data()), label.size(), part, &length);
-    key.insert(key.end(), part, part + length);
-  }
-  return key;
-}
-
 }  // namespace
 
 Daemon::Daemon(EventLoop& loop, DaemonPaths paths)
@@ -91,6 +78,7 @@ Status Daemon::start() {
       if (interface.speaks_arp) own_macs_.push_back(interface.mac.text());
   }
   make_mirror_calls();
+  np_disk_ = std::make_unique<NpDiskClient>(loop_, [this] { return keys_.current; }, paths_.run_directory);
   if (auto engine = start_engine(); !engine) return pass(engine);
   start_guard();
   messaging_ = std::make_unique<GroupMessaging>(
@@ -114,7 +102,8 @@ Status Daemon::start() {
   http_ = std::move(*http);
   link_reader_ = std::make_unique<LinkStatusReader>(loop_);
   read_links();
-  feed(node::Tick{});
+  daily_timer_ = loop_.after(kFirstBackup, [this] { back_up_daily(); });
+  report_keys();
   spdlog::info("batond runs as {} of cluster {}", founding_.server_name(self_), founding_.cluster_name);
   return {};
 }
@@ -124,8 +113,10 @@ Status Daemon::read_identity() {
   if (!name) return pass(name);
   const auto text = read_text(paths_.configuration_directory + "/cluster.toml", "the cluster's configuration");
   if (!text) return pass(text);
-  const auto key = read_text(paths_.configuration_directory + "/cluster.key", "the cluster's key");
-  if (!key) return pass(key);
+  const auto keys = ClusterKeyFiles(paths_.configuration_directory).read();
+  if (!keys) return pass(keys);
+  keys_ = *keys;
+  find_ring_key();
   auto configuration = parse_configuration(*text, paths_.configuration_directory + "/cluster.toml");
   if (!configuration) return pass(configuration);
   const auto* server = configuration->server(trimmed(*name));
@@ -137,11 +128,6 @@ Status Daemon::read_identity() {
   founding_ = *configuration;
   joined_ = std::filesystem::exists(paths_.configuration_directory + "/joined");
   read_present_configuration();
-  const std::string hex = trimmed(*key);
-  cluster_key_.assign(hex.begin(), hex.end());
-  if (cluster_key_.size() < 64)
-    return fail_as(ErrorCode::kInvalid, "{}/cluster.key is too short: 64 random bytes as hexadecimal digits are expected",
-                   paths_.configuration_directory);
   return {};
 }
 
@@ -153,6 +139,7 @@ Status Daemon::open_stores() {
   std::filesystem::create_directories(paths_.log_directory, ignored);
   const auto post = [this](std::function<void()> call) { loop_.post(std::move(call)); };
   const std::string database = paths_.state_directory + "/database.sqlite";
+  if (auto restored = restore_from_backup(); !restored) return restored;
   const std::string founding_mark = paths_.state_directory + "/founding";
   if (std::filesystem::exists(founding_mark)) {
     // A crash between the two steps leaves both: the database is founded already then.
@@ -202,7 +189,7 @@ Status Daemon::start_engine() {
       });
     });
   }
-  const auto started = engine_->start(engine_config(), engine_key(cluster_key_));
+  const auto started = engine_->start(engine_config(), ring_key_of(keys_.find(ring_key_)));
   if (!started) {
     engine_timer_ = loop_.after(kLinkInterval, [this] { (void)start_engine(); });
     return pass(started);
@@ -274,6 +261,10 @@ void Daemon::carry_out(node::Action& action) {
                      if (client->settings().peer == gone.server) client->peer_lost(gone.reason);
                  },
                  [&](node::EndServer& end) { end_server(end); },
+                 [&](node::FetchKey& wanted) { fetch_key(wanted); },
+                 [&](node::ChangeKeys& wanted) { change_keys(wanted); },
+                 [&](node::SetRingKey& wanted) { set_ring_key(wanted); },
+                 [&](node::DiskRound& round) { np_disk_->run(round, [this](const node::DiskRoundDone& done) { feed(done); }); },
              },
              action);
 }
@@ -316,6 +307,8 @@ void Daemon::on_message(const GroupMember& sender, std::span<const uint8_t> byte
     return feed(node::MessageReceived{sender.server, std::move(*message), lineage});
   if (const auto* check = std::get_if<node::StoreCheck>(&*message)) return answer_store_check(*check);
   if (const auto* answer = std::get_if<node::StoreChecked>(&*message)) return take_store_answer(sender.server, *answer);
+  if (const auto* ask = std::get_if<node::KeyAsk>(&*message)) return answer_key_ask(sender.server, *ask);
+  if (const auto* given = std::get_if<node::KeyGiven>(&*message)) return take_key(sender.server, *given);
   if (const auto* call = std::get_if<node::MirrorCall>(&*message)) return mirror_calls_->take(*call);
   if (const auto* answer = std::get_if<node::MirrorAnswer>(&*message)) return mirror_calls_->take(*answer);
   if (const auto* beat = std::get_if<node::BeatMessage>(&*message)) {
@@ -363,6 +356,7 @@ void Daemon::entry_applied(const node::EntryApplied& applied) {
     sync_mirrors();
     tell_duties();
   }
+  keys_applied(applied);
   remember_in_sync(applied);
   remember_starts(applied);
   push_mirror_states();

@@ -11,6 +11,7 @@
 
 #include "src/base/bytes.h"
 #include "src/core/node/node.h"
+#include "src/daemon/cluster_keys.h"
 #include "src/daemon/event_store.h"
 #include "src/daemon/guard_client.h"
 #include "src/daemon/http_server.h"
@@ -18,9 +19,12 @@
 #include "src/daemon/link_watch.h"
 #include "src/daemon/mirror_calls.h"
 #include "src/daemon/mirror_client.h"
+#include "src/daemon/np_disk_client.h"
 #include "src/daemon/resource_runner.h"
 #include "src/daemon/status_json.h"
 #include "src/daemon/voter_store.h"
+#include "src/format/database_backup.h"
+#include "src/format/key_envelope.h"
 #include "src/model/failover_time.h"
 #include "src/os/child_process.h"
 #include "src/os/corosync_engine.h"
@@ -39,6 +43,9 @@ constexpr uint16_t kJoinPort = 7799;
 constexpr const char* kGivenUpMark = "/given-up";
 /// ... or with it as a survivor: its database is to be put aside before batond works again.
 constexpr const char* kBeginAnewMark = "/begin-anew";
+
+/// ... or a person has restored a backup here: the order of `baton cluster restore`.
+constexpr const char* kRestoringMark = "/restoring";
 
 /// Where batond finds and keeps its things. The defaults are the installed product's.
 struct DaemonPaths {
@@ -80,6 +87,12 @@ class Daemon {
   Result<std::string> make_token(Duration good_for);
   /// A person gives up the voters that are not here (docs/protocol.md, "Recovery").
   void recover(const std::string& author);
+  /// What is committed, and on this server's disk.
+  using BackupDone = std::function<void(const Result<DatabaseBackup>&)>;
+  void back_up(BackupDone done);
+  /// Begins to replace the cluster's key (docs/protocol.md, "Keys").
+  void rotate_keys(milliseconds limit, const std::string& author, RequestDone done);
+  NpDiskClient& np_disk() { return *np_disk_; }
   MirrorClient* mirror(const std::string& key);
   MirrorCalls& mirror_calls() { return *mirror_calls_; }
 
@@ -136,13 +149,29 @@ class Daemon {
   void renew_ring();
   void leave_for_good();
   void let_in(const std::string& line, JoinDoor::Answer done);
-  std::string key_text() const;
+  // daemon_keys.cc
+  void find_ring_key();
+  void report_keys();
+  void change_key_files(std::function<Status(const ClusterKeyFiles&)> step, std::function<void()> then);
+  void tell_mirrors_keys();
+  void change_keys(const node::ChangeKeys& wanted);
+  bool write_ring_key(const std::string& fingerprint);
+  void set_ring_key(const node::SetRingKey& wanted);
+  void fetch_key(const node::FetchKey& wanted);
+  void answer_key_ask(ServerId asker, const node::KeyAsk& ask);
+  void take_key(ServerId giver, const node::KeyGiven& given);
+  void stage_key(const std::string& key);
+  void keys_applied(const node::EntryApplied& applied);
   // daemon_recovery.cc
   void stand_down(const node::StandDown& wanted);
   Status keep_mark(const char* name, const std::string& text);
   Status begin_anew();
+  Status put_database_aside(const std::string& aside);
   void forget_that_it_was_given_up();
   std::vector<std::string> recovery_problems() const;
+  // daemon_backup.cc
+  Status restore_from_backup();
+  void back_up_daily();
 
   EventLoop& loop_;
   DaemonPaths paths_;
@@ -151,7 +180,12 @@ class Daemon {
   Configuration founding_;
   bool joined_ = false;     // came later than the founders
   Configuration present_;   // as the database said last
-  Bytes cluster_key_;
+  ClusterKeys keys_;
+  std::string ring_key_;  // the fingerprint of the one that corosync's file follows from
+  std::string made_key_;  // by a person's word, until it is on disk and the rotation has ended
+  std::string keys_problem_;
+  std::optional<KeyAsker> key_asker_;
+  std::optional<node::FetchKey> key_asked_;
   uint64_t start_ = 0;
 
   std::unique_ptr<VoterStore> voter_store_;
@@ -162,6 +196,7 @@ class Daemon {
   std::unique_ptr<LinkStatusReader> link_reader_;
   std::vector<LinkStatus> links_;
   std::unique_ptr<GuardClient> guard_;
+  std::unique_ptr<NpDiskClient> np_disk_;
   std::string guard_problem_;
   LinkWatch link_watch_;
   std::map<ServerId, std::vector<LinkReport>> peer_links_;  // as last heard of each other server
@@ -186,6 +221,8 @@ class Daemon {
   EventLoop::Handle timer_;
   EventLoop::Handle link_timer_;
   EventLoop::Handle engine_timer_;
+  EventLoop::Handle daily_timer_;
+  uint64_t daily_index_ = 0;  // what the newest daily backup of this start holds
   uint64_t revision_ = 0;
   std::string cursor_;
   struct Waiter {

@@ -56,6 +56,7 @@ void Daemon::read_present_configuration() {
 EngineConfig Daemon::engine_config() const {
   EngineConfig config;
   config.cluster_name = founding_.cluster_name;
+  config.self = self_;
   size_t links = 0;
   for (const auto& server : present_.servers) {
     config.nodes.push_back(EngineNode{server.id, server.name, server.interconnects});
@@ -113,6 +114,8 @@ void Daemon::follow_membership() {
 /// an address changes goes first, and comes back when all servers have had the time to take it away.
 void Daemon::renew_ring() {
   if (engine_ == nullptr || renewing_) return;  // its end looks again
+  // SAFETY: K5. A reload reads keys, too, and not everybody has the new one in place. The rotation's end looks again.
+  if (node_->state().keys.phase == KeyRotation::Phase::kInForce) return;
   EngineConfig wanted = engine_config();
   if (!engine_->differs(wanted)) return;
   const bool first_step = take_changed_links_out(wanted, engine_->addresses());
@@ -143,7 +146,8 @@ void Daemon::leave_for_good() {
       if (moved) moved = move_file(directory + "/" + file, aside + "/" + file);
     };
     // The name goes first: without it nothing here starts as a server of the cluster again.
-    for (const char* file : {"server", "joined", "cluster.key", "cluster.toml"}) move(paths_.configuration_directory, file);
+    for (const char* file : {"server", "joined", "cluster.key", "cluster.next.key", "cluster.old.key", "cluster.toml"})
+      move(paths_.configuration_directory, file);
     for (const char* file : {"database.sqlite", "database.sqlite-wal", "database.sqlite-shm", "database.sqlite-journal"})
       move(paths_.state_directory, file);
     std::filesystem::remove(paths_.state_directory + "/cluster.toml", ignored);
@@ -159,6 +163,8 @@ Result<std::string> Daemon::make_token(Duration good_for) {
     return fail_as(ErrorCode::kInvalid, "a join token is good for 1 s to 24 h");
   if (!node_->standing().serving)
     return fail_as(ErrorCode::kUnavailable, "nobody can join now: {}", node_->standing().waiting);
+  if (node_->state().keys.under_way())
+    return fail_as(ErrorCode::kConflict, "nobody can join now: the cluster's keys are being replaced (`baton status` shows what that waits for)");
   if (join_door_ == nullptr) {
     auto door = JoinDoor::open(kJoinPort, [this](std::function<void()> call) { loop_.post(std::move(call)); },
                                [this](const std::string& line, JoinDoor::Answer done) { let_in(line, std::move(done)); });
@@ -169,13 +175,11 @@ Result<std::string> Daemon::make_token(Duration good_for) {
   if (!token) return pass(token);
   token->addresses = node_->configuration().server(self_)->interconnects;
   token->port = join_door_->port();
-  token->fingerprint = cluster_fingerprint(key_text());
+  token->fingerprint = fingerprint_of(keys_.current);
   join_door_->add(*token, EventLoop::now() + good_for);
   write_note({.kind = "membership", .text = fmt::format("a join token was given out, good for {} s", good_for / 1s)});
   return write_join_token(*token);
 }
-
-std::string Daemon::key_text() const { return std::string(cluster_key_.begin(), cluster_key_.end()); }
 
 /// Somebody who has proved to have a good token asks to become a server.
 void Daemon::let_in(const std::string& line, JoinDoor::Answer done) {
@@ -197,7 +201,7 @@ void Daemon::let_in(const std::string& line, JoinDoor::Answer done) {
   this->request(command, [this, done, say_no, server, given = *text](bool decided, const Applied& outcome) {
     if (!decided) return say_no("the cluster could not decide (no majority): try again with the same token");
     if (!outcome.applied) return say_no(outcome.refusal);
-    done(write_join_answer({.name = server.name, .id = server.id, .key = key_text(), .configuration = given}), true);
+    done(write_join_answer({.name = server.name, .id = server.id, .key = keys_.current, .configuration = given}), true);
   });
 }
 

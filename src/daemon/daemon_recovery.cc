@@ -1,30 +1,16 @@
 // batond's part of a recovery: a person's word to the node, and what is left of a server that was given up. One thread: the
 // loop's. docs/protocol.md, "Recovery".
-#include <fcntl.h>
 #include <spdlog/spdlog.h>
 #include <sys/random.h>
-#include <unistd.h>
 
 #include <filesystem>
 
 #include "src/daemon/daemon.h"
+#include "src/daemon/durable.h"
 #include "src/daemon/wall_clock.h"
 #include "src/os/file_text.h"
 
 namespace baton {
-
-namespace {
-
-Status make_durable(const std::string& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return fail("cannot open {}: {}", path, std::strerror(errno));
-  const bool synced = ::fsync(fd) == 0;
-  ::close(fd);
-  if (!synced) return fail("cannot make {} durable: {}", path, std::strerror(errno));
-  return {};
-}
-
-}  // namespace
 
 void Daemon::recover(const std::string& author) {
   constexpr uint64_t kMostRounds = uint64_t{1} << 19;
@@ -51,14 +37,8 @@ void Daemon::stand_down(const node::StandDown& wanted) {
   loop_.stop();
 }
 
-/// A survivor: the log goes aside, and what its guard kept of it; it catches up with the one that recovered. A crash leaves the
-/// mark until all of it is done.
-Status Daemon::begin_anew() {
-  const std::string mark = paths_.state_directory + kBeginAnewMark;
-  if (!std::filesystem::exists(mark)) return {};
-  const auto lineage = read_text_file(mark);
-  if (!lineage) return pass(lineage);
-  const std::string aside = paths_.state_directory + "/before-recovery-" + *lineage;
+/// Repeated after a crash it moves what is left.
+Status Daemon::put_database_aside(const std::string& aside) {
   std::error_code failed;
   std::filesystem::create_directories(aside, failed);
   for (const char* file : {"/database.sqlite", "/database.sqlite-wal", "/database.sqlite-shm", "/database.sqlite-journal"}) {
@@ -66,9 +46,21 @@ Status Daemon::begin_anew() {
     if (!failed && std::filesystem::exists(paths_.state_directory + file, missing))
       std::filesystem::rename(paths_.state_directory + file, aside + file, failed);
   }
-  if (failed) return fail("cannot move the database of before the recovery to {}: {}", aside, failed.message());
-  if (auto moved = make_durable(paths_.state_directory); !moved) return moved;
+  if (failed) return fail("cannot move the database of before to {}: {}", aside, failed.message());
+  if (auto moved = make_durable(aside); !moved) return moved;
+  return make_durable(paths_.state_directory);
+}
+
+/// A survivor: the log goes aside, and what its guard kept of it; it catches up with the one that recovered. A crash leaves the
+/// mark until all of it is done.
+Status Daemon::begin_anew() {
+  const std::string mark = paths_.state_directory + kBeginAnewMark;
+  if (!std::filesystem::exists(mark)) return {};
+  const auto lineage = read_text_file(mark);
+  if (!lineage) return pass(lineage);
+  if (auto moved = put_database_aside(paths_.state_directory + "/before-recovery-" + *lineage); !moved) return moved;
   GuardClient::forget_earlier_cluster(paths_.run_directory);
+  std::error_code failed;
   std::filesystem::remove(mark, failed);
   return {};
 }

@@ -141,6 +141,10 @@ void describe_kind(const TakeOver& command, History& history) {
   history.kind = "takeover";
   history.reason = command.author.empty() ? command.reason : command.author + ": " + command.reason;
 }
+void describe_kind(const RestoreDatabase& command, History& history) {
+  history.kind = "restore";
+  history.reason = fmt::format("{}: from a backup made on {}", command.author, command.source);
+}
 void describe_kind(const SetVoters&, History& history) { history.kind = "voters"; }
 
 void describe_kind(const RecordFence& command, History& history) {
@@ -180,6 +184,10 @@ void describe_kind(const HoldGroup& command, History& history) {
 void describe_kind(const ReleaseGroup& command, History& history) {
   describe_person("release", command.author, "", history);
   history.group = command.group;
+}
+
+void describe_kind(const RotateKeys& command, History& history) {
+  describe_person("keys", command.author, command.reason, history);
 }
 
 void describe_kind(const RaiseFormatLevel&, History& history) { history.kind = "level"; }

@@ -167,6 +167,7 @@ void put(const node::BeatMessage& message, wire::Message& out) {
   to->set_format_level(message.format_level);
   to->set_settled(message.settled);
   to->set_waited_ms(message.waited_ms);
+  to->set_ring_key(message.ring_key);
   for (const auto& [mirror, details] : message.details) {
     auto* item = to->add_details();
     item->set_mirror(mirror);
@@ -212,6 +213,22 @@ void put(const node::Hello& message, wire::Message& out) {
   for (const ServerId server : message.survivors) to->add_survivors(server.value);
   put_position(message.last, to->mutable_last());
   to->set_wall_ms(message.wall_ms);
+}
+
+void put(const node::KeyAsk& message, wire::Message& out) {
+  auto* to = out.mutable_key_ask();
+  to->set_origin(message.origin.value);
+  to->set_to(message.to.value);
+  to->set_fingerprint(message.fingerprint);
+  to->set_shared(message.shared);
+  to->set_public_key(message.public_key);
+}
+
+void put(const node::KeyGiven& message, wire::Message& out) {
+  auto* to = out.mutable_key_given();
+  to->set_origin(message.origin.value);
+  to->set_fingerprint(message.fingerprint);
+  to->set_sealed(message.sealed);
 }
 
 // ---- From protobuf ----
@@ -263,6 +280,7 @@ Result<node::Message> take(const wire::Beat& from) {
   message.format_level = from.format_level();
   message.settled = from.settled();
   message.waited_ms = from.waited_ms();
+  message.ring_key = from.ring_key();
   // A report with a word that only a newer version knows counts as none: the lease must not suffer from it.
   for (const auto& item : from.mirrors()) {
     if (auto report = take_mirror_report(item)) message.mirrors[item.mirror()] = std::move(*report);
@@ -325,6 +343,12 @@ Result<node::Message> take(const wire::Message& from) {
                                 answer.body()};
     }
     case wire::Message::kHello: return take(from.hello());
+    case wire::Message::kKeyAsk: {
+      const auto& ask = from.key_ask();
+      return node::KeyAsk{ServerId(ask.origin()), ServerId(ask.to()), ask.fingerprint(), ask.shared(), ask.public_key()};
+    }
+    case wire::Message::kKeyGiven:
+      return node::KeyGiven{ServerId(from.key_given().origin()), from.key_given().fingerprint(), from.key_given().sealed()};
     case wire::Message::KIND_NOT_SET: break;
   }
   return fail_as(ErrorCode::kInvalid,

@@ -78,7 +78,9 @@ std::vector<node::Message> samples() {
           node::StoreCheck{ServerId(1), 7, "[cluster]\n"},
           node::StoreChecked{ServerId(1), 7, {"no such directory", ""}},
           node::MirrorCall{ServerId(1), 8, ServerId(2), "db.data", "verify", "{}"},
-          node::MirrorAnswer{ServerId(1), 8, "conflict", "not now", ""}};
+          node::MirrorAnswer{ServerId(1), 8, "conflict", "not now", ""},
+          node::KeyAsk{ServerId(1), ServerId(2), "0a", "0b", std::string("\0\xff", 2)},
+          node::KeyGiven{ServerId(1), "0a", std::string("\0\xfe", 2)}};
 }
 
 /// Messages have no operator== of their own: compared by their parts.
@@ -92,6 +94,14 @@ void expect_same(const node::Message& left, const node::Message& right) {
     const auto& other = std::get<node::MirrorAnswer>(right);
     EXPECT_EQ(std::tie(said->origin, said->request, said->error_code, said->error, said->body),
               std::tie(other.origin, other.request, other.error_code, other.error, other.body));
+  }
+  if (const auto* ask = std::get_if<node::KeyAsk>(&left)) {
+    const auto& other = std::get<node::KeyAsk>(right);
+    EXPECT_EQ(std::tie(ask->origin, ask->to, ask->fingerprint, ask->shared, ask->public_key),
+              std::tie(other.origin, other.to, other.fingerprint, other.shared, other.public_key));
+  } else if (const auto* given = std::get_if<node::KeyGiven>(&left)) {
+    const auto& other = std::get<node::KeyGiven>(right);
+    EXPECT_EQ(std::tie(given->origin, given->fingerprint, given->sealed), std::tie(other.origin, other.fingerprint, other.sealed));
   }
   const auto* left_database = std::get_if<database::Message>(&left);
   if (left_database == nullptr) return;

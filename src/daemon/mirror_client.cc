@@ -105,6 +105,7 @@ void MirrorClient::connected(std::unique_ptr<LineClient> client) {
   if (!spawned_) learn_running_settings();
   if (state_) send(mirror_control::State{*state_});
   send_live_settings();
+  if (!spawned_) send(mirror_control::ReadKeys{});  // they may have changed while no batond was here
 }
 
 void MirrorClient::lost(const std::string& reason) {

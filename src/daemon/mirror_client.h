@@ -52,6 +52,9 @@ class MirrorClient {
 
   void set_state(const MirrorState& state);
   void peer_lost(const std::string& reason);
+  /// The files of the cluster's key have changed; `anew`: another certificate, too. A daemon that starts reads them anyway.
+  /// `done`: that, or why not (a daemon of an older version cannot).
+  void read_keys(bool anew, std::function<void(const Status&)> done);
   /// A promotion is likely to come soon.
   void prepare();
   void promote(Permit permit, Done done);

@@ -8,6 +8,7 @@
 namespace baton {
 
 namespace {
+constexpr Duration kReadKeysLimit = 3s;
 constexpr Duration kGrowLimit = 10min;
 constexpr Duration kGrowRetry = 2s;  // the other copy may have to grow first
 }  // namespace
@@ -72,6 +73,16 @@ void MirrorClient::grow_if_needed() {
 }
 
 // ---- Requests ----
+
+void MirrorClient::read_keys(bool anew, std::function<void(const Status&)> done) {
+  if (client_ == nullptr) return done({});
+  call(mirror_control::ReadKeys{anew}, "read_keys", kReadKeysLimit, [this, done = std::move(done)](const Result<mirror_control::Notice>& end) {
+    if (end) return done({});
+    if (end.error().code != ErrorCode::kTimeout) return done(Status(pass(end)));
+    done(fail_as(ErrorCode::kTimeout, "the daemon of mirror {} does not answer; if it is of an earlier version, move its group or stop "
+                 "it, so that the daemon is started anew", wanted_.key));
+  });
+}
 
 void MirrorClient::call(const mirror_control::Request& request, const std::string& name, Duration limit, Answer answer) {
   if (client_ == nullptr) {

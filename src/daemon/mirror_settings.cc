@@ -10,12 +10,19 @@ namespace baton {
 namespace {
 
 constexpr milliseconds kShortestLinkTimeout{1000};
+constexpr milliseconds kShortestPathTimeout{150};
+constexpr milliseconds kLongestPathTimeout{300};
 constexpr milliseconds kFreezeLimit{10000};  // as node::Settings: then the groups here are killed anyway
 constexpr size_t kMirrorConnects = 2;
 
 /// Silence on a mirror connect after which it is dropped. Not below what the cluster takes to find a server dead: a
 /// primary that drops its peer sooner only asks for a decision that the cluster cannot make yet.
 milliseconds link_timeout(const TimingProfile& timing) { return std::max(kShortestLinkTimeout, 2 * timing.token); }
+
+/// Silence on one of two mirror connects after which the other one is used: before the cluster would find a server dead.
+milliseconds path_timeout(const TimingProfile& timing) {
+  return std::clamp(timing.token * 3 / 2, kShortestPathTimeout, kLongestPathTimeout);
+}
 
 /// Over the links of the highest priorities; the first is preferred.
 void set_addresses(const Configuration& configuration, mirror_control::DaemonSettings& settings) {
@@ -65,6 +72,7 @@ mirror_control::DaemonSettings make_mirror_settings(const Configuration& configu
   settings.peer_timeout = mirror.peer_timeout;
   settings.max_lag = mirror.max_lag;
   settings.link_timeout = link_timeout(configuration.timing);
+  settings.path_timeout = path_timeout(configuration.timing);
   settings.freeze_limit = kFreezeLimit;
   settings.export_kind = mirror.export_kind;
   settings.nbd_socket = places.run_directory + "/nbd/" + settings.key + ".sock";

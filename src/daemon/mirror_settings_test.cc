@@ -51,6 +51,8 @@ TEST(MirrorSettings, AreTakenFromTheConfiguration) {
   EXPECT_EQ(made.nbd_socket, "/nowhere/run/nbd/db.data.sock");
   EXPECT_EQ(made.fault_file, "");
   EXPECT_EQ(made.link_timeout, 1000ms);
+  EXPECT_EQ(made.path_timeout, 300ms);
+  EXPECT_EQ(settings(configuration("", "fast")).path_timeout, 150ms);
   EXPECT_EQ(settings(configuration("", "wan")).link_timeout, 4800ms);
   EXPECT_EQ(settings(configuration("")).metadata, "/var/lib/baton/mirror/db.data.meta");
 }

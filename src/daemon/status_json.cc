@@ -193,6 +193,7 @@ json mirror_json(const StatusSources& sources, const GroupConfiguration& group, 
           {"permit", state.permit.value},
           {"holder", name_of(state.holder)},
           {"in_sync", in_sync},
+          {"in_sync_known", !state.unknown},
           {"broken", state.broken},
           {"forced", name_of(state.forced)},
           {"restricted", restricted},
@@ -237,12 +238,52 @@ json lease_json(const StatusSources& sources) {
   return lease;
 }
 
+/// The disk that two servers have in common, as this one knows it; null without one.
+json disk_json(const StatusSources& sources) {
+  const auto& node = sources.node;
+  const auto& lock = node.disk_lock();
+  if (!lock.in_use()) return nullptr;
+  const auto wrote = lock.other_wrote();
+  const bool own = lock.has(sources.now);
+  std::string names;
+  for (const auto& server : node.configuration().servers)
+    if ((server.id == sources.self && own) || (server.id != sources.self && lock.others())) names = server.name;
+  return {{"path", lock.disk()}, {"answers", lock.answers(sources.now)}, {"names", names}, {"standing", node.disk_standing()},
+          {"other_lives", lock.other_lives(sources.now)}, {"other_wrote_ms", wrote == kNever ? json(nullptr) : json(to_ms(sources.now - wrote))}};
+}
+
 /// Who may go on when servers do not reach each other, and what is waited for if nobody may.
 json partition_json(const StatusSources& sources) {
   const auto& node = sources.node;
   return {{"np", to_string(node.configuration().np)}, {"taken_over", node.taken_over()},
           {"waiting", node.partition_waiting(sources.now)},
-          {"takeover_possible", node.offer_takeover(sources.now, "").has_value()}};
+          {"takeover_possible", node.offer_takeover(sources.now, "").has_value()}, {"disk", disk_json(sources)}};
+}
+
+}  // namespace
+
+namespace {
+
+/// Fingerprints only. "in_use" is this server's own, as far as it knows.
+json keys_json(const StatusSources& sources) {
+  const auto& node = sources.node;
+  const KeyRotation& rotation = node.state().keys;
+  const auto* keys = node.keys();
+  const uint64_t now_ms = node.cluster_time(sources.now);
+  json staged = json::array();
+  for (const ServerId server : rotation.staged) staged.push_back(node.configuration().server_name(server));
+  return {{"phase", to_string(rotation.phase)},
+          {"number", rotation.number},
+          {"in_use", keys == nullptr ? "" : keys->current},
+          {"next", rotation.under_way() ? rotation.after : ""},
+          {"staged", staged},
+          {"author", rotation.author},
+          {"left_ms", rotation.phase == KeyRotation::Phase::kStaging && rotation.deadline_ms > now_ms ? rotation.deadline_ms - now_ms : 0},
+          {"waiting", node.keys_waiting(sources.now)},
+          {"called_off", rotation.called_off},
+          {"reason", rotation.reason},
+          {"leftovers", keys != nullptr && (!keys->next.empty() || !keys->old.empty())},
+          {"certificates", rotation.certificates}};
 }
 
 }  // namespace
@@ -263,6 +304,7 @@ json status_json(const StatusSources& sources) {
             {"counting", standing.counting}}},
           {"voters", voters_json(node)},
           {"partition", partition_json(sources)},
+          {"keys", keys_json(sources)},
           {"lease", lease_json(sources)},
           {"interconnects", interconnects_json(configuration)},
           {"starting", node.starting(sources.now)},

@@ -34,7 +34,8 @@ Status sync_directory(const std::string& directory) {
 
 /// Builds the file beside its place and links it there when it is complete: a crash leaves no half of a database.
 /// ENSURES: kConflict when there is one.
-Status create_database(const std::string& path, const Voter& voter, const std::string& vfs) {
+Status create_database(const std::string& path, const Voter& voter, const std::string& vfs,
+                       const std::vector<EntryRow>& entries = {}) {
   const std::string made = path + ".new";
   const auto parent = std::filesystem::absolute(path).parent_path();
   std::error_code failed;
@@ -44,6 +45,10 @@ Status create_database(const std::string& path, const Voter& voter, const std::s
     auto file = SqliteFile::open(made, {.create = true, .write_ahead_log = false, .vfs = vfs});
     if (!file) return pass(file);
     if (auto created = voter_rows::create_tables(**file, voter); !created) return created;
+    auto transaction = SqliteTransaction::begin(**file);
+    if (!transaction) return pass(transaction);
+    if (auto added = voter_rows::add_entries(**file, entries); !added) return added;
+    if (auto done = transaction->commit(); !done) return done;
   }
   if (::chmod(made.c_str(), 0600) != 0) return fail("cannot set the mode of {}: {}", made, std::strerror(errno));
   if (::access(path.c_str(), F_OK) != 0) {
@@ -203,14 +208,17 @@ VoterStore::~VoterStore() {
   implementation_->thread.reset();
 }
 
-Status VoterStore::found(const std::string& path, ServerId self) {
+Status VoterStore::found(const std::string& path, ServerId self, const database::StoredVoter* begin) {
   struct stat exists {};
   if (::stat(path.c_str(), &exists) == 0) {
     return fail_as(ErrorCode::kConflict,
                    "{} exists already: this server has a cluster database; remove it only if its cluster is given up",
                    path);
   }
-  return create_database(path, Voter{self, Epoch{}, true}, "");
+  std::vector<EntryRow> rows;
+  if (begin != nullptr)
+    for (const auto& entry : begin->entries) rows.push_back(voter_rows::to_row(entry));
+  return create_database(path, Voter{self, begin == nullptr ? Epoch{} : begin->promised, true}, "", rows);
 }
 
 Result<std::unique_ptr<VoterStore>> VoterStore::open(const std::string& path, Post post, ServerId self,
@@ -228,6 +236,16 @@ Result<database::StoredVoter> VoterStore::load() {
   std::promise<Result<database::StoredVoter>> loaded;
   implementation_->thread->run([&] { loaded.set_value(implementation_->load()); });
   return loaded.get_future().get();
+}
+
+void VoterStore::read(ReadDone done) {
+  std::weak_ptr<bool> alive = implementation_->alive;
+  implementation_->thread->run([self = implementation_.get(), done = std::move(done), alive] {
+    auto stored = std::make_shared<Result<database::StoredVoter>>(self->load());
+    self->post([done, alive, stored] {
+      if (!alive.expired()) done(*stored);
+    });
+  });
 }
 
 void VoterStore::persist(const database::Persist& wanted, PersistDone done) {

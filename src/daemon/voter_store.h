@@ -19,7 +19,8 @@ class VoterStore {
 
   /// Creates the database of a new cluster's voter: counting, nothing promised, an empty log. Refused (kConflict) when
   /// there is one already.
-  static Status found(const std::string& path, ServerId self);
+  /// With `begin` it holds that from the start: all of it, or there is no database.
+  static Status found(const std::string& path, ServerId self, const database::StoredVoter* begin = nullptr);
 
   /// Opens the database. A missing one was lost: it is created anew, not counting. A damaged one, one of a newer version
   /// and one of another server than `self` (unless that is 0) are errors: they are never replaced without being asked.
@@ -33,6 +34,10 @@ class VoterStore {
   /// Everything that is on the disk. Waits for it: for the start only. A gap, a checksum that is wrong or an entry that
   /// cannot be read is an error that names the index.
   Result<database::StoredVoter> load();
+
+  /// The same, without waiting: `done` is called on the event loop's thread.
+  using ReadDone = std::function<void(const Result<database::StoredVoter>&)>;
+  void read(ReadDone done);
 
   /// Makes the change durable as one transaction, then calls `done` on the event loop's thread, in order of calling.
   /// After an error nothing of it counts as done, and the next persist() tries with the disk as it is then.

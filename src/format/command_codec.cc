@@ -80,6 +80,7 @@ void put(const AssignGroup& command, wire::Command& out) {
     put_incarnations(copies, item->mutable_copies());
   }
   for (const auto& mirror : command.holder_lost) to->add_holder_lost(mirror);
+  for (const auto& mirror : command.unused) to->add_unused(mirror);
   to->set_loss(command.loss);
   to->set_alone(command.alone);
   to->set_reason(command.reason);
@@ -162,6 +163,15 @@ void put(const TakeOver& command, wire::Command& out) {
   to->set_author(command.author);
 }
 
+void put(const RestoreDatabase& command, wire::Command& out) {
+  auto* to = out.mutable_restore_database();
+  for (const ServerId server : command.servers) to->add_servers(server.value);
+  to->set_permits_above(command.permits_above);
+  to->set_made_ms(command.made_ms);
+  to->set_source(command.source);
+  to->set_author(command.author);
+}
+
 void put(const SetVoters& command, wire::Command& out) {
   put_voter_set(command.voters, *out.mutable_set_voters()->mutable_voters());
 }
@@ -191,6 +201,7 @@ Result<Command> take(const wire::AssignGroup& from) {
   for (const auto& item : from.mirror_versions()) command.mirror_versions[item.mirror()] = item.version();
   for (const auto& item : from.reported()) command.reported[item.mirror()] = take_incarnations(item.copies());
   command.holder_lost.insert(from.holder_lost().begin(), from.holder_lost().end());
+  command.unused.insert(from.unused().begin(), from.unused().end());
   command.loss = from.loss();
   command.alone = from.alone();
   command.reason = from.reason();
@@ -257,6 +268,12 @@ Result<Command> take(const wire::RestrictMirror& from) {
 
 Result<Command> take(const wire::TakeOver& from) { return TakeOver{ServerId(from.server()), from.reason(), from.author()}; }
 
+Result<Command> take(const wire::RestoreDatabase& from) {
+  RestoreDatabase command{{}, from.permits_above(), from.made_ms(), from.source(), from.author()};
+  for (const uint32_t server : from.servers()) command.servers.insert(ServerId(server));
+  return command;
+}
+
 Result<Command> take(const wire::SetVoters& from) { return SetVoters{take_voter_set(from.voters())}; }
 
 Result<Command> take(const wire::RecordFence& from) {
@@ -305,6 +322,7 @@ Result<Command> decode_command(std::string_view bytes) {
     case wire::Command::kRestrictMirror: return take(in.restrict_mirror());
     case wire::Command::kSetVoters: return take(in.set_voters());
     case wire::Command::kTakeOver: return take(in.take_over());
+    case wire::Command::kRestoreDatabase: return take(in.restore_database());
     case wire::Command::kRecordFence: return take(in.record_fence());
     case wire::Command::kSetStanding: return take_command(in.set_standing());
     case wire::Command::kSetSuspension: return take_command(in.set_suspension());
@@ -313,6 +331,7 @@ Result<Command> decode_command(std::string_view bytes) {
     case wire::Command::kHoldGroup: return take_command(in.hold_group());
     case wire::Command::kReleaseGroup: return take_command(in.release_group());
     case wire::Command::kRaiseFormatLevel: return take_command(in.raise_format_level());
+    case wire::Command::kRotateKeys: return take_command(in.rotate_keys());
     case wire::Command::KIND_NOT_SET: break;
   }
   if (bytes.empty()) return fail_as(ErrorCode::kInvalid, "not a command: it is empty");

@@ -30,6 +30,7 @@ std::vector<Command> samples() {
   phase.steps = {{"data", "start", 1234, "ok"}, {"db", "start", -1, "timed out"}};
   WishGroup wish{"db", 3, true, ServerId(64), "maintenance", "operator"};
   assign.loss = "the last 5 s";
+  assign.unused = {"db.data", "db.logs"};
   SetInSync in_sync{"db.data", 4, Permit(11), {{ServerId(2), Incarnation(5)}}, "peer lost", {{ServerId(1), Incarnation(7)}}};
   wish.park = ServerId(2);
   wish.lost = ServerId(3);
@@ -42,7 +43,10 @@ std::vector<Command> samples() {
   const SetShutdown shutdown{ServerId(2), 6, SetShutdown::Step::kEnd, false, Afterwards::kPowerOff, "root", "upgrade",
                              80, 90, {{ServerId(1), 7}, {ServerId(2), UINT64_MAX}}, true};
   return {standing, suspension, drain, shutdown, HoldGroup{"db", 7, ServerId(1), "breaker"},
-          ReleaseGroup{"db", 8, "root"}, RaiseFormatLevel{3}, SetStanding{}, SetSuspension{}, SetDrain{}, SetShutdown{},
+          ReleaseGroup{"db", 8, "root"}, RaiseFormatLevel{3},
+          RestoreDatabase{{ServerId(1), ServerId(63)}, UINT64_MAX, 1700000000000, "server1", "root"}, RestoreDatabase{},
+          RotateKeys{4, RotateKeys::Step::kBegin, ServerId(2), "0a", "0b", "root", "old", 5, 6}, RotateKeys{},
+          RotateKeys{1, RotateKeys::Step::kCertificates}, SetStanding{}, SetSuspension{}, SetDrain{}, SetShutdown{},
           ApplyConfiguration{2, "text", "root", 2},
           StartEpoch{ServerId(3)}, ApplyConfiguration{2, "[cluster]\nname = \"demo\"\n", "root"}, assign, phase, wish,
           in_sync, BreakMirror{"db.data", 5, true, "root"},

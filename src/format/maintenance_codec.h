@@ -14,6 +14,7 @@ void put_command(const SetShutdown& command, wire::Command& out);
 void put_command(const HoldGroup& command, wire::Command& out);
 void put_command(const ReleaseGroup& command, wire::Command& out);
 void put_command(const RaiseFormatLevel& command, wire::Command& out);
+void put_command(const RotateKeys& command, wire::Command& out);
 
 Result<Command> take_command(const wire::SetStanding& from);
 Result<Command> take_command(const wire::SetSuspension& from);
@@ -22,5 +23,6 @@ Result<Command> take_command(const wire::SetShutdown& from);
 Result<Command> take_command(const wire::HoldGroup& from);
 Result<Command> take_command(const wire::ReleaseGroup& from);
 Result<Command> take_command(const wire::RaiseFormatLevel& from);
+Result<Command> take_command(const wire::RotateKeys& from);
 
 }  // namespace baton

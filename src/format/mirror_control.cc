@@ -95,6 +95,7 @@ struct RequestEncoder {
   json operator()(const Backup& backup) const { return {{"request", "backup"}, {"wanted", backup.wanted}}; }
   json operator()(const Replace&) const { return {{"request", "replace"}}; }
   json operator()(const Prepare&) const { return {{"request", "prepare"}}; }
+  json operator()(const ReadKeys& read) const { return {{"request", "read_keys"}, {"anew", read.anew}}; }
 };
 
 struct NoticeEncoder {
@@ -145,6 +146,7 @@ Request request_from_json(const json& object) {
   if (name == "backup") return Backup{object.at("wanted").get<bool>()};
   if (name == "replace") return Replace{};
   if (name == "prepare") return Prepare{};
+  if (name == "read_keys") return ReadKeys{object.value("anew", false)};
   throw std::invalid_argument("unknown request \"" + name + "\"");
 }
 

@@ -25,6 +25,9 @@ struct Abort { std::string reason; };
 struct PeerLost { std::string reason; };
 /// A Promote is likely to come: make the device ahead. It fails everything until then, and goes if none comes.
 struct Prepare {};
+/// The files of the cluster's key have changed: accept what they say, prove by the one in use. `anew`: also issue the
+/// certificate anew. Connections are made anew without one that is lost.
+struct ReadKeys { bool anew = false; };
 /// Compare both copies; with `repair` what differs is sent from the primary. Answered by Verified or Failed.
 struct Verify { bool repair = false; };
 /// Bytes per second for copies; 0: adaptive.
@@ -42,7 +45,7 @@ struct Replace {};
 struct Stop {};
 using Request =
     std::variant<State, Promote, Demote, Abort, PeerLost, Verify, Stop, SetRate, Discard, Grow, Backup, Replace,
-                 Prepare>;
+                 Prepare, ReadKeys>;
 
 // ---- mirror daemon -> batond ----
 /// On connection and on change.
@@ -99,6 +102,7 @@ struct DaemonSettings {
   milliseconds peer_timeout{6000};
   milliseconds max_lag{0};       // protocol A: how far behind a copy may be that takes over by itself; 0: none does
   milliseconds link_timeout{1000};
+  milliseconds path_timeout{300};
   milliseconds freeze_limit{10000};
   std::string export_kind = "auto";  // auto, ublk, nbd, fuse
   std::string nbd_socket;        // unix socket of the NBD server; empty: none

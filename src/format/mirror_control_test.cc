@@ -102,6 +102,7 @@ TEST(MirrorControl, SettingsSurvive) {
   settings.encrypt = settings.compress = true;
   settings.disk_timeout = milliseconds(1500);
   settings.link_timeout = milliseconds(2000);
+  settings.path_timeout = milliseconds(170);
   settings.max_lag = milliseconds(4000);
   settings.rate_limit = 1000;
   auto decoded = decode_daemon_settings(encode(settings));

@@ -32,6 +32,7 @@ void take_later_members(const json& object, DaemonSettings& settings) {
   settings.peer_timeout = duration_of(object, "peer_timeout_ms", settings.peer_timeout);
   settings.max_lag = duration_of(object, "max_lag_ms", settings.max_lag);
   settings.link_timeout = duration_of(object, "link_timeout_ms", settings.link_timeout);
+  settings.path_timeout = duration_of(object, "path_timeout_ms", settings.path_timeout);
   settings.freeze_limit = duration_of(object, "freeze_limit_ms", settings.freeze_limit);
   settings.export_kind = object.value("export_kind", settings.export_kind);
   settings.nbd_socket = object.value("nbd_socket", settings.nbd_socket);
@@ -85,6 +86,7 @@ std::string encode(const DaemonSettings& settings) {
               {"peer_timeout_ms", settings.peer_timeout.count()},
               {"max_lag_ms", settings.max_lag.count()},
               {"link_timeout_ms", settings.link_timeout.count()},
+              {"path_timeout_ms", settings.path_timeout.count()},
               {"freeze_limit_ms", settings.freeze_limit.count()},
               {"export_kind", settings.export_kind},
               {"nbd_socket", settings.nbd_socket},

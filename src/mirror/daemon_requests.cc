@@ -2,10 +2,12 @@
 #include <spdlog/spdlog.h>
 
 #include "src/mirror/mirror_daemon.h"
+#include "src/mirror/tls_authority.h"
 
 namespace baton::mirror {
 
 namespace {
+constexpr Duration kCertificateInterval = 12h;
 constexpr Duration kAheadLimit = 15s;  // a lease that runs out, or a group that is stopped elsewhere
 }  // namespace
 
@@ -23,6 +25,7 @@ struct MirrorDaemon::RequestHandler {
   void operator()(const mirror_control::Backup& backup) const { daemon.on_backup(backup.wanted); }
   void operator()(const mirror_control::Replace&) const { daemon.on_replace(); }
   void operator()(const mirror_control::Prepare&) const { daemon.prepare(); }
+  void operator()(const mirror_control::ReadKeys& read) const { daemon.read_keys(read.anew); }
   void operator()(const mirror_control::Stop&) const { daemon.on_stop(); }
 };
 
@@ -63,6 +66,37 @@ void MirrorDaemon::export_opened(Result<std::string> device) {
   spdlog::info("exported as {} under permit {}", *device, promoted_permit_);
   report_export();
   notify(mirror_control::Promoted{promoted_permit_, *device});
+}
+
+// ---- The cluster's keys ----
+
+/// From the files, and the certificates that follow from them.
+Result<ClusterKeySet> MirrorDaemon::load_keys(bool anew) {
+  auto keys = read_cluster_keys(settings_.cluster_key_file);
+  if (!keys || !settings_.encrypt) return keys;
+  const std::string directory = settings_.certificate_file.substr(0, settings_.certificate_file.rfind('/'));
+  if (auto made = write_certificates(keys->used, settings_.self, directory, keys->others, anew); !made) return pass(made);
+  return keys;
+}
+
+void MirrorDaemon::read_keys(bool anew) {
+  const auto keys = load_keys(anew);
+  if (!keys) return fail_request("read_keys", keys.error().message);
+  if (anew || *keys != keys_) {
+    const bool proves_otherwise = anew || keys->used != keys_.used;
+    if (proves_otherwise && link_->connected()) note("the mirror connect is made anew under new keys");
+    keys_ = *keys;
+    link_->use_keys(keys_, anew);
+  }
+  done_request("read_keys", "");
+}
+
+/// A daemon may run for longer than a certificate is good: it renews what ends soon, for the connections to come.
+void MirrorDaemon::watch_certificate() {
+  ring_->after(kCertificateInterval, [this] {
+    if (const auto keys = load_keys(false); !keys) note("the certificate was not looked after: " + keys.error().message);
+    watch_certificate();
+  });
 }
 
 // ---- The device made ahead ----

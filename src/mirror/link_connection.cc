@@ -31,7 +31,7 @@ LinkConnection::LinkConnection(Ring& ring, BufferPool& pool, Owner& owner, Owned
       address_(std::move(address)),
       side_(side),
       identity_(identity),
-      handshake_(identity.key, side, identity.mirror, identity.self, identity.peer),
+      handshake_(identity.keys.used, side, identity.mirror, identity.self, identity.peer, identity.keys.others),
       heard_(Ring::now()),
       input_(kInputBytes) {}
 
@@ -165,10 +165,12 @@ bool LinkConnection::consume_handshake() {
   const std::span<const uint8_t> bytes(input_.data() + input_start_, input_end_ - input_start_);
   if (state_ == State::kGreeting) return consume_greeting(bytes);
   if (bytes.size() < kProofBytes) return false;
-  if (!handshake_.proves(bytes.first<kProofBytes>())) {
+  const ClusterKey* proved_by = handshake_.proved_by(bytes.first<kProofBytes>());
+  if (proved_by == nullptr) {
     end({"it does not know the cluster key", true});
     return false;
   }
+  peer_key_ = *proved_by;
   input_start_ += kProofBytes;
   state_ = State::kUp;
   owner_->link_authenticated(*this);

@@ -38,12 +38,13 @@ class LinkConnection : public std::enable_shared_from_this<LinkConnection> {
     virtual void link_ended(LinkConnection& connection, const LinkEnd& end) = 0;
   };
   struct Identity {
-    ClusterKey key;
+    ClusterKeySet keys;
     std::string mirror;
     ServerId self;
     ServerId peer;
     bool encrypt = false;
     TlsFiles files;
+    uint64_t generation = 0;  // rises when what this side proves itself by has changed
   };
 
   /// `socket` is connected and blocking (the ring does not block on it).
@@ -67,6 +68,10 @@ class LinkConnection : public std::enable_shared_from_this<LinkConnection> {
   LinkSide side() const { return side_; }
   bool encrypted() const { return identity_.encrypt; }
   Instant heard() const { return heard_; }
+  /// Of the identity that it was made with.
+  uint64_t generation() const { return identity_.generation; }
+  /// By which the peer has proved itself. REQUIRES: authenticated().
+  const ClusterKey& peer_key() const { return peer_key_; }
 
   // The owner's:
   size_t path = 0;
@@ -121,6 +126,7 @@ class LinkConnection : public std::enable_shared_from_this<LinkConnection> {
   LinkSide side_;
   Identity identity_;
   LinkHandshake handshake_;
+  ClusterKey peer_key_;
   std::unique_ptr<TlsChannel> tls_;
   State state_ = State::kGreeting;
   bool first_byte_seen_ = false;

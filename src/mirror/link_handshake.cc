@@ -55,8 +55,26 @@ Result<ClusterKey> read_cluster_key(const std::string& path) {
   return key;
 }
 
-LinkHandshake::LinkHandshake(const ClusterKey& key, LinkSide side, std::string mirror, ServerId self, ServerId peer)
-    : key_(key), side_(side), mirror_(std::move(mirror)), self_(self), peer_(peer) {
+bool ClusterKeySet::accepts(const ClusterKey& key) const {
+  return key == used || std::find(others.begin(), others.end(), key) != others.end();
+}
+
+Result<ClusterKeySet> read_cluster_keys(const std::string& path) {
+  const auto used = read_cluster_key(path);
+  if (!used) return pass(used);
+  ClusterKeySet keys{*used, {}};
+  const std::string stem = path.ends_with(".key") ? path.substr(0, path.size() - 4) : path;
+  for (const char* which : {".next.key", ".old.key"}) {
+    // One that is not there, or is just being put there, is not accepted: batond says when to look again.
+    const auto other = read_cluster_key(stem + which);
+    if (other && !keys.accepts(*other)) keys.others.push_back(*other);
+  }
+  return keys;
+}
+
+LinkHandshake::LinkHandshake(const ClusterKey& key, LinkSide side, std::string mirror, ServerId self, ServerId peer,
+                             std::vector<ClusterKey> also_accepted)
+    : key_(key), also_accepted_(std::move(also_accepted)), side_(side), mirror_(std::move(mirror)), self_(self), peer_(peer) {
   std::memcpy(greeting_.data(), kMagic, 8);
   std::memcpy(greeting_.data() + 8, &kVersion, 4);
   std::memcpy(greeting_.data() + 12, &self_.value, 4);
@@ -76,12 +94,17 @@ Result<std::array<uint8_t, kProofBytes>> LinkHandshake::greeted(std::span<const 
     return fail_as(ErrorCode::kInvalid, "it repeats what was said to it");
   }
   std::copy(greeting.begin(), greeting.end(), peer_greeting_.begin());
-  return proof_of(side_);
+  return proof_of(side_, key_);
 }
 
-bool LinkHandshake::proves(std::span<const uint8_t, kProofBytes> proof) const {
-  const auto expected = proof_of(side_ == LinkSide::kConnector ? LinkSide::kAcceptor : LinkSide::kConnector);
-  return CRYPTO_memcmp(expected.data(), proof.data(), kProofBytes) == 0;
+const ClusterKey* LinkHandshake::proved_by(std::span<const uint8_t, kProofBytes> proof) const {
+  const LinkSide other = side_ == LinkSide::kConnector ? LinkSide::kAcceptor : LinkSide::kConnector;
+  const auto fits = [&](const ClusterKey& key) {
+    return CRYPTO_memcmp(proof_of(other, key).data(), proof.data(), kProofBytes) == 0;
+  };
+  if (fits(key_)) return &key_;
+  const auto found = std::find_if(also_accepted_.begin(), also_accepted_.end(), fits);
+  return found == also_accepted_.end() ? nullptr : &*found;
 }
 
 uint64_t LinkHandshake::random_number() {
@@ -90,7 +113,7 @@ uint64_t LinkHandshake::random_number() {
   return number;
 }
 
-std::array<uint8_t, kProofBytes> LinkHandshake::proof_of(LinkSide side) const {
+std::array<uint8_t, kProofBytes> LinkHandshake::proof_of(LinkSide side, const ClusterKey& key) const {
   const bool connector = side_ == LinkSide::kConnector;
   const std::span<const uint8_t> own = std::span(greeting_).subspan(kNonceOffset);
   const std::span<const uint8_t> peers = std::span(peer_greeting_).subspan(kNonceOffset);
@@ -107,7 +130,7 @@ std::array<uint8_t, kProofBytes> LinkHandshake::proof_of(LinkSide side) const {
 
   std::array<uint8_t, kProofBytes> proof{};
   unsigned size = 0;
-  const auto* made = HMAC(EVP_sha256(), key_.bytes.data(), static_cast<int>(key_.bytes.size()), content.data(),
+  const auto* made = HMAC(EVP_sha256(), key.bytes.data(), static_cast<int>(key.bytes.size()), content.data(),
                           content.size(), proof.data(), &size);
   BATON_ASSERT(made != nullptr && size == kProofBytes);
   return proof;

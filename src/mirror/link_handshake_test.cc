@@ -41,6 +41,23 @@ TEST(LinkHandshake, EverythingIsBound) {
   EXPECT_FALSE(tries(key(1), LinkSide::kAcceptor, "db.data", 2, 3));
 }
 
+TEST(LinkHandshake, AnAcceptedKeyOfThePeerIsAsGoodAndIsTold) {
+  LinkHandshake a(key(2), LinkSide::kConnector, "db.data", ServerId(1), ServerId(2), {key(1)});
+  LinkHandshake b(key(1), LinkSide::kAcceptor, "db.data", ServerId(2), ServerId(1), {key(2)});
+  const auto from_a = a.greeted(b.greeting());
+  const auto from_b = b.greeted(a.greeting());
+  ASSERT_TRUE(from_a && from_b);
+  ASSERT_NE(b.proved_by(*from_a), nullptr);
+  EXPECT_EQ(*b.proved_by(*from_a), key(2));
+  ASSERT_NE(a.proved_by(*from_b), nullptr);
+  EXPECT_EQ(*a.proved_by(*from_b), key(1));
+  LinkHandshake later(key(2), LinkSide::kAcceptor, "db.data", ServerId(2), ServerId(1));
+  LinkHandshake former(key(1), LinkSide::kConnector, "db.data", ServerId(1), ServerId(2), {key(2)});
+  const auto from_former = former.greeted(later.greeting());
+  ASSERT_TRUE(from_former && later.greeted(former.greeting()));
+  EXPECT_FALSE(later.proves(*from_former)) << "the key was dropped";
+}
+
 TEST(LinkHandshake, ReflectionsAreRefused) {
   LinkHandshake a(key(1), LinkSide::kConnector, "db.data", ServerId(1), ServerId(1));
   EXPECT_FALSE(a.greeted(a.greeting()));

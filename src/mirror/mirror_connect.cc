@@ -12,6 +12,7 @@ namespace baton::mirror {
 namespace {
 
 constexpr Duration kRetry = 200ms;
+constexpr Duration kRenewRetry = 1s;  // of a connection that there is already
 constexpr Duration kHandshakeLimit = 1s;
 constexpr Duration kNoteInterval = 10s;
 constexpr Duration kLongestNoteInterval = 640s;
@@ -24,7 +25,7 @@ MirrorConnect::MirrorConnect(Ring& ring, BufferPool& pool, Settings settings, Em
     : ring_(ring),
       pool_(pool),
       settings_(std::move(settings)),
-      identity_{settings_.key, settings_.mirror, settings_.self, settings_.peer, settings_.encrypt, settings_.files},
+      identity_{{settings_.key, settings_.other_keys}, settings_.mirror, settings_.self, settings_.peer, settings_.encrypt, settings_.files},
       emit_(std::move(emit)),
       note_(std::move(note)) {
   const auto& own = settings_.listen_addresses;
@@ -99,7 +100,7 @@ void MirrorConnect::want(bool wanted) {
 }
 
 bool MirrorConnect::may_dial(const Path& path) const {
-  return wanted_ && !path.peer_address.empty() && (!session_ || session_->initiator()) && !path.joined &&
+  return wanted_ && !path.peer_address.empty() && (!session_ || session_->initiator()) && (!path.joined || outdated(path)) &&
          !path.outgoing && !path.dialer->dialing();
 }
 
@@ -123,7 +124,8 @@ void MirrorConnect::dialed(size_t index, OwnedFd socket) {
 
 void MirrorConnect::attempt_failed(size_t index, int error, const std::string& reason) {
   Path& path = paths_[index];
-  path.problem = reason;
+  if (path.joined && outdated(path)) dial_after(index, kRenewRetry);
+  if (!path.joined) path.problem = reason;
   if (!wanted_ || path.joined) return;
   if (session_ && !session_->initiator()) return;  // the peer's turn
   note_at_times("connect " + path.peer_address,

@@ -28,10 +28,12 @@ class MirrorConnect : public LinkConnection::Owner {
     std::vector<std::string> peer_addresses;
     uint16_t port = 0;
     ClusterKey key;
+    std::vector<ClusterKey> other_keys;  // also accepted from the peer
     bool encrypt = false;
     TlsFiles files;
     bool compress = false;
     Duration link_timeout = 1s;   // how long a session lives without any path
+    Duration path_timeout = 300ms;  // silence of a path that is left if the other one is well
     Duration return_after = 5s;   // how long the preferred path must have been up to be used again
   };
   /// Takes LinkUp, LinkDown and MessageReceived.
@@ -45,6 +47,11 @@ class MirrorConnect : public LinkConnection::Owner {
   /// Begins to listen; when that fails it says so and tries again.
   void listen();
   void want(bool wanted);
+  /// The cluster's keys have changed; `anew`: the certificate, too. What was made by others is made anew, one path after the
+  /// other, each before the former one ends. docs/protocol.md, K4.
+  void use_keys(const ClusterKeySet& keys, bool anew);
+  /// It is connected, and each path was made by the present keys.
+  bool up_to_date() const;
   /// Dropped if that connection is no longer there.
   void send(ConnectionId connection, const Message& message, BufferId buffer);
   void close(ConnectionId connection, const std::string& reason);
@@ -78,6 +85,11 @@ class MirrorConnect : public LinkConnection::Owner {
     Instant last{};
     Duration pause{};
   };
+
+  // Other keys: mirror_connect_keys.cc
+  bool outdated(const Path& path) const;
+  void renew_paths();
+  void end_unproved_paths();
 
   // Connections before they are part of a session: mirror_connect.cc
   bool may_dial(const Path& path) const;
@@ -116,6 +128,7 @@ class MirrorConnect : public LinkConnection::Owner {
   std::string path_name(size_t index) const;
 
   Duration beat_interval() const;
+  Duration well_within() const;
   void tick_at(Instant when);
   void tick();
   void send_beats(Instant now);

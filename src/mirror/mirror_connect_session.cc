@@ -12,10 +12,7 @@ namespace baton::mirror {
 namespace {
 
 constexpr Duration kRetry = 200ms;
-constexpr Duration kBeat = 120ms;         // of each path while there may be two; also the tick's length
 constexpr Duration kBeatAlone = 1s;       // where there is one path only, nothing hangs on it
-constexpr Duration kSilent = 300ms;       // a path that is given up if another one is well
-constexpr Duration kWell = 200ms;         // heard within this
 constexpr Duration kSameMoment = 20ms;    // the ends of all connections of a process that has ended
 constexpr Duration kBeginning = 1s;       // until then the preferred path is taken at once
 
@@ -104,6 +101,7 @@ void MirrorConnect::add_path(LinkConnection& connection, uint64_t acknowledged) 
     tick_at(Ring::now());
   }
   choose_after_joining(index);
+  renew_paths();
 }
 
 void MirrorConnect::choose_after_joining(size_t index) {
@@ -149,15 +147,20 @@ void MirrorConnect::on_beat(LinkConnection& connection, const Beat& beat) {
 
 void MirrorConnect::path_lost(size_t index, const LinkEnd& end) {
   Path& path = paths_[index];
+  // The peer has its successor already, and this side is about to.
+  const bool succeeded = path.outgoing != nullptr && outdated(path);
   path.joined.reset();
   path.since = Ring::now();
   path.ended_by_peer = end.by_peer;
-  path.lost = true;
+  path.lost = !succeeded;
   path.problem = end.reason;
   const bool was_active = active_ == index;
   if (was_active) active_.reset();
   const auto other = freshest_path();
-  if (!other) {
+  if (succeeded) {
+    if (!other) alone_since_ = path.since;
+    if (other && was_active) activate(*other);
+  } else if (!other) {
     if (session_is_over()) return end_session(end.reason, false, Duration::zero());
     alone_since_ = path.since;
     add_news(fmt::format("mirror connect: {} is lost, and no other is up: {}", path_name(index), end.reason));
@@ -230,7 +233,13 @@ void MirrorConnect::end_session(const std::string& reason, bool say_goodbye, Dur
 
 // ---- Time ----
 
-Duration MirrorConnect::beat_interval() const { return configured_ > 1 || two_paths_ ? kBeat : kBeatAlone; }
+/// Where there may be two paths a silent one misses two beats; also the tick's length.
+Duration MirrorConnect::beat_interval() const {
+  return configured_ > 1 || two_paths_ ? settings_.path_timeout * 2 / 5 : kBeatAlone;
+}
+
+/// How lately one was heard that is well.
+Duration MirrorConnect::well_within() const { return settings_.path_timeout * 2 / 3; }
 
 void MirrorConnect::tick_at(Instant when) {
   ring_.cancel_timer(tick_timer_);
@@ -276,11 +285,11 @@ Duration MirrorConnect::silence(const Path& path, Instant now) const {
 /// When nothing is heard anywhere the peer is the likelier cause: nothing would be better for a change.
 void MirrorConnect::drop_silent_paths(Instant now) {
   const bool one_is_well = std::any_of(paths_.begin(), paths_.end(), [&](const Path& path) {
-    return path.joined && silence(path, now) < kWell;
+    return path.joined && silence(path, now) < well_within();
   });
   if (!one_is_well) return;
   for (size_t i = 0; i < kMaxPaths && session_; ++i) {
-    if (!paths_[i].joined || silence(paths_[i], now) < kSilent) continue;
+    if (!paths_[i].joined || silence(paths_[i], now) < settings_.path_timeout) continue;
     const std::string reason = fmt::format("nothing was heard for {} ms", to_ms(silence(paths_[i], now)));
     const auto silent = paths_[i].joined;
     silent->abort();
@@ -290,7 +299,7 @@ void MirrorConnect::drop_silent_paths(Instant now) {
 
 void MirrorConnect::return_to_preferred(Instant now) {
   if (!active_ || *active_ == 0 || !paths_[0].joined || now - paths_[0].since < settings_.return_after) return;
-  if (silence(paths_[0], now) > kWell) return;
+  if (silence(paths_[0], now) > well_within()) return;
   note_(fmt::format("mirror connect: {} carries the data again", path_name(0)));
   activate(0);
 }

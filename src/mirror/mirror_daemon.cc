@@ -15,7 +15,6 @@
 #include "src/base/beat.h"
 #include "src/mirror/faulty_device.h"
 #include "src/mirror/file_device.h"
-#include "src/mirror/tls_authority.h"
 
 namespace baton::mirror {
 namespace {
@@ -133,12 +132,9 @@ Status MirrorDaemon::open_store() {
 }
 
 Status MirrorDaemon::open_link() {
-  auto key = read_cluster_key(settings_.cluster_key_file);
-  if (!key) return pass(key);
-  if (settings_.encrypt) {
-    const std::string directory = settings_.certificate_file.substr(0, settings_.certificate_file.rfind('/'));
-    if (auto made = write_certificates(*key, settings_.self, directory); !made) return pass(made);
-  }
+  auto keys = load_keys(false);
+  if (!keys) return pass(keys);
+  keys_ = *keys;
   MirrorConnect::Settings link;
   link.mirror = settings_.key;
   link.self = settings_.self;
@@ -147,11 +143,13 @@ Status MirrorDaemon::open_link() {
   for (const std::string& more : settings_.more_listen_addresses) link.listen_addresses.push_back(more);
   link.peer_addresses = settings_.peer_addresses;
   link.port = settings_.port;
-  link.key = *key;
+  link.key = keys_.used;
+  link.other_keys = keys_.others;
   link.encrypt = settings_.encrypt;
   link.files = {settings_.certificate_file, settings_.private_key_file, settings_.authority_file};
   link.compress = settings_.compress;
   link.link_timeout = settings_.link_timeout;
+  link.path_timeout = settings_.path_timeout;
   link_ = std::make_unique<MirrorConnect>(
       *ring_, pool_, std::move(link), [this](Event event) { emit(std::move(event)); },
       [this](const std::string& text) { note(text); });
@@ -272,6 +270,7 @@ void MirrorDaemon::begin() {
   link_->listen();
   watch_lease();
   watch_second();
+  watch_certificate();
   emit(SetRate{settings_.rate_limit});
   pump();
   // The configuration grew while this daemon was not running.

@@ -54,6 +54,9 @@ class MirrorDaemon {
   // What batond asks.
   struct RequestHandler;
   void on_request(const mirror_control::Request& request);
+  void read_keys(bool anew);
+  Result<ClusterKeySet> load_keys(bool anew);
+  void watch_certificate();
   void on_promote(Permit permit);
   void on_demote();
   void on_abort(const std::string& reason);
@@ -146,6 +149,7 @@ class MirrorDaemon {
   Instant last_disk_problem_;
   std::string lease_problem_;
   Instant frozen_since_ = kNever;
+  ClusterKeySet keys_;
   std::string size_remark_;  // told to batond once
 };
 

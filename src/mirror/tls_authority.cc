@@ -198,7 +198,8 @@ ServerCertificate issue_certificate(const ClusterKey& key, ServerId server, Cert
           })};
 }
 
-Status write_certificates(const ClusterKey& key, ServerId server, const std::string& directory) {
+Status write_certificates(const ClusterKey& key, ServerId server, const std::string& directory,
+                          const std::vector<ClusterKey>& others, bool anew) {
   const std::filesystem::path place(directory);
   std::error_code error;
   if (!std::filesystem::exists(place, error)) {
@@ -206,10 +207,12 @@ Status write_certificates(const ClusterKey& key, ServerId server, const std::str
     if (error) return fail("cannot make the directory {} for certificates: {}", directory, error.message());
     std::filesystem::permissions(place, std::filesystem::perms::owner_all, error);
   }
-  if (const std::string authority = authority_certificate(key); read_text(place / "authority.pem") != authority) {
+  std::string authority = authority_certificate(key);
+  for (const ClusterKey& other : others) authority += authority_certificate(other);
+  if (read_text(place / "authority.pem") != authority) {
     if (auto written = replace_file(place / "authority.pem", authority); !written) return written;
   }
-  if (still_good(key, server, read_text(place / "server.pem"), read_text(place / "server.key"))) return {};
+  if (!anew && still_good(key, server, read_text(place / "server.pem"), read_text(place / "server.key"))) return {};
   const ServerCertificate made = issue_certificate(key, server);
   // A crash between the two leaves a pair that does not belong together: the next call makes it anew.
   if (auto written = replace_file(place / "server.key", made.private_key); !written) return written;

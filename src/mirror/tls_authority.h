@@ -4,6 +4,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "src/base/ids.h"
 #include "src/base/result.h"
@@ -32,6 +33,8 @@ ServerCertificate issue_certificate(const ClusterKey& key, ServerId server, Cert
 
 /// Makes `directory`/{authority.pem,server.pem,server.key} (mode 0600, each replaced as a whole) unless those that are
 /// there are this cluster's and this server's, belong together, and are good for another 30 days.
-Status write_certificates(const ClusterKey& key, ServerId server, const std::string& directory);
+/// `others`: authorities that are accepted, too; `anew`: issue another certificate in any case.
+Status write_certificates(const ClusterKey& key, ServerId server, const std::string& directory,
+                          const std::vector<ClusterKey>& others = {}, bool anew = false);
 
 }  // namespace baton::mirror

@@ -134,6 +134,8 @@ struct MirrorState {
   /// Protocol A with `max_lag`: copies outside the set that lack no more than was answered in the last `max_lag` of
   /// the primary's life (docs/protocol.md, A5).
   std::map<ServerId, Incarnation> trailing;
+  /// The database was restored from a backup: the set (empty then) is not known until a person has named a copy.
+  bool unknown = false;
 
   bool operator==(const MirrorState&) const = default;
 };
@@ -156,6 +158,26 @@ struct FenceState {
   bool operator==(const FenceState&) const = default;
 };
 
+/// The change of the cluster's key that is under way, and how the last one ended (docs/protocol.md, "Keys").
+struct KeyRotation {
+  enum class Phase { kNone, kStaging, kInForce };
+  uint64_t number = 0;  // of this rotation, or of the last one
+  Phase phase = Phase::kNone;
+  std::string before;   // fingerprints of the keys: the one that is replaced, and the new one
+  std::string after;
+  ServerId origin;      // made the new one
+  std::set<ServerId> staged;  // have it on their disks
+  std::string author;
+  uint64_t since_ms = 0;
+  uint64_t deadline_ms = 0;   // of the staging
+  bool called_off = false;    // so the last one ended
+  std::string reason;         // why, for people
+  uint64_t certificates = 0;  // how often all certificates were issued anew by a person's word
+  bool under_way() const { return phase != Phase::kNone; }
+  bool operator==(const KeyRotation&) const = default;
+};
+const char* to_string(KeyRotation::Phase phase);  // "none", "staging", "in force"
+
 struct ClusterState {
   uint64_t configuration_version = 0;
   std::string configuration_text;  // the TOML as applied
@@ -174,6 +196,9 @@ struct ClusterState {
   bool shut_down = false;                      // that shutdown has come to its end
   std::string given_up;                        // why the last one was given up; empty: it was not, or there was another
   std::vector<Failure> failures;               // within the window of the breaker, oldest first
+  uint64_t permits_above = 0;                  // of mirrors: by the newest restore from a backup; 0: there was none
+  int64_t backup_made_ms = 0;                  // of that backup, by the wall clock, for people
+  KeyRotation keys;
 
   const ServerState& server(ServerId id) const;
   bool operator==(const ClusterState&) const = default;

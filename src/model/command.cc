@@ -69,14 +69,17 @@ Applied apply(ClusterState& state, const AssignGroup& command, uint64_t index) {
     return refuse("a mirror of the group {} has changed meanwhile", command.group);
   std::map<std::string, Promotion> promotions;
   for (const auto& [key, version] : command.mirror_versions) {
-    const PromotionRules rules{first_primary(*configuration, *policy), trailing_may_take_over(*configuration, key)};
+    const PromotionRules rules{policy->servers, first_primary(*configuration, *policy),
+                               trailing_may_take_over(*configuration, key)};
     promotions[key] = judge_promotion(key, state.mirrors.at(key), command, rules);
     if (!promotions[key].refusal.empty()) return Applied{false, promotions[key].refusal};
   }
   for (auto& [key, promotion] : promotions) {
     MirrorState& mirror = state.mirrors.at(key);
     ++mirror.version;
-    if (!planted(Plant::kPermitNotRaised)) ++mirror.permit.value;
+    // SAFETY: R9. Above what copies may have seen of a time that this database does not remember.
+    if (!planted(Plant::kPermitNotRaised)) mirror.permit.value = std::max(mirror.permit.value, state.permits_above) + 1;
+    mirror.unknown = false;
     mirror.holder = command.server;
     mirror.in_sync = std::move(promotion.in_sync);
     mirror.trailing.clear();  // the new primary names it anew
@@ -233,7 +236,12 @@ Applied apply(ClusterState& state, const TakeOver& command, uint64_t) {
   const bool other_ruled = state.taken_over != ServerId{} && state.taken_over != command.server;
   // SAFETY: W3, I3. This log itself says that the other one went on, or could, when this one was not there.
   const bool other_stayed = state.server(command.server).standing == ServerStanding::kStopped && !state.shut_down;
-  if (other_ruled || other_stayed) leave_copies_out(state, command.server);
+  // SAFETY: Q6, I3. A person's word beside the disk: it names the other one, or could not be asked, so that may have gone on by it.
+  const auto parsed = known_configuration(state.configuration_text);
+  const bool beside_disk = !command.author.empty() && parsed && parsed->np == NpKind::kDisk;
+  // W7, Q5: nobody goes on by himself whose log lacks anything, though a change of voters may not be settled yet.
+  const bool complete = command.author.empty() && state.format_level >= 3;
+  if (((other_ruled || other_stayed) && !complete) || beside_disk) leave_copies_out(state, command.server);
   state.voters = VoterSet{{command.server}, {}};
   state.taken_over = command.server;
   return Applied{true, {}};

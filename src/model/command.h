@@ -44,6 +44,8 @@ struct AssignGroup {
   /// ended): after the crash of a whole set another member goes first (S5).
   std::set<std::string> holder_lost;
   std::string loss;  // what may be lost, for people: a copy that trails takes over (A5) only if this says so
+  /// Mirrors all of whose copies have reported that nothing was ever written to them: asked for after a restore (R10).
+  std::set<std::string> unused;
   bool operator==(const AssignGroup&) const = default;
 };
 
@@ -145,6 +147,17 @@ struct TakeOver {
   bool operator==(const TakeOver&) const = default;
 };
 
+/// The entries before this one come from a backup: whom groups belong to, and which copies have everything, may have changed
+/// since it was made. In a log by `baton cluster restore` only (docs/protocol.md, R7-R10).
+struct RestoreDatabase {
+  std::set<ServerId> servers;  // of the configuration of then: from each of them every group is taken
+  uint64_t permits_above = 0;  // greater than any permit that was ever given
+  int64_t made_ms = 0;         // the backup, by the wall clock, for people
+  std::string source;          // which server made it
+  std::string author;
+  bool operator==(const RestoreDatabase&) const = default;
+};
+
 /// What becomes of a lost server's power: wanted, then how it ended; none once it is a member again.
 struct RecordFence {
   ServerId server;
@@ -231,9 +244,26 @@ struct RaiseFormatLevel {
   bool operator==(const RaiseFormatLevel&) const = default;
 };
 
+/// A step of the change of the cluster's key (docs/protocol.md, "Keys"); never the key itself. kCertificates: all mirror
+/// daemons issue their certificates anew.
+struct RotateKeys {
+  enum class Step { kBegin, kStaged, kInForce, kDone, kCancel, kCertificates };
+  uint64_t number = 0;      // of the rotation; kBegin: of the last one; kCertificates: how often it was done before
+  Step step = Step::kBegin;
+  ServerId server;          // kBegin: who made the key; kStaged: who has it on disk
+  std::string before;       // kBegin: the fingerprint of the present key
+  std::string after;        // kBegin, kStaged: of the new one
+  std::string author;
+  std::string reason;       // kCancel
+  uint64_t clock_ms = 0;
+  uint64_t deadline_ms = 0; // kBegin
+  bool operator==(const RotateKeys&) const = default;
+};
+
 using Command = std::variant<StartEpoch, ApplyConfiguration, AssignGroup, SetGroupPhase, WishGroup, SetInSync,
                              BreakMirror, ForceMirror, RestrictMirror, RecordFence, SetVoters, SetStanding,
-                             SetSuspension, SetDrain, SetShutdown, HoldGroup, ReleaseGroup, RaiseFormatLevel, TakeOver>;
+                             SetSuspension, SetDrain, SetShutdown, HoldGroup, ReleaseGroup, RaiseFormatLevel, TakeOver,
+                             RestoreDatabase, RotateKeys>;
 
 /// The highest level of commands and configuration that this version knows (docs/protocol.md, "Levels").
 inline constexpr uint32_t kFormatLevel = 3;

@@ -41,6 +41,9 @@ std::string changed_foundation(const Configuration& before, const Configuration&
   if (timing(before.timing) != timing(after.timing)) return "the timing";
   if (before.link_mode != after.link_mode) return "the mode of the links";
   if (before.cluster_name != after.cluster_name) return "the cluster's name";
+  // SAFETY: Q7. With the entry on one server only, each of the two would ask another disk.
+  if (before.np == NpKind::kDisk && after.np == NpKind::kDisk && before.np_disk != after.np_disk)
+    return "the disk that decides between the servers (np_disk; apply np = \"operator\" first, then np = \"disk\" with the other one)";
   return "";
 }
 
@@ -127,7 +130,12 @@ void adopt_configuration(ClusterState& state, const Configuration& after, uint64
   // SAFETY: I3, P1. The record of a mirror outlives its place in the configuration: if it comes back, its copies know
   // the old permits, and only those that were in sync may be used.
   for (const auto& [key, definition] : mirrors_of(after))
-    if (!state.mirrors.contains(key)) state.mirrors[key].version = index;
+    if (!state.mirrors.contains(key)) {
+      MirrorState& fresh = state.mirrors[key];
+      fresh.version = index;
+      // SAFETY: R10. There may have been one of this name after the backup was made.
+      fresh.unknown = state.permits_above > 0;
+    }
   state.groups = std::move(groups);
 }
 
@@ -147,7 +155,8 @@ Applied apply(ClusterState& state, const ApplyConfiguration& command, uint64_t i
     const auto before = known_configuration(state.configuration_text);
     if (!before) return refuse("the present configuration cannot be read: {}", before.error().message);
     if (const auto changed = changed_foundation(*before, *after); !changed.empty())
-      return refuse("{} cannot be changed yet once the cluster is founded", changed);
+      return refuse("{} cannot be changed in one step once the cluster is founded", changed);
+    if (const auto why = rotation_in_the_way(state, *before, *after); !why.empty()) return Applied{false, why};
     if (const Applied servers = check_servers(state, *before, *after); !servers.applied) return servers;
     if (const Applied mirrors = check_mirror_definitions(state, *before, *after); !mirrors.applied) return mirrors;
     for (const auto& [name, group] : state.groups) {

@@ -314,6 +314,9 @@ uint32_t level_of(const HoldGroup&) { return 2; }
 uint32_t level_of(const ReleaseGroup&) { return 2; }
 uint32_t level_of(const RaiseFormatLevel&) { return 2; }
 uint32_t level_of(const TakeOver&) { return 2; }
+uint32_t level_of(const RestoreDatabase&) { return 3; }
+uint32_t level_of(const AssignGroup& command) { return command.unused.empty() ? 1 : 3; }
+uint32_t level_of(const RotateKeys&) { return 3; }
 /// Joint with itself: a recovery. Who was given up has to know what a lineage is.
 uint32_t level_of(const SetVoters& command) { return command.voters.now == command.voters.before ? 3 : 1; }
 uint32_t level_of(const SetGroupPhase& command) { return command.cause.empty() ? 1 : 2; }

@@ -22,6 +22,16 @@ bool trailing_takes_over(const MirrorState& mirror, const AssignGroup& command, 
                       [&](const auto& member) { return reported.contains(member.first); });
 }
 
+/// SAFETY: R10, I3. Configured since the restore, and nobody who has a copy of it by now knows of a single write.
+bool is_unused(const std::string& key, const MirrorState& mirror, const AssignGroup& command, const PromotionRules& rules) {
+  if (mirror.permit != Permit{} || !command.unused.contains(key)) return false;
+  const auto& reported = command.reported.at(key);
+  return std::all_of(rules.servers.begin(), rules.servers.end(), [&](ServerId server) {
+    const auto report = reported.find(server);
+    return report != reported.end() && report->second != Incarnation{};
+  });
+}
+
 }  // namespace
 
 Promotion judge_promotion(const std::string& key, const MirrorState& mirror, const AssignGroup& command,
@@ -36,6 +46,10 @@ Promotion judge_promotion(const std::string& key, const MirrorState& mirror, con
   const Incarnation own = reported.at(command.server);
   if (own == Incarnation{}) return {fmt::format("server {} has no usable copy of mirror {}", command.server, key), {}};
   const std::map<ServerId, Incarnation> only_it{{command.server, own}};
+  // SAFETY: R8, I3. What the backup said of the copies is nothing to go by.
+  if (mirror.unknown && !is_unused(key, mirror, command, rules))
+    return {fmt::format("the database was restored from a backup, and which copies of mirror {} have everything is not known: a "
+                        "person names one (baton mirror force)", key), {}};
   // SAFETY: S6. Nothing was ever acknowledged; one place decides whose content counts.
   if (mirror.in_sync.empty()) {
     if (command.server == rules.first) return {{}, only_it};
@@ -182,6 +196,9 @@ Applied apply(ClusterState& state, const BreakMirror& command, uint64_t) {
     return command.broken ? refuse("mirror {} is broken already: join its copies again with baton mirror rejoin {}",
                                    command.mirror, command.mirror)
                           : refuse("mirror {} is not broken: there is nothing to rejoin", command.mirror);
+  if (command.broken && mirror.unknown)
+    return refuse("which copies of mirror {} have everything is not known since the database was restored: name one first "
+                  "(baton mirror force)", command.mirror);
   if (command.broken && mirror.in_sync.empty())
     return refuse("mirror {} was never used: there is nothing to break; start group {} first", command.mirror,
                   named.group.name);
@@ -216,6 +233,7 @@ Applied apply(ClusterState& state, const ForceMirror& command, uint64_t) {
   ++mirror.version;
   mirror.in_sync = {{command.server, command.incarnation}};
   mirror.forced = command.server;
+  mirror.unknown = false;
   mirror.trailing.clear();
   mirror.broken = false;
   return Applied{true, {}};

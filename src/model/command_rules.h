@@ -39,6 +39,7 @@ struct Promotion {
 
 /// What the present configuration says of a mirror that is to be promoted.
 struct PromotionRules {
+  std::vector<ServerId> servers;  // of the group: each has a copy
   ServerId first;              // may be the first to use a new mirror of the group (first_primary())
   bool trailing_may = false;   // a copy that trails may take over (A5)
 };
@@ -57,6 +58,7 @@ Applied apply(ClusterState& state, const ForceMirror& command, uint64_t index);
 Applied apply(ClusterState& state, const RestrictMirror& command, uint64_t index);
 Applied apply(ClusterState& state, const SetVoters& command, uint64_t index);
 Applied apply(ClusterState& state, const TakeOver& command, uint64_t index);
+Applied apply(ClusterState& state, const RestoreDatabase& command, uint64_t index);
 
 /// May the servers become those of `after`, and what is forgotten of those that leave. Judged before anything changes.
 Applied check_servers(const ClusterState& state, const Configuration& before, const Configuration& after);
@@ -71,6 +73,9 @@ Applied apply(ClusterState& state, const SetShutdown& command, uint64_t index);
 Applied apply(ClusterState& state, const HoldGroup& command, uint64_t index);
 Applied apply(ClusterState& state, const ReleaseGroup& command, uint64_t index);
 Applied apply(ClusterState& state, const RaiseFormatLevel& command, uint64_t index);
+Applied apply(ClusterState& state, const RotateKeys& command, uint64_t index);
+/// Why this change of the configuration has to wait for a change of keys; empty: it need not.
+std::string rotation_in_the_way(const ClusterState& state, const Configuration& before, const Configuration& after);
 
 /// Why a server must be given no group now, by what the database says of it; empty: it may.
 std::string barred(const ClusterState& state, ServerId server);

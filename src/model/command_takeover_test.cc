@@ -46,6 +46,20 @@ TEST(TakeOverCommand, LeavesOutTheCopyOfWhoWasLeftOut) {
   EXPECT_EQ(set_after_takeover(stopped, kTwo), kBoth) << "the other one ended with it";
 }
 
+/// W7, Q5: who goes on by nobody's word lacks nothing. Q6: who does so by a word beside the disk may.
+TEST(TakeOverCommand, WhoGoesOnByNobodysWordKeepsItsCopies) {
+  ClusterState unsettled = pair();
+  unsettled.taken_over = kOne;
+  unsettled.format_level = 3;
+  EXPECT_TRUE(apply_command(unsettled, TakeOver{kTwo, "the other one was shut down", ""}, 9).applied);
+  EXPECT_EQ(unsettled.mirrors["db.data"].in_sync, kBoth);
+  ClusterState beside = pair();
+  beside.configuration_text = "[cluster]\nname = \"c\"\nnp = \"disk\"\nnp_disk = \"/dev/sdb\"\n"
+                              "[server.a]\nid = 1\ninterconnects = [\"10.0.1.1\"]\n"
+                              "[server.b]\nid = 2\ninterconnects = [\"10.0.1.2\"]\n";
+  EXPECT_EQ(set_after_takeover(beside, kTwo), (std::map<ServerId, Incarnation>{{kOne, Incarnation{7}}}));
+}
+
 TEST(TakeOverCommand, TheOnlyCopyOfASetStaysInIt) {
   ClusterState ruled = pair();
   ruled.taken_over = kOne;

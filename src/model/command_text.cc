@@ -65,6 +65,11 @@ std::string describe_one(const TakeOver& command) {
   return with_reason(fmt::format("server {} decides alone{}", command.server, who), command.reason);
 }
 
+std::string describe_one(const RestoreDatabase& command) {
+  return fmt::format("restored from a backup of {} by {}: nobody owns a group, and no copy of a mirror is known to have everything",
+                     command.source, command.author);
+}
+
 std::string describe_one(const RecordFence& command) {
   const std::string who = command.author.empty() ? "" : fmt::format(" by {}", command.author);
   return with_reason(fmt::format("server {}: fencing: {}{}", command.server, to_string(command.outcome), who), command.text);
@@ -106,6 +111,20 @@ std::string describe_one(const HoldGroup& command) {
 }
 std::string describe_one(const ReleaseGroup& command) {
   return fmt::format("group {}: released by {}", command.group, command.author);
+}
+std::string describe_one(const RotateKeys& command) {
+  const std::string what = fmt::format("keys: rotation {}", command.number + (command.step == RotateKeys::Step::kBegin ? 1 : 0));
+  switch (command.step) {
+    case RotateKeys::Step::kBegin:
+      return fmt::format("{}: begun by {}, the new key ({}) is made by server {}", what, command.author, command.after, command.server);
+    case RotateKeys::Step::kStaged: return fmt::format("{}: server {} has the new key on its disk", what, command.server);
+    case RotateKeys::Step::kInForce: return fmt::format("{}: all have the new key, it is in force", what);
+    case RotateKeys::Step::kDone: return fmt::format("{}: done, the old key is good for nothing any more", what);
+    case RotateKeys::Step::kCancel:
+      return with_reason(what + ": called off" + (command.author.empty() ? "" : " by " + command.author), command.reason);
+    case RotateKeys::Step::kCertificates: return fmt::format("keys: all certificates are issued anew, asked by {}", command.author);
+  }
+  return what;
 }
 std::string describe_one(const RaiseFormatLevel& command) {
   return fmt::format("database: all voters know level {}", command.level);

@@ -14,12 +14,13 @@ const char* to_string(NpKind kind) {
     case NpKind::kWitness: return "witness";
     case NpKind::kMajority: return "majority";
     case NpKind::kOperator: return "operator";
+    case NpKind::kDisk: return "disk";
   }
   return "unknown";
 }
 
 std::optional<TimingProfile> timing_profile(const std::string& name) {
-  if (name == "fast") return TimingProfile{"fast", 110ms, 132ms, 100ms, 300ms, 330ms, 15ms, 90000ms};
+  if (name == "fast") return TimingProfile{"fast", 100ms, 120ms, 100ms, 300ms, 330ms, 15ms, 90000ms};
   if (name == "lan") return TimingProfile{};
   if (name == "wan") return TimingProfile{"wan", 2400ms, 2880ms, 500ms, 2000ms, 6600ms, 500ms, 180000ms};
   return std::nullopt;

@@ -37,8 +37,10 @@ struct TimingProfile {
 std::optional<TimingProfile> timing_profile(const std::string& name);
 
 /// Who may go on when servers do not reach each other (docs/protocol.md, "Partitions and takeover").
-enum class NpKind { kWitness, kMajority, kOperator };
+enum class NpKind { kWitness, kMajority, kOperator, kDisk };
 const char* to_string(NpKind kind);
+/// Of two servers without a third vote one may go on alone by an operator's word.
+inline bool may_call_operator(NpKind kind) { return kind == NpKind::kOperator || kind == NpKind::kDisk; }
 
 /// How corosync uses the links between two servers: all at once, or the preferred one of those that are up.
 enum class LinkMode { kActive, kPassive };
@@ -163,7 +165,8 @@ struct Configuration {
   std::string public_lan;  // "10.0.0.0/24"
   TimingProfile timing;
   NpKind np = NpKind::kMajority;
-  milliseconds np_wait{300000};   // operator: so long a server waits for the other one before it calls for a person
+  std::string np_disk;            // disk: the device or file that both servers reach
+  milliseconds np_wait{300000};   // operator, disk: so long a server waits for the other one before it calls for a person
   bool fencing_required = false;  // what a lost server held starts elsewhere only once it is fenced
   LinkMode link_mode = LinkMode::kActive;
   std::vector<uint32_t> link_priorities;     // one per link, 0 to 255; the highest is preferred

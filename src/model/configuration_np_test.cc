@@ -44,6 +44,14 @@ TEST(ConfigurationNp, ReadsHowLongToWait) {
   EXPECT_EQ(read->np_wait, milliseconds(90000));
 }
 
+TEST(ConfigurationNp, ReadsTheDiskOfTwoServers) {
+  const auto read = parse_configuration(text("np = \"disk\"\nnp_disk = \"/dev/disk/by-id/wwn-1\"\n", 2, false));
+  ASSERT_TRUE(read.has_value()) << read.error().message;
+  EXPECT_EQ(read->np, NpKind::kDisk);
+  EXPECT_EQ(read->np_disk, "/dev/disk/by-id/wwn-1");
+  EXPECT_EQ(read->level, 3u);
+}
+
 TEST(ConfigurationNp, RefusesWhatDoesNotFit) {
   const auto says = [](const std::string& problem, const std::string& part) {
     EXPECT_NE(problem.find(part), std::string::npos) << problem;
@@ -53,7 +61,10 @@ TEST(ConfigurationNp, RefusesWhatDoesNotFit) {
   says(problem_of("np = \"witness\"\n", 2, false), "no server has role = \"witness\"");
   says(problem_of("np = \"ping\"\n", 2, false), "would go on. A witness on that machine");
   says(problem_of("np_wait = \"90 s\"\n", 2, true), "belongs to np = \"operator\"");
-  says(problem_of("np = \"disk\"\n", 2, false), "not available");
+  says(problem_of("np = \"disk\"\n", 2, false), "needs np_disk");
+  says(problem_of("np = \"disk\"\nnp_disk = \"sdb\"\n", 2, false), "no absolute path");
+  says(problem_of("np = \"disk\"\nnp_disk = \"/dev/sdb\"\n", 2, true), "here are 2 servers and a witness");
+  says(problem_of("np_disk = \"/dev/sdb\"\n", 2, false), "belongs to np = \"disk\"");
   says(problem_of("np = \"quorum\"\n", 2, false), "unknown way");
 }
 

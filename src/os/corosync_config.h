@@ -40,6 +40,7 @@ struct EngineLink {
 
 struct EngineConfig {
   std::string cluster_name;
+  ServerId self;  // whose corosync reads it: one of the nodes
   bool passive = false;  // over the link of the highest priority that is up, instead of over all
   std::vector<EngineNode> nodes;
   std::vector<EngineLink> links;  // 1 to 8

@@ -9,6 +9,7 @@ namespace {
 EngineConfig two_servers() {
   EngineConfig config;
   config.cluster_name = "demo";
+  config.self = ServerId(1);
   config.nodes = {{ServerId(1), "server1", {"10.1.0.1", "10.2.0.1"}},
                   {ServerId(2), "server2", {"10.1.0.2", "10.2.0.2"}}};
   config.links = {{.priority = 2}, {.priority = 1, .port = 6000}};
@@ -32,6 +33,7 @@ totem {
     token: 380
     token_coefficient: 0
     consensus: 456
+    join: 30
     token_retransmits_before_loss_const: 4
     seqno_unchanged_const: 2
     interface {
@@ -107,6 +109,12 @@ TEST(CorosyncConfig, ALinkGoesBeforeAnAddressOfItChanges) {
   EXPECT_FALSE(take_changed_links_out(config, present)) << "one has to stay";
   first.nodes[1].addresses[1] = "10.2.0.9";
   EXPECT_FALSE(corosync_configuration(first).has_value()) << "a link that only one has";
+}
+
+TEST(CorosyncConfig, WhoMakesTheNewRingAgreesFirst) {
+  auto config = two_servers();
+  config.self = ServerId(2);
+  EXPECT_NE(corosync_configuration(config)->find("    consensus: 464\n"), std::string::npos);
 }
 
 TEST(CorosyncConfig, EveryProfileIsSafe) {

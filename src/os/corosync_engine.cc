@@ -18,6 +18,12 @@ namespace {
 
 constexpr size_t kShortestKey = 128, kLongestKey = 4096;  // what knet accepts
 
+Status check_key(const Bytes& key) {
+  if (key.size() >= kShortestKey && key.size() <= kLongestKey) return {};
+  return fail_as(ErrorCode::kInvalid, "the interconnects' key has {} bytes; it must have {} to {}", key.size(), kShortestKey,
+                 kLongestKey);
+}
+
 pid_t pid_in_file(const std::string& path) {
   auto text = read_text_file(path);
   return text ? static_cast<pid_t>(std::strtol(text->c_str(), nullptr, 10)) : 0;
@@ -83,10 +89,7 @@ struct CorosyncEngine::State : std::enable_shared_from_this<CorosyncEngine::Stat
   }
 
   Status write_files(const std::string& text, const Bytes& key) const {
-    if (key.size() < kShortestKey || key.size() > kLongestKey) {
-      return fail_as(ErrorCode::kInvalid, "the interconnects' key has {} bytes; it must have {} to {}",
-                     key.size(), kShortestKey, kLongestKey);
-    }
+    if (auto checked = check_key(key); !checked) return checked;
     Status done = make_directories(paths.runtime_directory, 0700);
     if (done) done = make_directories(paths.state_directory, 0700);
     if (done) done = make_directories(paths.log_file.substr(0, paths.log_file.rfind('/')));
@@ -198,6 +201,18 @@ void CorosyncEngine::apply(EngineConfig config, std::function<void(Status)> call
                // What runs is what the file must say, or the next start() would take it for applied.
                Status restored = before ? replace_text_file(file, *before, 0600) : Status();
                callback(restored ? Status(pass(output)) : restored);
+             });
+}
+
+Status CorosyncEngine::write_key(const Bytes& key) {
+  if (auto checked = check_key(key); !checked) return checked;
+  return replace_text_file(state_->paths.key_file(), std::string(key.begin(), key.end()), 0600);
+}
+
+void CorosyncEngine::load(std::function<void(Status)> callback) {
+  run_helper(state_->loop, {.purpose = "having corosync read its key", .argv = {"corosync-cfgtool", "-R"}, .deadline = 10s},
+             [callback = std::move(callback)](const Result<HelperOutput>& output) {
+               callback(output ? Status() : Status(pass(output)));
              });
 }
 

@@ -52,6 +52,11 @@ class CorosyncEngine {
   /// Writes a changed configuration (servers or links added or removed) and has the running engine read it.
   void apply(EngineConfig config, std::function<void(Status)> callback);
 
+  /// Replaces the file of the interconnects' key (128 to 4096 bytes). The running engine reads it at the next load or apply.
+  Status write_key(const Bytes& key);
+  /// Has the engines of all members read their own files, at once. What others could not read is not told.
+  void load(std::function<void(Status)> callback);
+
   /// SIGTERM (an orderly leave), after `limit` SIGKILL; `callback` when it has ended. Fine if none runs.
   void stop(Duration limit, std::function<void(Status)> callback);
   /// SIGKILL at once, for an engine that hangs; on_end follows.

@@ -27,6 +27,7 @@ void check_floating(const PreflightOptions& options, Findings& findings);    // 
 void check_foreign(const PreflightOptions& options, Findings& findings);     // survey_foreign.cc
 void check_disks(const PreflightOptions& options, Findings& findings);       // survey_disks.cc
 void check_kernel(const PreflightOptions& options, Findings& findings);      // survey_kernel.cc
+void check_np_disk(const PreflightOptions& options, Findings& findings);     // survey_np_disk.cc
 
 // What is judged apart from the looking.
 struct DiskFacts {

@@ -151,6 +151,7 @@ Findings run_preflight(const PreflightOptions& options) {
   check_floating(options, findings);
   check_foreign(options, findings);
   check_disks(options, findings);
+  check_np_disk(options, findings);
   check_kernel(options, findings);
   return findings;
 }

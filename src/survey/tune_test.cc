@@ -41,15 +41,15 @@ TEST(Distribution, KnowsQuantilesToItsBuckets) {
 TEST(Recommend, FastForQuietMachines) {
   const auto made = recommend(quiet());
   EXPECT_EQ(made.profile, "fast");
-  EXPECT_EQ(made.token, 110ms);
+  EXPECT_EQ(made.token, 100ms);
   EXPECT_EQ(made.needed, 4ms + 4ms + 50ms);
   EXPECT_TRUE(made.warnings.empty());
 }
 
 TEST(Recommend, LongerTokensForPauses) {
   auto figures = quiet();
-  figures.real_time.add(14000);  // a virtual machine that was not let run
-  EXPECT_EQ(recommend(figures).profile, "fast");  // 4 x 14 + 4 + 50 = 110
+  figures.real_time.add(11000);  // a virtual machine that was not let run
+  EXPECT_EQ(recommend(figures).profile, "fast");  // 4 x 11 + 4 + 50 = 98
   figures.real_time.add(20000);
   EXPECT_EQ(recommend(figures).profile, "lan");
   figures.real_time.add(200000);

@@ -15,10 +15,11 @@ import time
 
 import machine
 
-MARGIN_S = {"lives": 4, "stopped": 4, "killed": 4, "no_lease": 14}  # the last: more than the lease and the freeze
+MARGIN_S = {"lives": 4, "stopped": 4, "killed": 4, "no_lease": 14, "power_off": 4, "reboot": 4}  # the last: more than the lease and the freeze
 FEED_S = 0.4  # the watchdog may have been fed that long before the mark: a beat, and the slowness of the emulation
 LATE_S = 0.6
 RESET = ("stopped", "killed", "no_lease")
+ENDS = {"power_off": "reboot: Power down", "reboot": "reboot: Restarting system"}  # what the kernel says then
 STAND_STILL_S = 3
 PROGRAMS = ("baton", "batond", "baton-guard", "baton-shim")
 MODULES = ("drivers/watchdog/watchdog", "drivers/watchdog/softdog", "drivers/net/veth", "drivers/block/loop",
@@ -43,6 +44,7 @@ def build_initramfs(path, kernel, busybox, directory):
     image.text("etc/group", "root:x:0:\n")
     image.text("etc/hosts", "127.0.0.1 localhost\n10.77.1.1 server1\n")
     image.text("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n")
+    image.file("bin/power", os.path.join(machine.HERE, "guest_power.sh"))
     image.file("bin/worker", os.path.join(machine.HERE, "guest_worker.sh"))
     image.file("guest_guard.py", os.path.join(machine.HERE, "guest_guard.py"), 0o100644)
     disk = os.path.join(directory, "frozen.ext4")
@@ -77,6 +79,7 @@ class Run:
         self.passed = self.failed = 0
         self.done = False
         self.fed_last = self.fired = None
+        self.ended = False
 
     def check(self, title, good, why):
         print(f"ok {title}" if good else f"not ok {title}: {why}", flush=True)
@@ -93,6 +96,7 @@ class Run:
             self.passed += line.startswith("ok ")
             self.failed += line.startswith("not ok ")
             self.done = self.done or line == "done"
+            self.ended = self.ended or (self.scenario in ENDS and ENDS[self.scenario] in line and not self.done)
             if "guest: the watchdog was fed for the last time" in line:
                 self.fed_last = kernel_time(line)
             if "softdog: Initiating system reboot" in line:
@@ -100,6 +104,9 @@ class Run:
         self.judge()
 
     def judge(self):
+        if self.scenario in ENDS:
+            self.check(f"{self.scenario}: the machine does it", self.ended and self.fired is None, "it did not, or its watchdog did")
+            return
         if self.scenario not in RESET:
             self.check(f"{self.scenario}: the machine lives to its end", self.done and self.fired is None,
                        "it was reset, or the time was over")

@@ -20,6 +20,8 @@ CONFIGURATION = """
 [cluster]
 name = "alone"
 public_lan = "10.77.0.0/24"
+power_off_command = ["/bin/power", "poweroff"]
+reboot_command = ["/bin/power", "reboot"]
 timing = { profile = "lan", lease = "2 s" }
 [server.server1]
 id = 1
@@ -315,8 +317,23 @@ def no_lease(server):
     is_reset()
 
 
+def shut_down(how):
+    baton("server", "shutdown", "server1", how, "--no-wait")
+    time.sleep(60)
+    check(f"shutdown {how}", False, "the machine lives 60 s later")
+
+
+def power_off(server):
+    shut_down("--poweroff")
+
+
+def reboot(server):
+    shut_down("--reboot")
+
+
 def main():
-    scenario = {"lives": lives, "stopped": stopped, "killed": killed, "no_lease": no_lease}[os.environ["scenario"]]
+    scenario = {"lives": lives, "stopped": stopped, "killed": killed, "no_lease": no_lease, "power_off": power_off,
+                "reboot": reboot}[os.environ["scenario"]]
     try:
         scenario(Server())
     except Exception:

@@ -268,6 +268,7 @@ LogPosition Database::voters_fence_above(const LogPosition& exact) const {
   const uint64_t index = implementation_->log.voters_index();
   return index > exact.index ? implementation_->fence_at(index) : LogPosition{};
 }
+LogPosition Database::last_on_disk() const { return implementation_->log.position(implementation_->log.durable_index()); }
 Epoch Database::promise_on_disk() const { return implementation_->log.durable_promise(); }
 bool Database::voters_on_disk() const { return implementation_->log.voters_index() <= implementation_->log.durable_index(); }
 bool Database::taken_over() const { return implementation_->log.taken_over(); }

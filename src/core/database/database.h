@@ -149,6 +149,7 @@ class Database {
   Epoch lineage() const;
   const std::set<ServerId>& survivors() const;
   LogPosition last() const;
+  LogPosition last_on_disk() const;
   /// By the wall clock of its proposer: the newest entry that has a time, 0: none.
   int64_t newest_wall_ms() const;
   /// Why the leader cannot propose these voters now, for people; empty: it can.

@@ -238,6 +238,12 @@ std::map<uint64_t, std::set<ServerId>> Database::Implementation::takeovers() con
   std::map<uint64_t, std::set<ServerId>> found;
   std::map<std::string, std::set<ServerId>> owners;  // who may own each group when the entry is applied
   for (uint64_t index = committed + 1; index <= log.last_index(); ++index) {
+    // SAFETY: R7. It takes every group from everybody: whatever was taken before it is in that.
+    if (const auto* restore = std::get_if<RestoreDatabase>(&log.entry(index).command)) {
+      found = {{index, restore->servers}};
+      owners.clear();
+      continue;
+    }
     const auto* assign = std::get_if<AssignGroup>(&log.entry(index).command);
     if (const ServerId released = released_by_another(log.entry(index)); released != ServerId{})
       found[index].insert(released);

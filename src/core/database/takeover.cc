@@ -74,11 +74,12 @@ bool Database::Implementation::agreed_by(const std::set<ServerId>& promised) con
   return !rivals() && !everybody.empty() && std::includes(promised.begin(), promised.end(), everybody.begin(), everybody.end());
 }
 
-/// W5. Both were taken over, in turns, and neither has a right now: which was the later one is for a person to say.
+/// SAFETY: W5. Both were taken over, in turns, and neither has a right now: which was the later one is for a person to say, unless
+/// this log begins with the whole of the other one.
 bool Database::Implementation::rivals() const {
   if (!log.taken_over() || right) return false;
   return std::any_of(promises.begin(), promises.end(), [&](const auto& each) {
-    return each.first != settings.self && each.second.voters.now == std::set<ServerId>{each.first};
+    return each.first != settings.self && each.second.voters.now == std::set<ServerId>{each.first} && !log.holds(each.second.last);
   });
 }
 

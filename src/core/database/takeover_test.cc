@@ -203,6 +203,25 @@ TEST(Takeover, TakenOverInTurnsAndBothOffSinceAPersonDecides) {
   EXPECT_FALSE(pair.has(2, "of the first"));
 }
 
+/// The second one knew all that the first one had decided: nothing is given up.
+TEST(Takeover, TakenOverInTurnsTheOneThatHasAllOfTheOtherGoesOn) {
+  Pair pair;
+  pair.part();
+  EXPECT_EQ(pair.take_over(1, 2000000), "");
+  pair.propose(1, "of the first");
+  pair.voters[kTwo].disk = pair.voters[kOne].disk;
+  pair.power_cycle(1);
+  pair.power_cycle(2);
+  pair.apart(kTwo);
+  EXPECT_EQ(pair.take_over(2, 1000000), "");
+  pair.propose(2, "of the second");
+  pair.power_cycle(2);
+  pair.view(kBoth);
+  pair.pass(10s);
+  EXPECT_TRUE(pair.serves(1) && pair.serves(2));
+  EXPECT_TRUE(pair.has(1, "of the first") && pair.has(1, "of the second"));
+}
+
 /// Against the first rule of taking over. The later one stays, the other one is to be started anew.
 TEST(Takeover, BothDecideAloneAndMeet) {
   Pair pair;

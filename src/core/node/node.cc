@@ -42,7 +42,8 @@ const char* describe(Departure departure) {
 NodeCore::Implementation::Implementation(const Settings& given, database::StoredVoter stored, Instant start)
     : settings(given), configuration(given.founding), database(database_settings(given), std::move(stored)),
       gate(given.self, database.standing().counting ? database.lineage() : kNoLineage, given.given_up),
-      silence(given.self, given.start), now(start), not_serving_since(start), published_until(given.published_lease),
+      silence(given.self, given.start), now(start), not_serving_since(start), disk_lock(given.self, given.start, start),
+      started_at(start), published_until(given.published_lease),
       lapsed_since(given.published_lease > start ? kNever : start),
       next_request((given.start % (uint64_t{1} << 39)) * kRequestsOfAStart) {
   // SAFETY: R1. A recovery that is not settled yet: it may have been a moment ago.
@@ -73,6 +74,7 @@ void NodeCore::Implementation::step(Instant when, const Event& event, std::vecto
   suspend_or_kill();
   tick_runs();
   manage_groups();
+  watch_keys();
   if (leads()) lead();
   tell_guard();
   release_held();
@@ -119,6 +121,7 @@ void NodeCore::Implementation::handle(const ViewChanged& event) {
   view_since = now;
   silence.view_changed(now, members);
   heard_since.clear();
+  ring_keys.clear();
   copies_heard.clear();
   feed_database(database::ViewChanged{members});
   beat_at = now;
@@ -142,6 +145,7 @@ void NodeCore::Implementation::handle(const MessageReceived& event) {
     tell_database_who_is_silent();
   }
   peer.life = beat->start;
+  ring_keys[event.from] = beat->ring_key;
   peer.format_level = std::max(beat->format_level, 1U);
   if (event.from == settings.self) return;
   take_account(*beat);
@@ -154,7 +158,8 @@ void NodeCore::Implementation::handle(const MirrorReported& event) {
   auto& known = reports[settings.self][event.mirror];
   // What decides promotions is told at once; progress goes with the next beat.
   if (known.incarnation != event.report.incarnation || known.consistent != event.report.consistent ||
-      known.link != event.report.link || known.role != event.report.role || known.detached != event.report.detached)
+      known.link != event.report.link || known.role != event.report.role || known.detached != event.report.detached ||
+      (known.generation.counter == 0) != (event.report.generation.counter == 0))
     report_changed = true;
   known = event.report;
 }
@@ -203,6 +208,7 @@ void NodeCore::Implementation::handle(const Requested& event) {
     why = why_not_understood(event.command);
   }
   if (!why.empty()) return out().push_back(Decided{event.request, true, Applied{false, why}});
+  if (takeover && word_waits(event)) return;
   const uint64_t request = ++next_request;
   proposals[request] = Proposal{"", true, event.request};
   Command command = event.command;
@@ -214,6 +220,7 @@ void NodeCore::Implementation::handle(const Requested& event) {
   if (takeover && proposals.contains(request)) {
     right = guard->knowledge.gaps;
     right_by = kNever;
+    word_without_disk = disk_lock.in_use() && !disk_lock.has(now);
   }
 }
 
@@ -246,6 +253,8 @@ void NodeCore::Implementation::on_applied(const database::EntryApplied& applied)
   const bool changes_voters = std::holds_alternative<SetVoters>(command) || std::holds_alternative<TakeOver>(command);
   if (changes_voters && applied.entry.index > exact.index)
     voters_fence = std::max(voters_fence, applied.fence);
+  if (const auto* restore = std::get_if<RestoreDatabase>(&command); restore != nullptr && applied.entry.index > exact.index)
+    for (const ServerId server : restore->servers) fences[server] = std::max(fences[server], applied.fence);
   if (applied.taken_from != ServerId{} && applied.entry.index > exact.index) {
     auto& fence = fences[applied.taken_from];
     fence = std::max(fence, applied.fence);
@@ -262,6 +271,10 @@ void NodeCore::Implementation::on_applied(const database::EntryApplied& applied)
       renew_run(assign->group);
     } else if (const auto* phase = std::get_if<SetGroupPhase>(&command)) {
       if (phase->phase == GroupPhase::kStopped) renew_run(phase->group);
+    } else if (std::holds_alternative<RestoreDatabase>(command)) {
+      previous_owner.clear();
+      last_owner.clear();
+      for (const auto& group : configuration.groups) renew_run(group.name);
     } else if (const auto* change = std::get_if<ApplyConfiguration>(&command)) {
       // Each one in its turn, also when many entries are applied in one step: what an earlier one had started here is ended.
       const auto parsed = known_configuration(change->text);
@@ -367,6 +380,7 @@ void NodeCore::Implementation::send_beat_if_due() {
   beat.format_level = kFormatLevel;
   beat.settled = settled;
   beat.waited_ms = waiting_since == kNever ? 0 : static_cast<uint64_t>(to_ms(now - waiting_since));
+  if (keys) beat.ring_key = keys->ring;
   out().push_back(Send{std::move(beat), lineage()});
 }
 
@@ -400,11 +414,13 @@ Instant NodeCore::Implementation::next_tick() const {
   for (const auto& [name, run] : runs) next = std::min(next, run->next_tick());
   for (const auto& [subject, at] : propose_again_at)
     if (at > now) next = std::min(next, at);
-  if (not_serving_since != kNever && !operator_called && configuration.np == NpKind::kOperator)
+  if (not_serving_since != kNever && !operator_called && may_call_operator(configuration.np))
     next = std::min(next, std::max(now + 1ms, not_serving_since + configuration.np_wait));
+  next = std::min(next, std::max(disk_lock.next_tick(now), now + 1ms));
   if (guard_missed_since != kNever && !guard_noted) next = std::min(next, guard_missed_since + 1s);
   for (const auto& [server, at] : fence_again_at)
     if (at > now) next = std::min(next, at);
+  if (keys) next = std::min(next, next_key_step());
   if (ending && !ended && end_at > now) next = std::min(next, end_at);
   if (waiting_since != kNever && !settled) next = std::min(next, waiting_since + configuration.startup_wait);
   if (published_until > now) {
@@ -434,6 +450,8 @@ bool NodeCore::taken_over() const { return implementation_->alone_by_log(); }
 Result<TakeoverOffer> NodeCore::offer_takeover(Instant now, const std::string& author) const {
   return implementation_->offer_takeover(now, author);
 }
+const arbiter::DiskLock& NodeCore::disk_lock() const { return implementation_->disk_lock; }
+std::string NodeCore::disk_standing() const { return implementation_->describe_disk(); }
 std::string NodeCore::partition_waiting(Instant now) const { return implementation_->partition_waiting(now); }
 Instant NodeCore::freeze_ends() const {
   const Instant since = implementation_->lapsed_since;
@@ -461,6 +479,8 @@ const group::GroupRun* NodeCore::run(const std::string& group) const {
 }
 planner::Plan NodeCore::plan(Instant now) const { return planner::make_plan(implementation_->planner_input(now)); }
 uint64_t NodeCore::cluster_time(Instant now) const { return implementation_->cluster_time(now); }
+std::string NodeCore::keys_waiting(Instant now) const { return implementation_->keys_waiting(now); }
+const KeysReported* NodeCore::keys() const { return implementation_->keys ? &*implementation_->keys : nullptr; }
 std::string NodeCore::starting(Instant now) const { return implementation_->starting(now); }
 Status NodeCore::check_wish(Instant now, const WishGroup& wish) const {
   return planner::check_wish(implementation_->planner_input(now), wish);

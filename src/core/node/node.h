@@ -70,6 +70,9 @@ class NodeCore {
   bool taken_over() const;
   /// Why this server cannot be let go on alone now, or what that would mean.
   Result<TakeoverOffer> offer_takeover(Instant now, const std::string& author) const;
+  /// The lock on the disk that two servers have in common, and what people should know of it (empty: nothing).
+  const arbiter::DiskLock& disk_lock() const;
+  std::string disk_standing() const;
   /// Why nothing is decided here, and who can change that; empty: it serves.
   std::string partition_waiting(Instant now) const;
   /// While there is no lease: when what is frozen here is ended; kNever: there is one.
@@ -98,6 +101,10 @@ class NodeCore {
   Status check_wish(Instant now, const WishGroup& wish) const;
   /// Cluster time (docs/protocol.md, "Cluster time"): what commands from people are stamped with.
   uint64_t cluster_time(Instant now) const;
+  /// What a change of the cluster's keys waits for; empty: nothing, or there is none.
+  std::string keys_waiting(Instant now) const;
+  /// The keys of this server, as it said last.
+  const KeysReported* keys() const;
   /// Why a starting cluster still waits; empty: it does not.
   std::string starting(Instant now) const;
 

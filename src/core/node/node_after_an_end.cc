@@ -53,7 +53,7 @@ void NodeCore::Implementation::heed_refused_right() {
 
 /// What this server's own log says when it is started without the other one.
 void NodeCore::Implementation::describe_own_end() {
-  if (configuration.np != NpKind::kOperator || database.standing().serving || sees_other()) return;
+  if (!may_call_operator(configuration.np) || database.standing().serving || sees_other()) return;
   if (own_end_at == database.standing().last_index) return;
   own_end_at = database.standing().last_index;
   own_end.clear();

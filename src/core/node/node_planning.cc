@@ -24,6 +24,7 @@ void NodeCore::Implementation::lead() {
   for (const auto& step : plan.steps) propose("group " + step.group, step.command);
   for (const auto& step : plan.cluster_steps) propose(step.subject, step.command);
   lead_fencing();
+  lead_keys();
 }
 
 /// The voters follow the configured servers, one by one: first who is configured no more leaves, then who is new

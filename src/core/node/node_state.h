@@ -29,7 +29,10 @@ struct NodeCore::Implementation {
   void handle(const GuardGone& event);
   void handle(const Recover& event);
   void handle(const FenceDone& event);
+  void handle(const KeysReported& event);
+  void handle(const RingLoaded& event);
   void handle(const Tick& event);
+  void handle(const DiskRoundDone& event) { disk_lock.done(now, event); }
   void feed_database(const database::Event& event);
   void on_applied(const database::EntryApplied& applied);
   void on_decided(const database::ProposalDecided& decided);
@@ -123,6 +126,32 @@ struct NodeCore::Implementation {
   void describe_own_end();
   bool left_out_by_own_end(const ClusterState& state) const;
 
+  // node_disk.cc: ... which have a disk in common
+  struct DiskView {
+    LogPosition at;        // the log's last entry
+    LogPosition on_disk;   // ... of those that are on the disk
+    bool serving = false;
+    uint64_t version = 0;
+    Configuration configuration;
+    bool left_out = false;    // the other one went on without this server
+    bool understood = false;  // a takeover, by both
+  };
+  const DiskView& disk_view();
+  void watch_disk();
+  void prove_disk();
+  std::string why_not_ask(const DiskView& view) const;
+  bool other_is_preferred() const;
+  arbiter::DiskWish disk_wish(const DiskView& view) const;
+  void heed_disk(const DiskView& view);
+  void take_over_by_disk();
+  bool word_waits(const Requested& event);
+  void heed_word();
+  void note_disk();
+  std::string describe_disk() const;
+  Status may_overrule_disk(Instant when, Duration gap) const;
+  std::string disk_waiting() const;
+  void add_disk_facts(TakeoverOffer& offer, Instant when) const;
+
   // node_fencing.cc: the power of lost servers
   void lead_fencing();
   void carry_out_fences();
@@ -132,6 +161,20 @@ struct NodeCore::Implementation {
   std::string reason_to_fence(const ServerConfiguration& server, const FenceState& record);
   bool back_from_fencing(ServerId server, const FenceState& record);
   bool too_many_fenced() const;
+
+  // node_keys.cc: the cluster's keys
+  void watch_keys();
+  void follow_rotation();
+  void stage_key();
+  void keep_ring_on(const std::string& fingerprint);
+  void try_keys();
+  void lead_keys();
+  void lead_staging();
+  void lead_ring();
+  bool ask_again(Duration pause);
+  std::string keys_waiting(Instant when) const;
+  ServerId holder_of_new_key() const;
+  Instant next_key_step() const;
 
   // node_start.cc: cluster time, the cluster's start, this server's orderly end
   uint64_t cluster_time(Instant when) const;
@@ -207,6 +250,19 @@ struct NodeCore::Implementation {
   std::string own_end;            // this server was stopped in order while the other one went on
   uint64_t own_end_at = 0;        // by the log up to there
 
+  arbiter::DiskLock disk_lock;
+  Instant started_at{};
+  std::optional<DiskView> known_view;
+  std::string disk_proved;              // the disk that the other one was seen to write to while it was heard
+  std::optional<Requested> asked_word;  // an operator's takeover that waits for the lock
+  uint64_t word_voids = 0;              // ... and the other one's claim that it makes void
+  Instant word_until{};
+  bool word_without_disk = false;       // one was given while the disk could not be asked
+  Instant disk_missed_since = kNever;
+  bool disk_noted = false;
+  Instant not_same_since = kNever;
+  bool not_same_noted = false;
+
   Instant published_until{};
   Instant lapsed_since{};      // when the lease was found to be over; kNever: it is not
   bool lapse_noted = false;
@@ -222,6 +278,17 @@ struct NodeCore::Implementation {
   Instant end_at = kNever;
   bool ended = false;
   Instant served_at{};
+
+  std::optional<KeysReported> keys;  // none: not told yet
+  std::map<ServerId, std::string> ring_keys;  // as the beats of this view say
+  Instant key_step_at{};        // the next action on keys may be asked for
+  Instant try_key_at = kNever;  // K6
+  uint64_t key_tries = 0;
+  Epoch ring_epoch{};           // the leader's, in which it had corosync load, and for which rotation
+  uint64_t ring_rotation = 0;
+  Instant ring_loaded_at = kNever;
+  bool ring_mixed = false;
+  Instant ring_again_at{};
 
   uint64_t next_token = 1;
   std::map<std::string, std::unique_ptr<group::GroupRun>> runs;

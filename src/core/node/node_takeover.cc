@@ -37,6 +37,7 @@ void NodeCore::Implementation::watch_right() {
   if (seen || sees_other_now) other_seen = now;
   sees_other_now = seen;
   go_on_after_an_end();
+  watch_disk();
   describe_own_end();
   if (serving) {
     not_serving_since = kNever;
@@ -93,7 +94,7 @@ void NodeCore::Implementation::tell_database_right() {
 
 /// The wait for the other server has a limit; after that somebody has to look.
 void NodeCore::Implementation::call_operator() {
-  if (operator_called || configuration.np != NpKind::kOperator || now < not_serving_since + configuration.np_wait) return;
+  if (operator_called || !may_call_operator(configuration.np) || now < not_serving_since + configuration.np_wait) return;
   operator_called = true;
   note({.kind = "alert", .text = partition_waiting(now)});
 }
@@ -101,7 +102,7 @@ void NodeCore::Implementation::call_operator() {
 std::string NodeCore::Implementation::partition_waiting(Instant when) const {
   if (database.standing().serving) return {};
   if (const std::string text = why_gate_waits(); !text.empty()) return text;
-  if (configuration.np != NpKind::kOperator) return database.standing().waiting;
+  if (!may_call_operator(configuration.np)) return database.standing().waiting;
   const std::string other = configuration.server_name(other_server());
   const auto peer = peers.find(other_server());
   if (peer != peers.end() && peer->second.in_view) {
@@ -114,10 +115,11 @@ std::string NodeCore::Implementation::partition_waiting(Instant when) const {
   const std::string what = alone_by_log() ? "this server was let go on alone, and was switched on (or paused for long) since"
                                           : fmt::format("{} is not reached, and two servers without a witness decide together", other);
   const std::string left_out = own_end.empty() || alone_by_log() ? "" : "; " + own_end;
+  const std::string disk = disk_waiting();
   const Duration left = not_serving_since == kNever ? Duration{0} : not_serving_since + configuration.np_wait - when;
   const std::string until = left > Duration{0} ? fmt::format(" (for {} s more before somebody is called)", left / 1s + 1) : "";
-  return fmt::format("{}{}: everything here is frozen and waits for {}{}. If that is off, or cut off, and to stay so: baton cluster "
-                     "takeover", what, left_out, other, until);
+  return fmt::format("{}{}{}: everything here is frozen and waits for {}{}. If that is off, or cut off, and to stay so: baton cluster "
+                     "takeover", what, left_out, disk, other, until);
 }
 
 // ---- What an operator is shown ----
@@ -128,6 +130,10 @@ std::string NodeCore::Implementation::describe_copy(const TakenOver& states, con
   const auto member = record.in_sync.find(settings.self);
   const auto own = reports.find(settings.self);
   const MirrorReport* report = own == reports.end() || !own->second.contains(key) ? nullptr : &own->second.at(key);
+  if (record.unknown) {
+    loses = true;
+    return fmt::format("which copies of mirror {} have everything is not known since the database was restored", key);
+  }
   if (record.in_sync.empty()) return fmt::format("mirror {} was never used", key);
   if (member == record.in_sync.end()) {
     loses = true;
@@ -179,14 +185,14 @@ bool NodeCore::Implementation::two_decide_by_operator(const Configuration& parse
   const auto voters = database.voters().all();
   const bool others_vote =
       std::any_of(voters.begin(), voters.end(), [&](ServerId voter) { return parsed.server(voter) == nullptr; });
-  return parsed.np == NpKind::kOperator && parsed.servers.size() == 2 && !others_vote;
+  return may_call_operator(parsed.np) && parsed.servers.size() == 2 && !others_vote;
 }
 
 /// W1. `parsed`: the configuration by this server's own log.
 Status NodeCore::Implementation::may_decide_alone(const Configuration& parsed) const {
   const std::string other = configuration.server_name(other_server());
-  if (parsed.np != NpKind::kOperator)
-    return fail_as(ErrorCode::kConflict, "only one of two servers with np = \"operator\" can be let go on alone (np is \"{}\"): this "
+  if (!may_call_operator(parsed.np))
+    return fail_as(ErrorCode::kConflict, "only one of two servers with np = \"operator\" or \"disk\" can be let go on alone (np is \"{}\"): this "
                    "cluster goes on when a majority is there", to_string(parsed.np));
   // SAFETY: R2, R6.
   if (gate.shut()) return fail_as(ErrorCode::kConflict, "{}", why_gate_waits());
@@ -195,6 +201,11 @@ Status NodeCore::Implementation::may_decide_alone(const Configuration& parsed) c
     return fail_as(ErrorCode::kConflict, "this server has no vote (any more): only one of the two servers can be let go on alone");
   if (!two_decide_by_operator(parsed))
     return fail_as(ErrorCode::kConflict, "a change of the servers is under way, and others vote than these two");
+  // SAFETY: W2. Who decided alone by a recovery or a restore, or because it was the only server, needs nobody's word to do so again, and
+  // may not have on its disk yet that this one votes.
+  const VoterSet& voters = database.voters();
+  if (voters.joint() && !voters.before.contains(settings.self) && database.state_on_disk().taken_over == ServerId{})
+    return fail_as(ErrorCode::kConflict, "this server was just to get a vote, and {} may not know of it: start {}", other, other);
   if (!database.standing().counting)
     return fail_as(ErrorCode::kConflict, "the cluster database of this server was lost or has never caught up: it does not know "
                    "what the cluster's state was. Start {}", other);
@@ -217,7 +228,7 @@ Status NodeCore::Implementation::may_take_over(Instant when, const Configuration
                    "moment");
   // SAFETY: W4, W7. It keeps its right for so long while it stands still.
   const Duration gap = guard::with_drift(guard::kLongGap + configuration.timing.lease + configuration.timing.token);
-  const bool other_alone = state.taken_over == other_server() || left_out_by_own_end(state);
+  const bool other_alone = state.taken_over == other_server() || left_out_by_own_end(state) || disk_lock.others();
   // SAFETY: W1. The guard alone goes on by its right, whatever has become of its batond.
   const auto peer = peers.find(other_server());
   const bool answers = peer != peers.end() && peer->second.in_view && !peer->second.silent && peer->second.life != 0;
@@ -227,7 +238,7 @@ Status NodeCore::Implementation::may_take_over(Instant when, const Configuration
   if (other_alone && when < alone_since + gap)
     return fail_as(ErrorCode::kUnavailable, "{} went on alone, and may only stand still for a moment: repeat in {} s", other,
                    (alone_since + gap - when) / 1s + 1);
-  return {};
+  return may_overrule_disk(when, gap);
 }
 
 bool NodeCore::Implementation::sees_other() const {
@@ -251,6 +262,7 @@ Result<TakeoverOffer> NodeCore::Implementation::offer_takeover(Instant when, con
                                      : fmt::format("{} has not been reached for {} s", other, (when - not_serving_since) / 1s));
   if (!sees_other() && when < not_serving_since + parsed->np_wait)
     offer.facts.push_back(fmt::format("it may still be starting: np_wait ({}) is not over", format_duration(parsed->np_wait)));
+  add_disk_facts(offer, when);
   if (state.taken_over == other_server()) {
     offer.loses = true;
     offer.facts.push_back(fmt::format("{} WAS LET GO ON ALONE, and the two have not decided together since: what it has answered by itself "

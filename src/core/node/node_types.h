@@ -11,6 +11,7 @@
 
 #include "src/base/ids.h"
 #include "src/base/time.h"
+#include "src/core/arbiter/disk_lock.h"
 #include "src/core/database/database.h"
 #include "src/core/group/group_run.h"
 #include "src/core/guard/guard.h"
@@ -35,6 +36,7 @@ struct BeatMessage {
   uint32_t format_level = 0;  // the highest that the sender knows; 0: a version that did not say it, level 1
   bool settled = false;       // the cluster's start is over by the sender's account
   uint64_t waited_ms = 0;     // if not: how long a start of the cluster has been waiting for missing servers
+  std::string ring_key;       // fingerprint of the key that the sender's corosync reads next; empty: an older version
 };
 /// batond to batond, not for the core: may this configuration's stores be used on your server?
 struct StoreCheck {
@@ -69,7 +71,21 @@ struct Hello {
   LogPosition last;              // of its log, for people who compare survivors
   int64_t wall_ms = 0;           // of its newest entry that has a time, likewise
 };
-using Message = std::variant<database::Message, BeatMessage, StoreCheck, StoreChecked, MirrorCall, MirrorAnswer, Hello>;
+/// batond to batond, not for the core: give me the new key of the cluster, sealed for me (docs/protocol.md, K2).
+struct KeyAsk {
+  ServerId origin;
+  ServerId to;
+  std::string fingerprint;  // of the key that is wanted
+  std::string shared;       // of the one that both have
+  std::string public_key;   // of the asker, for this exchange only
+};
+struct KeyGiven {
+  ServerId origin;  // of the KeyAsk
+  std::string fingerprint;
+  std::string sealed;
+};
+using Message = std::variant<database::Message, BeatMessage, StoreCheck, StoreChecked, MirrorCall, MirrorAnswer, Hello, KeyAsk,
+                             KeyGiven>;
 
 // ---- Events ----
 
@@ -140,9 +156,23 @@ struct GuardReported {
 };
 /// The guard has ended, or cannot be reached.
 struct GuardGone {};
+/// The cluster's keys that this server has, by their fingerprints: at the start, and after each action on them.
+struct KeysReported {
+  std::string current;  // in force, as far as this server knows
+  std::string next;     // staged; empty: none
+  std::string old;      // replaced, and still accepted; empty: none
+  std::string ring;     // what corosync reads when it loads its key
+};
+/// The end of a SetRingKey that loaded.
+struct RingLoaded {
+  std::string fingerprint;
+  bool ok = true;
+};
+/// The outcome of an arbiter::Round.
+using DiskRoundDone = arbiter::RoundDone;
 struct Tick {};
 using Event = std::variant<ViewChanged, MessageReceived, Persisted, MirrorReported, MirrorGone, MirrorProposed, StepDone,
-                           ResourceFailed, Requested, Recover, FenceDone, GuardReported, GuardGone, Tick>;
+                           ResourceFailed, Requested, Recover, FenceDone, GuardReported, GuardGone, KeysReported, RingLoaded, Tick, DiskRoundDone>;
 
 // ---- Actions ----
 
@@ -212,7 +242,26 @@ struct EndServer {
   std::string reason;
   std::string leftovers;  // groups of which something could not be ended in time
 };
+/// Get the new key from that server (this one: it made it) and put it on disk beside the present one.
+struct FetchKey {
+  std::string fingerprint;
+  ServerId from;
+};
+/// Durable steps with the keys on disk; each is answered by a KeysReported.
+struct ChangeKeys {
+  enum class Step { kAdopt, kDropOld, kDropNext };  // kAdopt: the staged one is in force, the former one is kept as old
+  Step step = Step::kAdopt;
+  std::string fingerprint;
+};
+/// Corosync's key follows from this one of the keys here. `load`: every member's corosync reads its own file, at once.
+/// Answered by KeysReported; a load by RingLoaded, too.
+struct SetRingKey {
+  std::string fingerprint;
+  bool load = false;
+};
+/// On the disk that decides between two servers: write, then read.
+using DiskRound = arbiter::Round;
 using Action = std::variant<Send, Persist, TellGuard, RunStep, EntryApplied, Decided, Note, PeerGone, FenceServer,
-                            EndServer, StartAnew, StandDown>;
+                            EndServer, StartAnew, StandDown, FetchKey, ChangeKeys, SetRingKey, DiskRound>;
 
 }  // namespace baton::node

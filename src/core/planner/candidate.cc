@@ -158,6 +158,20 @@ CopyVerdict judge_behind(const Input& input, const std::string& key, const Mirro
   return verdict;
 }
 
+/// SAFETY: R8. The database comes from a backup: what the copies themselves tell is shown to a person, who decides.
+CopyVerdict judge_unknown(const Input& input, const GroupConfiguration& group, const std::string& key, const MirrorState& mirror) {
+  const bool fresh = mirror.permit == Permit{};
+  const bool all_told = std::all_of(group.servers.begin(), group.servers.end(),
+                                    [&](ServerId server) { return report_of(input, key, server) != nullptr; });
+  CopyVerdict verdict = refuse(
+      fmt::format("has a copy of mirror {}, of which nobody knows whether it has everything: the cluster database was restored from a "
+                  "backup{}", key, fresh ? ", and a new mirror waits for all its copies to say that they are blank" : ""),
+      fmt::format("see what each copy holds (baton mirror status {}), with all their servers up; then name the one that becomes the "
+                  "data: baton mirror force {} SERVER", key, key));
+  verdict.could_come = fresh && !all_told;
+  return verdict;
+}
+
 CopyVerdict judge_copy(const Input& input, const GroupConfiguration& group, const std::string& key,
                        ServerId server) {
   auto found = input.state.mirrors.find(key);
@@ -187,6 +201,7 @@ CopyVerdict judge_copy(const Input& input, const GroupConfiguration& group, cons
                   fmt::format("replace the disk, then: baton mirror replace {} {}", key,
                               input.configuration.server_name(server)));
   }
+  if (mirror.unknown && !is_unused(input, group, key)) return judge_unknown(input, group, key, mirror);
   bool in_set = mirror.in_sync.empty() || member != mirror.in_sync.end();
   std::string from_there = help_from(input, mirror.in_sync);
   if (!report->consistent && !forced) {
@@ -229,6 +244,15 @@ const MirrorReport* report_of(const Input& input, const std::string& mirror, Ser
   if (copies == input.reports.end()) return nullptr;
   auto report = copies->second.find(server);
   return report == copies->second.end() ? nullptr : &report->second;
+}
+
+bool is_unused(const Input& input, const GroupConfiguration& group, const std::string& mirror) {
+  const auto record = input.state.mirrors.find(mirror);
+  if (record == input.state.mirrors.end() || !record->second.unknown || record->second.permit != Permit{}) return false;
+  return std::all_of(group.servers.begin(), group.servers.end(), [&](ServerId server) {
+    const MirrorReport* report = report_of(input, mirror, server);
+    return report != nullptr && report->incarnation.value != 0 && report->consistent && report->generation.counter == 0;
+  });
 }
 
 std::vector<std::string> mirrors_of(const GroupConfiguration& group) {

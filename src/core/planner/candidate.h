@@ -60,6 +60,9 @@ const MirrorReport* report_of(const Input& input, const std::string& mirror, Ser
 /// The mirror's last holder reports that its copy is lost: its disk failed or was replaced, or a copy to it never ended.
 bool holder_lost(const Input& input, const std::string& mirror, const MirrorState& state);
 
+/// Configured since the database was restored from a backup, and all its copies report that they were never written to (R10).
+bool is_unused(const Input& input, const GroupConfiguration& group, const std::string& mirror);
+
 /// The keys of a group's mirrors, in its configuration's order.
 std::vector<std::string> mirrors_of(const GroupConfiguration& group);
 

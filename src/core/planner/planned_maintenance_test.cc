@@ -123,6 +123,22 @@ TEST(Standings, WhoComesAndGoesIsHeldForAGrowingTimeAndIsTheLastResort) {
   EXPECT_EQ(world.standing_step().standing, ServerStanding::kNormal);
 }
 
+TEST(Standings, NobodyEndsWhileTwoComeTogetherAgain) {
+  World world;
+  ServerState& record = world.state.servers[kOne];
+  record.shutdown = Shutdown{true, Afterwards::kNothing, "root", "", 0, world.clock_ms + 1, {{kOne, 11}}};
+  world.all_up(kTwo);
+  world.state.taken_over = kOne;
+  EXPECT_TRUE(world.plan().cluster_steps.empty()) << "the other ones are there and have no vote yet";
+  world.clock_ms += 1;
+  EXPECT_EQ(world.standing_step().standing, ServerStanding::kStopped) << "they do not catch up";
+  world.state.voters = VoterSet{{kOne, kTwo, kThree}, {kOne}};
+  EXPECT_TRUE(world.plan().cluster_steps.empty()) << "they have everything in a moment";
+  world.state.voters = VoterSet{{kOne, kTwo, kThree}, {}};
+  world.state.taken_over = ServerId{};
+  EXPECT_EQ(world.standing_step().standing, ServerStanding::kStopped);
+}
+
 TEST(Standings, AnOrderlyStopEndsWithAnotherStartOfThatServer) {
   World world;
   ServerState& record = world.state.servers[kOne];

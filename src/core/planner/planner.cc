@@ -65,6 +65,7 @@ AssignGroup make_assignment(const Input& input, const GroupConfiguration& group,
         assignment.reported[key][server] = report->incarnation;
       }
     }
+    if (is_unused(input, group, key)) assignment.unused.insert(key);
     if (holder_lost(input, key, input.state.mirrors.at(key))) assignment.holder_lost.insert(key);
   }
   return assignment;

@@ -121,7 +121,7 @@ bool may_be_promoted(const World& world, ServerId server) {
   if (member->second == own->incarnation) return true;
   bool all_restarted = std::all_of(mirror.in_sync.begin(), mirror.in_sync.end(), [&](const auto& each) {
     const MirrorReport* report = reported(each.first);
-    return report && report->incarnation != each.second;
+    return report && report->incarnation.value != 0 && report->incarnation != each.second;
   });
   const MirrorReport* holder = reported(mirror.holder);
   bool holder_lost = holder && holder->incarnation.value != 0 && (holder->detached || !holder->consistent);

@@ -130,6 +130,15 @@ bool is_waited_for(const Input& input, const ServerState& record, const Plan& pl
   });
 }
 
+/// SAFETY: W3. Of two that decide together again in a moment none ends before that: the one that stays could not know that it has
+/// everything. One that is there and does not catch up is waited for as long as moves are.
+bool is_reunited_first(const Input& input, ServerId server, const ServerState& record) {
+  if (input.state.voters.joint()) return true;
+  if (input.state.taken_over != server || input.clock_ms >= record.shutdown->deadline_ms) return false;
+  return std::any_of(input.configuration.servers.begin(), input.configuration.servers.end(),
+                     [&](const auto& other) { return other.id != server && view_of(input, other.id).present; });
+}
+
 /// It has started anew since it was to be shut down: that has come about in another way.
 bool restarted_meanwhile(const ServerState& record, ServerId server, const ServerView& view) {
   if (!record.shutdown || record.standing == ServerStanding::kStopped || view.life == 0) return false;
@@ -168,7 +177,7 @@ void plan_one(const Input& input, ServerId server, Plan& plan) {
     step.reason = view.why_absent;
   } else if (record.shutdown && record.standing != ServerStanding::kStopped) {
     if (owns_a_group(input.state, server) || view.life == 0 || record.standing == ServerStanding::kDown) return;
-    if (is_waited_for(input, record, plan)) return;
+    if (is_waited_for(input, record, plan) || is_reunited_first(input, server, record)) return;
     step.standing = ServerStanding::kStopped;
     step.life = view.life;
     step.reason = fmt::format("shut down by {}{}", record.shutdown->author,
