@@ -1,6 +1,7 @@
 """Faults of the lab for the fault matrix: each is made by a call, and gives a call that makes it good again. Links are
 cut by the lab, single directions by nftables in the server's own network, programs by signals to their pids."""
 import os
+import select
 import signal
 import subprocess
 
@@ -9,6 +10,7 @@ from lab_cluster import LabFailure
 ADDRESSES = {"server1": ("10.88.1.11", "10.88.0.11"), "server2": ("10.88.1.12", "10.88.0.12"),
              "witness": ("10.88.1.9", "10.88.0.9")}
 TABLE = "table inet fault_matrix"
+END_S = 30
 
 
 class LabFaults:
@@ -58,7 +60,14 @@ class LabFaults:
         return back
 
     def kill(self, server, name):
-        os.kill(self._pid(server, name), signal.SIGKILL)
+        """SIGKILL; returns when it is gone: while it waits for its disk it still has its socket and its database."""
+        pidfd = os.pidfd_open(self._pid(server, name))
+        try:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            if not select.select([pidfd], [], [], END_S)[0]:
+                raise LabFailure(f"{name} on {server} was killed, and is not gone after {END_S} s")
+        finally:
+            os.close(pidfd)
         return lambda: None
 
     def stop(self, server, name):

@@ -13,6 +13,9 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BIN = os.path.join(ROOT, "build", "bin")
 LOGS = os.path.join(ROOT, "build", "test-logs")
 TAIL = 130
+REASONS = 6
+# The lines of a log that say best why: an exception's, a failed expectation's place, a violated invariant's.
+REASON = re.compile(r"^(?:[\w.]*(?:Error|Failure|Exception|Interrupt)\b.*|\S+:\d+: Failure|.*\bviolat.*)$", re.M)
 SKIPPED = 77  # exit status of a test that cannot be run here; its last line says why
 # How the last words of the different kinds of tests are read: (passed, failed) from a match.
 COUNTS = (
@@ -31,6 +34,7 @@ class Job:
         self.passed = self.failed = 0
         self.seconds = 0.0
         self.note = ""
+        self.reasons = []
 
     @property
     def log(self):
@@ -67,7 +71,8 @@ def test_jobs(fast):
 def run_job(job):
     """Runs a job in a process group of its own, so that a time-out ends all of it."""
     started = time.monotonic()
-    environment = dict(os.environ, PYTHONDONTWRITEBYTECODE="1")
+    # The property tests' cases are the same in every run; another seed may be set from outside.
+    environment = {"RC_PARAMS": "seed=1", **os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         with open(job.log, "w") as log:
             process = subprocess.Popen(job.command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
@@ -131,8 +136,10 @@ def tell(job):
           flush=True)
     if job.failed and os.path.exists(job.log):
         with open(job.log, errors="replace") as log:
-            lines = log.read().splitlines()
-        print("\n".join("    " + line for line in lines[-TAIL:]))
+            text = log.read()
+        job.reasons = [line[:300] for line in REASON.findall(text)[:REASONS]]
+        for line in ["why: " + reason for reason in job.reasons] + text.splitlines()[-TAIL:]:
+            print("    " + line)
         print(f"    (the whole log: {os.path.relpath(job.log, ROOT)})", flush=True)
 
 
@@ -171,9 +178,12 @@ def main():
         return 2
     tests = [job for job in done if job is not build or job.failed]
     passed, failed = sum(job.passed for job in tests), sum(job.failed for job in tests)
-    failures = [job.name for job in tests if job.failed]
+    failures = [job for job in tests if job.failed]
     print(f"\n{sum(job.seconds for job in done):.0f} s in all" +
-          (f"; failed: {', '.join(failures)}" if failures else ""))
+          (f"; failed: {', '.join(job.name for job in failures)}" if failures else ""))
+    for job in failures:
+        for reason in job.reasons:
+            print(f"{job.name}: {reason}")
     print(f"{passed} passed, {failed} failed", flush=True)
     return 1 if failed else 0
 

@@ -3,15 +3,15 @@
 // authenticated. Each exchange has keys of its own, so the nonce may be derived, too.
 #include "src/format/key_envelope.h"
 
-#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/kdf.h>
 
 #include <array>
 #include <cstdint>
 
 #include "src/base/assert.h"
+#include "src/base/free_with.h"
+#include "src/format/hkdf.h"
 
 namespace baton {
 
@@ -22,16 +22,9 @@ constexpr size_t kTagBytes = 16;
 constexpr size_t kNonceBytes = 12;
 using Derived = std::array<uint8_t, 32 + kNonceBytes>;
 
-template <auto free_function>
-struct Free {
-  template <class Thing>
-  void operator()(Thing* thing) const {
-    free_function(thing);
-  }
-};
-using Key = std::unique_ptr<EVP_PKEY, Free<EVP_PKEY_free>>;
-using KeyContext = std::unique_ptr<EVP_PKEY_CTX, Free<EVP_PKEY_CTX_free>>;
-using Cipher = std::unique_ptr<EVP_CIPHER_CTX, Free<EVP_CIPHER_CTX_free>>;
+using Key = std::unique_ptr<EVP_PKEY, FreeWith<EVP_PKEY_free>>;
+using KeyContext = std::unique_ptr<EVP_PKEY_CTX, FreeWith<EVP_PKEY_CTX_free>>;
+using Cipher = std::unique_ptr<EVP_CIPHER_CTX, FreeWith<EVP_CIPHER_CTX_free>>;
 
 const uint8_t* bytes_of(const std::string& text) { return reinterpret_cast<const uint8_t*>(text.data()); }
 
@@ -70,15 +63,7 @@ std::string exchange(EVP_PKEY* own, const std::string& other) {
 
 Derived derive(std::string& secret, const std::string& salt, const std::string& info) {
   Derived out{};
-  const std::unique_ptr<EVP_KDF, Free<EVP_KDF_free>> kdf(EVP_KDF_fetch(nullptr, "HKDF", nullptr));
-  const std::unique_ptr<EVP_KDF_CTX, Free<EVP_KDF_CTX_free>> context(EVP_KDF_CTX_new(kdf.get()));
-  OSSL_PARAM parameters[] = {
-      OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, const_cast<char*>("SHA256"), 0),
-      OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, secret.data(), secret.size()),
-      OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_SALT, const_cast<char*>(salt.data()), salt.size()),
-      OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, const_cast<char*>(info.data()), info.size()),
-      OSSL_PARAM_construct_end()};
-  BATON_ASSERT(context && EVP_KDF_derive(context.get(), out.data(), out.size(), parameters) == 1);
+  hkdf_sha256(secret, salt, info, out);
   OPENSSL_cleanse(secret.data(), secret.size());
   return out;
 }

@@ -1,36 +1,18 @@
 // The cluster's keys change under a mirror connect: the session lives on, every message comes once and in order, and what
 // was made by the former key ends.
-#include <stdlib.h>
-
-#include <filesystem>
-
-#include "src/mirror/mirror_connect_test_pair.h"
-#include "src/mirror/tls_authority.h"
+#include "src/mirror/mirror_connect_test_files.h"
 
 namespace baton::mirror {
 namespace {
 
-ClusterKey key_of(uint8_t byte) {
-  ClusterKey key;
-  key.bytes.fill(byte);
-  return key;
-}
-
 /// The parameters: with TLS, over two paths.
-class MirrorConnectKeys : public MirrorConnectPair, public ::testing::WithParamInterface<std::pair<bool, bool>> {
+class MirrorConnectKeys : public MirrorConnectFiles, public ::testing::WithParamInterface<std::pair<bool, bool>> {
  protected:
   void SetUp() override {
-    MirrorConnectPair::SetUp();
-    char name[] = "/tmp/baton-connect-keys-XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    directory_ = name;
+    MirrorConnectFiles::SetUp();
     start(made(1, 2), made(2, 1));
     ASSERT_TRUE(connect()) << a_->notes << b_->notes;
     stream_ = std::make_unique<TestStream>(*a_, *b_, 64);
-  }
-  void TearDown() override {
-    MirrorConnectPair::TearDown();
-    std::filesystem::remove_all(directory_);
   }
   MirrorConnect::Settings made(uint32_t self, uint32_t peer) {
     auto made = settings(self, peer);
@@ -67,7 +49,6 @@ class MirrorConnectKeys : public MirrorConnectPair, public ::testing::WithParamI
     first_b_ = b_->up;
   }
 
-  std::filesystem::path directory_;
   std::unique_ptr<TestStream> stream_;
   ConnectionId first_a_ = 0, first_b_ = 0;
 };

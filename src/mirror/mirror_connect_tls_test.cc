@@ -1,33 +1,13 @@
 // Mirror connects with TLS: the good case, and every wrong certificate and configuration says what is wrong.
-#include <stdlib.h>
-
-#include <filesystem>
 #include <fstream>
 
-#include "src/mirror/mirror_connect_test_pair.h"
-#include "src/mirror/tls_authority.h"
+#include "src/mirror/mirror_connect_test_files.h"
 
 namespace baton::mirror {
 namespace {
 
-ClusterKey key_of(uint8_t byte) {
-  ClusterKey key;
-  key.bytes.fill(byte);
-  return key;
-}
-
-class MirrorConnectTls : public MirrorConnectPair {
+class MirrorConnectTls : public MirrorConnectFiles {
  protected:
-  void SetUp() override {
-    MirrorConnectPair::SetUp();
-    char name[] = "/tmp/baton-tls-test-XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    directory_ = name;
-  }
-  void TearDown() override {
-    MirrorConnectPair::TearDown();
-    std::filesystem::remove_all(directory_);
-  }
   /// A server's files, made as said.
   TlsFiles files(const std::string& name, const ServerCertificate& made) {
     const TlsFiles paths{directory_ / (name + ".pem"), directory_ / (name + ".key"), directory_ / (name + ".authority")};
@@ -55,8 +35,6 @@ class MirrorConnectTls : public MirrorConnectPair {
     EXPECT_EQ(a_->up + b_->up, 0u);
     EXPECT_FALSE(a_->connect->paths()[0].problem.empty());
   }
-
-  std::filesystem::path directory_;
 };
 
 TEST_F(MirrorConnectTls, CarriesDataOfEverySize) {

@@ -3,9 +3,7 @@
 #include "src/mirror/tls_authority.h"
 
 #include <fcntl.h>
-#include <openssl/core_names.h>
 #include <openssl/evp.h>
-#include <openssl/kdf.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
@@ -15,29 +13,23 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <sstream>
 
 #include "src/base/assert.h"
+#include "src/base/free_with.h"
+#include "src/format/hkdf.h"
 #include "src/mirror/tls_channel.h"
 #include "src/os/owned_fd.h"
 
 namespace baton::mirror {
 namespace {
 
-template <auto free_function>
-struct Free {
-  template <class Thing>
-  void operator()(Thing* thing) const {
-    free_function(thing);
-  }
-};
-using Key = std::unique_ptr<EVP_PKEY, Free<EVP_PKEY_free>>;
-using Certificate = std::unique_ptr<X509, Free<X509_free>>;
-using Memory = std::unique_ptr<BIO, Free<BIO_free>>;
+using Key = std::unique_ptr<EVP_PKEY, FreeWith<EVP_PKEY_free>>;
+using Certificate = std::unique_ptr<X509, FreeWith<X509_free>>;
+using Memory = std::unique_ptr<BIO, FreeWith<BIO_free>>;
 
 constexpr int kRenewDays = 30;
 constexpr int kSecondsPerDay = 86400;
@@ -45,14 +37,7 @@ constexpr int kSecondsPerDay = 86400;
 /// 32 bytes that follow from the cluster key, for one purpose.
 std::array<uint8_t, 32> derive(const ClusterKey& key, const char* purpose) {
   std::array<uint8_t, 32> out{};
-  std::unique_ptr<EVP_KDF, Free<EVP_KDF_free>> kdf(EVP_KDF_fetch(nullptr, "HKDF", nullptr));
-  std::unique_ptr<EVP_KDF_CTX, Free<EVP_KDF_CTX_free>> context(EVP_KDF_CTX_new(kdf.get()));
-  OSSL_PARAM parameters[] = {
-      OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, const_cast<char*>("SHA256"), 0),
-      OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, const_cast<uint8_t*>(key.bytes.data()), key.bytes.size()),
-      OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, const_cast<char*>(purpose), std::strlen(purpose)),
-      OSSL_PARAM_construct_end()};
-  BATON_ASSERT(context && EVP_KDF_derive(context.get(), out.data(), out.size(), parameters) == 1);
+  hkdf_sha256({reinterpret_cast<const char*>(key.bytes.data()), key.bytes.size()}, "", purpose, out);
   return out;
 }
 
@@ -80,14 +65,14 @@ void set_name(X509_NAME* name, const std::string& common_name) {
 void add_extension(X509* certificate, X509* issuer, int kind, const std::string& value) {
   X509V3_CTX context;
   X509V3_set_ctx(&context, issuer, certificate, nullptr, nullptr, 0);
-  std::unique_ptr<X509_EXTENSION, Free<X509_EXTENSION_free>> extension(
+  std::unique_ptr<X509_EXTENSION, FreeWith<X509_EXTENSION_free>> extension(
       X509V3_EXT_conf_nid(nullptr, &context, kind, value.c_str()));
   BATON_ASSERT(extension && X509_add_ext(certificate, extension.get(), -1) == 1);
 }
 
 void set_serial(X509* certificate, std::array<uint8_t, 32> bytes) {
   bytes[0] = static_cast<uint8_t>((bytes[0] & 0x7F) | 0x40);  // positive, and never shortened
-  std::unique_ptr<BIGNUM, Free<BN_free>> number(BN_bin2bn(bytes.data(), 16, nullptr));
+  std::unique_ptr<BIGNUM, FreeWith<BN_free>> number(BN_bin2bn(bytes.data(), 16, nullptr));
   BATON_ASSERT(number && BN_to_ASN1_INTEGER(number.get(), X509_get_serialNumber(certificate)) != nullptr);
 }
 

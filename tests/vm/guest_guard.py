@@ -319,8 +319,7 @@ def no_lease(server):
 
 def shut_down(how):
     baton("server", "shutdown", "server1", how, "--no-wait")
-    time.sleep(60)
-    check(f"shutdown {how}", False, "the machine lives 60 s later")
+    until(f"the machine to go down by shutdown {how}", lambda: False, 60)
 
 
 def power_off(server):
