@@ -24,6 +24,9 @@ constexpr size_t kMaximumLinks = 8;
 constexpr uint32_t kShortestPingTimeout = 200;
 constexpr uint32_t kMostRetransmits = 4;  // corosync's own choice
 constexpr int kIdleRounds = 2;
+// A lost message is asked for when it is first missed. After five rounds, as corosync would, those that forget the former key do
+// so before a member that lost the word for it: it would be cut off. docs/protocol.md, K5.
+constexpr int kMissedRounds = 1;
 constexpr int kJoinMs = 30;            // the least that corosync takes; its own choice is 50
 constexpr int kConsensusStepMs = 8;    // from one server to the next: more than timers differ by
 
@@ -130,9 +133,10 @@ std::string totem_section(const EngineConfig& config) {
       "    consensus: {}\n"
       "    join: {}\n"
       "    token_retransmits_before_loss_const: {}\n"
-      "    seqno_unchanged_const: {}\n",
+      "    seqno_unchanged_const: {}\n"
+      "    miss_count_const: {}\n",
       config.cluster_name, config.passive ? "passive" : "active", config.key_file, timing.token_ms,
-      staggered_consensus(config), kJoinMs, token_retransmits(timing), kIdleRounds);
+      staggered_consensus(config), kJoinMs, token_retransmits(timing), kIdleRounds, kMissedRounds);
   for (size_t number = 0; number < config.links.size(); ++number) {
     if (is_left_out(config, number)) continue;
     const auto& link = config.links[number];

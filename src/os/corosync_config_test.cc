@@ -36,6 +36,7 @@ totem {
     join: 30
     token_retransmits_before_loss_const: 4
     seqno_unchanged_const: 2
+    miss_count_const: 1
     interface {
         linknumber: 0
         knet_link_priority: 2

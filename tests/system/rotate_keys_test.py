@@ -13,7 +13,7 @@ from cluster_test import ClusterTest, run_tests
 from lab_cluster import mirror_in_sync, now_ns, started_on
 
 MEMBERS = ("server1", "server2", "witness")
-STALL_MS = 3000  # a member may be cut off for a second while corosync changes its key (docs/operations.md)
+STALL_MS = 3000  # so long only if a member was too busy to follow, and was cut off (docs/operations.md, rotate-keys)
 KEY = "/etc/baton/cluster.key"
 NEXT = "/etc/baton/cluster.next.key"
 OLD = "/etc/baton/cluster.old.key"
