@@ -10,9 +10,10 @@ namespace baton::database {
 
 namespace {
 
-constexpr uint64_t kRoundsOfASecond = uint64_t{1} << 14;
-/// Beyond what the backup knows, whatever the clock says.
-constexpr uint64_t kRoundsLeftOut = uint64_t{1} << 32;
+constexpr uint64_t kRoundsOfASecond = uint64_t{1} << 16;
+/// Beyond what the backup knows, whatever the clock says: a recovery or two. SAFETY: R7. Not more: a restore from a backup that knows of
+/// an earlier one must not be ahead of the clock, or the next one, from an older backup, would be below it.
+constexpr uint64_t kRoundsLeftOut = uint64_t{1} << 22;
 
 ClusterState state_after(const std::vector<Entry>& entries) {
   ClusterState state;

@@ -48,7 +48,7 @@ TEST(RestoredVoter, HoldsTheBackupAndAnEpochAboveAllOthers) {
   ASSERT_NE(restored, nullptr);
   EXPECT_EQ(restored->servers, (std::set<ServerId>{kOne, kTwo, kThree}));
   EXPECT_EQ(restored->permits_above, round_of(voter.promised));
-  EXPECT_GT(round_of(voter.promised), round_of(lost.backup.back().epoch) + (uint64_t{1} << 32));
+  EXPECT_GT(round_of(voter.promised), round_of(lost.backup.back().epoch) + (uint64_t{3} << 19)) << "a recovery";
 }
 
 TEST(RestoredVoter, ALaterRestoreIsAboveAnEarlierOneAndRecoveriesSince) {
@@ -61,6 +61,16 @@ TEST(RestoredVoter, ALaterRestoreIsAboveAnEarlierOneAndRecoveriesSince) {
   Restoration without_clock = lost.restoration();
   without_clock.round = restore_round(0, 5);
   EXPECT_GT(round_of(restored_voter(lost.backup, without_clock).promised), round_of(lost.backup.back().epoch));
+}
+
+TEST(RestoredVoter, ARestoreFromAnOlderBackupIsAboveOneFromANewer) {
+  AllLost lost;
+  const StoredVoter first = restored_voter(lost.backup, lost.restoration());
+  Restoration second = lost.restoration();
+  second.round = restore_round(kNow + 600'000, 0);
+  Restoration third = lost.restoration();
+  third.round = restore_round(kNow + 1200'000, 0);
+  EXPECT_GT(restored_voter(lost.backup, third).promised, restored_voter(first.entries, second).promised);
 }
 
 TEST(RestoredVoter, DecidesAloneAndOthersWithoutADatabaseFollow) {
