@@ -124,7 +124,7 @@ class Cluster : public Server::Observer, public RealMirror::Surroundings {
   ServerConfiguration some_machine(ServerId id) const;
   void follow_membership(const node::EntryApplied& applied);
   void enlist_and_dismiss(const std::string& text);
-  void go_by_backup(const std::string& text);
+  void go_by_backup(const std::string& text, const std::string& key);
   bool is_member(ServerId server) const { return configured_.contains(server); }
 
   // sim/recovery.cc
@@ -139,7 +139,7 @@ class Cluster : public Server::Observer, public RealMirror::Surroundings {
   void lose_databases();
   std::vector<database::Entry> some_backup();
   Server& restore_somewhere(const std::vector<database::Entry>& backup, bool old_ones_come);
-  void come_after_restore(Server& server, bool old_ones_come);
+  void come_after_restore(Server& server, const Server& first, bool old_ones_come);
   void name_copies(uint64_t permits_then);
   // sim/keys.cc
   void rotate_keys();
@@ -176,7 +176,6 @@ class Cluster : public Server::Observer, public RealMirror::Surroundings {
   bool faults_over_ = false;
   int recoveries_ = 0;
   int restores_ = 0;
-  std::string key_at_restore_;  // empty: none yet
 };
 
 }  // namespace baton::sim

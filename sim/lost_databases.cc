@@ -44,12 +44,11 @@ void Cluster::lose_databases() {
   // "A restored database knows nothing of the disk's claims: ... Have none, or prepare the disk anew": he has none.
   const bool old_ones_come = weather_.everything && !disk_decided && !disk_decides() && random_.chance(0.5);
   Server& first = restore_somewhere(backup, old_ones_come);
-  key_at_restore_ = first.keys().current;
-  go_by_backup(checkers_->state().configuration_text);
+  go_by_backup(checkers_->state().configuration_text, first.keys().current);
   for (const auto& [id, server] : servers_) {
     if (!server->enlisted()) continue;
     server->find();
-    if (server.get() != &first) come_after_restore(*server, old_ones_come);
+    if (server.get() != &first) come_after_restore(*server, first, old_ones_come);
     world_.after(server.get() == &first ? 1ms : random_.between(1ms, 5s), [one = server.get()] { one->power_on(); });
   }
   name_copies(permits_then);
@@ -70,7 +69,7 @@ Server& Cluster::restore_somewhere(const std::vector<database::Entry>& backup, b
       if (random_.chance(0.5)) survivors.insert(server->id());
   database::Restoration restoration{chosen.id(), survivors, database::restore_round(now_ms, random_.below(1000)),
                                     now_ms,      now_ms,        "a server",
-                                    "operator"};
+                                    "operator",  chosen.keys().current};
   chosen.clear();
   chosen.give_key(chosen.keys().current);  // what a rotation has left there goes
   chosen.disk().restore(database::restored_voter(backup, restoration));
@@ -79,7 +78,9 @@ Server& Cluster::restore_somewhere(const std::vector<database::Entry>& backup, b
 }
 
 /// With an old database it is one of before the recovery, and learns that where it meets the first one (R2).
-void Cluster::come_after_restore(Server& server, bool old_ones_come) {
+void Cluster::come_after_restore(Server& server, const Server& first, bool old_ones_come) {
+  // He has compared the keys: one that is in none of its files is copied to it.
+  if (!server.has_key(first.keys().current)) server.give_key(first.keys().current);
   const bool keeps = old_ones_come && !server.disk().rotten && server.disk().stored().counting && random_.chance(0.6);
   if (!keeps) return server.clear();
   world_.count("old databases come to a restored one");

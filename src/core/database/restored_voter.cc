@@ -51,7 +51,7 @@ StoredVoter restored_voter(std::vector<Entry> entries, const Restoration& restor
   add(SetVoters{VoterSet{restoration.survivors, restoration.survivors}});
   if (restoration.survivors != alone) add(SetVoters{VoterSet{alone, alone}});
   // SAFETY: R8, R9. Permits are given one at a time: none that was ever given is above this.
-  add(RestoreDatabase{servers_of(state), round, restoration.made_ms, restoration.source, restoration.author});
+  add(RestoreDatabase{servers_of(state), round, restoration.made_ms, restoration.source, restoration.author, restoration.key});
   return voter;
 }
 
