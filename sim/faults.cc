@@ -381,12 +381,11 @@ void Cluster::shared_disk_fault(Server& server) {
   }
 }
 
-/// The command refuses a disk by which somebody decides.
+/// The command refuses it while not both decide, or by this disk.
 void Cluster::prepare_shared_disk() {
-  const bool used = std::any_of(servers_.begin(), servers_.end(), [](const auto& each) {
-    return each.second->enlisted() && (!each.second->running() || each.second->node().disk_lock().in_use());
-  });
-  if (used || disk_decides()) return;
+  Server& server = some_server();
+  const bool works = shared_disk_.access(server.id()) == SharedDisk::Access::kWorks;
+  if (!server.running() || !works || !server.node().why_not_prepare_disk(server.local_now(), "/dev/np").empty()) return;
   world_.count("disk in common prepared anew");
   world_.say("sim", "the disk in common is prepared anew");
   shared_disk_.clear();

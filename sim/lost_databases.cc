@@ -79,8 +79,9 @@ Server& Cluster::restore_somewhere(const std::vector<database::Entry>& backup, b
 
 /// With an old database it is one of before the recovery, and learns that where it meets the first one (R2).
 void Cluster::come_after_restore(Server& server, const Server& first, bool old_ones_come) {
-  // He has compared the keys: one that is in none of its files is copied to it.
-  if (!server.has_key(first.keys().current)) server.give_key(first.keys().current);
+  // He has compared the keys: one that is not here, nor staged here, is copied to it.
+  const std::string& key = first.keys().current;
+  if (server.keys().current != key && server.keys().next != key) server.give_key(key);
   const bool keeps = old_ones_come && !server.disk().rotten && server.disk().stored().counting && random_.chance(0.6);
   if (!keeps) return server.clear();
   world_.count("old databases come to a restored one");

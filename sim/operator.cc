@@ -157,6 +157,10 @@ void Operator::name_copies(Server& server, MirrorTruth& truth) {
       if (best == nullptr || other->mirrors().at(key).written > best->mirrors().at(key).written) best = other;
     }
     if (best == nullptr || !best->running()) continue;
+    if (mirror.restricted.contains(best->id())) {
+      ask(server, "operator lifts", RestrictMirror{key, mirror.version, best->id(), false, ""});
+      continue;
+    }
     const MirrorStandIn& copy = best->mirrors().at(key);
     truth.accept_loss(key, copy.written, copy.flushed);
     ask(server, "operator names a copy", ForceMirror{key, mirror.version, best->id(), copy.incarnation, "as shown", ""});
