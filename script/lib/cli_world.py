@@ -142,7 +142,7 @@ class World:
         os.write(terminal, (answer + "\n").encode())
         out, err = process.communicate(timeout=60)
         os.close(terminal)
-        return Outcome(process.returncode, out.decode(), (asked + err).decode())
+        return Outcome(process.returncode, out.decode(), (asked + b"\n" + err).decode())  # as typed
 
     def file(self, name, text):
         path = os.path.join(self.directory, name)
