@@ -116,7 +116,7 @@ Weather make_weather(Random& random, const std::string& name) {
   if (weather.figure_eight) weather.shape = Shape{.servers = 2, .witness = true};  // the play has three parts
   if (weather.flutter) weather.shape.rich = false;
   if (weather.everything) choose_cluster(random, weather);
-  else if (weather.two) weather.shape = Shape{.servers = 2, .witness = false, .fencing = Shape::Fencing::kNone, .disk = weather.disk, .rich = weather.shape.rich};
+  else if (weather.two) weather.shape = Shape{.servers = 2, .witness = false, .disk = weather.disk, .rich = weather.shape.rich};
   return weather;
 }
 

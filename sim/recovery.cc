@@ -27,7 +27,7 @@ Server* Cluster::some_survivor(std::set<ServerId>& lost) {
   Server* best = nullptr;
   std::set<ServerId> staying;
   for (Server* server : enlisted) {
-    const bool counts = server->disk().stored().counting && !server->disk().rotten && server->powered() && is_member(server->id());
+    const bool counts = !server->given_up() && server->disk().stored().counting && !server->disk().rotten && server->powered() && is_member(server->id());
     const bool stays = counts && staying.size() < stay;
     if (!stays) {
       lost.insert(server->id());

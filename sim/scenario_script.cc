@@ -170,7 +170,8 @@ Status Scenario::run_on_machine(Server& server, const Words& words, bool& known)
 /// As `baton cluster restore` on it, batond being stopped.
 void Scenario::restore(Server& server) {
   const uint64_t round = database::restore_round(wall_ms(), 0);
-  server.disk = database::restored_voter(backup_, {server.id, {server.id}, round, wall_ms(), wall_ms(), "a server", "operator", server.key});
+  server.disk = database::restored_voter(backup_, {server.id, {server.id}, round, wall_ms(), wall_ms(), "a server", "operator",
+                                                  server.key});
   server.given_up = false;
   applied_index_ = backup_.size();
   write(server.name, "the operator begins with the backup here");

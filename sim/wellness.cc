@@ -34,7 +34,10 @@ std::string Checkers::unfinished_keys() const {
   const auto configured = known_configuration(reference_.configuration_text)->voters();
   for (const ServerId id : configured) {
     const Server& server = *servers_.at(id);
-    const std::string wanted = keys.number == 0 && keys.after.empty() ? servers_.at(configured.front())->keys().current : keys.called_off ? keys.before : keys.after;
+    const bool named = keys.number > 0 || !keys.after.empty();
+    const std::string wanted = !named            ? servers_.at(configured.front())->keys().current
+                               : keys.called_off ? keys.before
+                                                 : keys.after;
     if (server.keys() != Server::Keys{wanted, "", ""})
       return fmt::format("server {} has keys {}, {}, {} instead of {}", id, server.keys().current, server.keys().next, server.keys().old, wanted);
     if (server.ring_file() != wanted) return fmt::format("corosync's file on server {} is by {}", id, server.ring_file());
