@@ -58,8 +58,6 @@ TEST(Planted, OldMajorityOnly) { EXPECT_NE(find_violation("old-majority-only", 5
 
 TEST(Planted, KeyInForceEarly) { EXPECT_NE(find_violation("key-in-force-early", 100, "keys"), 0u); }
 
-TEST(Planted, RestoredSetKeptInEverything) { EXPECT_NE(find_violation("restored-set-kept", 50, "everything"), 0u); }
-TEST(Planted, AloneWithoutRightInEverything) { EXPECT_NE(find_violation("alone-without-right", 200, "everything"), 0u); }
 TEST(Planted, GuardDeafToRecovery) { EXPECT_NE(find_violation("guard-deaf-to-recovery", 200, "lost-majority"), 0u); }
 TEST(Planted, RestoredSetKept) { EXPECT_NE(find_violation("restored-set-kept", 50, "lost-databases"), 0u); }
 TEST(Planted, ReturningNotRefused) { EXPECT_NE(find_violation("returning-not-refused", 50, "lost-majority"), 0u); }
