@@ -35,6 +35,7 @@ void Checkers::restored(const std::vector<database::Entry>& backup) {
   for (const auto& each : committed_) {
     if (each.outcome.applied) apply_command(reference_, each.entry.command, each.entry.index);
     if (const auto* change = std::get_if<SetVoters>(&each.entry.command)) voters_ = change->voters;
+    if (const auto* takeover = std::get_if<TakeOver>(&each.entry.command)) voters_ = VoterSet{{takeover->server}, {}};
   }
   states_.clear();
   states_[backup.size()] = reference_;
@@ -200,7 +201,8 @@ void Checkers::check_right(const Server& server) {
   });
   if (together) {
     rights_[server.id()] = server.boot();
-  } else if (rights_[server.id()] != server.boot() && settings_.shared_disk->names(server.id())) {
+  } else if (rights_[server.id()] != server.boot() && server.node().configuration().np == NpKind::kDisk &&
+             settings_.shared_disk->names(server.id())) {
     world_.count("went on by the disk after a start");
     rights_[server.id()] = server.boot();
   } else if (rights_[server.id()] != server.boot()) {

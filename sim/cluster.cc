@@ -1,6 +1,8 @@
 // The cluster of a run: made, driven to its end, and judged. Deterministic, one thread.
 #include "sim/cluster.h"
 
+#include "src/model/known_configuration.h"
+
 namespace baton::sim {
 
 namespace {
@@ -111,13 +113,23 @@ void Cluster::run() {
   run_until(world_.now() + 3s);
   const std::string problem = checkers_->why_not_well();
   if (!problem.empty()) throw Violation("progress", "it was well, and without any fault is not any more: " + problem);
-  if (weather_.disk) lose_one_of_two();
+  if (disk_decides()) lose_one_of_two();
   for (auto& [key, mirror] : real_mirrors_) mirror->stop_client();
   run_until(world_.now() + 1s);
   for (const auto& [key, group] : checkers_->state().groups)
     if (RealMirror* real = real_mirror(mirror_key(key, "data")); real != nullptr && group.phase == GroupPhase::kStarted)
       real->check_equal();
   checkers_->at_the_end();
+}
+
+/// Nobody but these two, as configured now.
+bool Cluster::two_decide() const {
+  return weather_.everything ? configured_.size() == 2 : weather_.shape.voters() == 2;
+}
+
+bool Cluster::disk_decides() const {
+  const auto configuration = known_configuration(checkers_->state().configuration_text);
+  return weather_.disk && configuration && configuration->np == NpKind::kDisk;
 }
 
 /// With the disk in common the other one goes on by nobody's word; and both together free the lock.
@@ -160,8 +172,17 @@ void Cluster::recover(const char* after_what) {
       return;
     }
     if (look % 4 == 0) operator_->put_right(*servers_.begin()->second);
+    if (look % 4 == 0 && weather_.everything) look_after_lone_ones();
   }
   throw Violation("progress", fmt::format("{} s after {}: {}", kRecoveryLimit / 1s, after_what, problem));
+}
+
+/// What waits for a person's word after a takeover, a recovery or a restore.
+void Cluster::look_after_lone_ones() {
+  Server& server = some_server();
+  if (!server.running()) return;
+  if (server.node().standing().serving) operator_->name_copies(server, checkers_->truth());
+  else operator_->take_over(server);
 }
 
 std::map<std::string, uint64_t> Cluster::counts() const {

@@ -39,8 +39,10 @@ struct Weather {
   double maintenance = 0.04;       // ... operators do maintenance
   double keys = 0;                 // of the faults: operators replace the cluster's keys
   bool sick_groups = false;        // one group at a time is ill, and nothing else
-  double lost_majority = 0;        // of the faults: for good, and an operator recovers; once
-  double lost_databases = 0;       // ... all of them, and an operator restores a backup; once
+  double lost_majority = 0;        // of the faults: for good, and an operator recovers
+  double lost_databases = 0;       // ... all of them, and an operator restores a backup
+  int disasters = 1;               // of either kind, at most
+  bool everything = false;         // what other weathers have one at a time
   double two_at_once = 0.15;       // of all faults
   bool extreme_clocks = false;
   bool real_mirrors = false;       // with the real mirror cores and their data
@@ -112,27 +114,33 @@ class Cluster : public Server::Observer, public RealMirror::Surroundings {
   void lose_database(Server& server, bool rotten, Duration lasts);
   void heal_everything();
   void shared_disk_fault(Server& server);
+  void prepare_shared_disk();
   void lose_one_of_two();
+  bool two_decide() const;
+  bool disk_decides() const;
 
   // sim/membership.cc
   void join_or_leave();
   ServerConfiguration some_machine(ServerId id) const;
   void follow_membership(const node::EntryApplied& applied);
   void enlist_and_dismiss(const std::string& text);
+  void go_by_backup(const std::string& text, const std::string& key);
   bool is_member(ServerId server) const { return configured_.contains(server); }
 
   // sim/recovery.cc
   void lose_majority();
   Server* some_survivor(std::set<ServerId>& lost);
   Server& recover_somewhere(const std::set<ServerId>& lost, Server& survivor);
+  Epoch newest_lineage() const;
   Instant some_batonds_away(const std::set<ServerId>& lost);
   void bring_back(Server& survivor, const std::set<ServerId>& lost);
 
   // sim/lost_databases.cc
   void lose_databases();
   std::vector<database::Entry> some_backup();
-  Server& restore_somewhere(const std::vector<database::Entry>& backup);
-  void name_copies();
+  Server& restore_somewhere(const std::vector<database::Entry>& backup, bool old_ones_come);
+  void come_after_restore(Server& server, const Server& first, bool old_ones_come);
+  void name_copies(uint64_t permits_then);
   // sim/keys.cc
   void rotate_keys();
   std::string present_key() const;
@@ -145,6 +153,7 @@ class Cluster : public Server::Observer, public RealMirror::Surroundings {
   void run_until(Instant end);
   void watch_waits();
   void recover(const char* after_what);
+  void look_after_lone_ones();
   Server& some_server();
 
   World& world_;
@@ -165,8 +174,8 @@ class Cluster : public Server::Observer, public RealMirror::Surroundings {
   std::map<std::string, std::unique_ptr<RealMirror>> real_mirrors_;
   std::unique_ptr<Operator> operator_;
   bool faults_over_ = false;
-  bool recovered_ = false;  // once in a run
-  bool restored_ = false;   // likewise
+  int recoveries_ = 0;
+  int restores_ = 0;
 };
 
 }  // namespace baton::sim

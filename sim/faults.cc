@@ -68,6 +68,31 @@ Weather two_disk() {
   return {.name = "two-disk", .lasts = 60s, .quiet_at_most = 3s, .crash_chance = 0.0005, .joins = 0, .two = true, .disk = true};
 }
 
+/// What the others have one at a time, in one cluster: two servers with a disk in common, two with an operator, or more.
+Weather everything() {
+  return {.name = "everything",
+          .lasts = 70s,
+          .quiet_at_most = 3s,
+          .crash_chance = 0.0003,
+          .joins = 0.1,
+          .maintenance = 0.06,
+          .keys = 0.08,
+          .lost_majority = 0.04,
+          .lost_databases = 0.03,
+          .disasters = 2,
+          .everything = true};
+}
+void choose_cluster(Random& random, Weather& weather) {
+  const bool rich = weather.shape.rich;
+  weather.two = random.chance(0.67);
+  weather.disk = weather.two && random.chance(0.5);
+  if (weather.two)
+    weather.shape = Shape{.servers = 2, .witness = false, .disk = weather.disk, .np_changes = weather.disk, .rich = rich};
+  // A person who names copies after a restore looks at stand-ins.
+  weather.real_mirrors = random.chance(0.3);
+  if (weather.real_mirrors) weather.lost_databases = 0;
+}
+
 using MakeWeather = Weather (*)();
 constexpr MakeWeather kWeathers[] = {single_faults, changing, crashes,      storm,
                                      crash_storm,   flutter,  figure_eight, sick_groups,
@@ -82,6 +107,7 @@ Weather make_weather(Random& random, const std::string& name) {
   if (name == two_servers().name) weather = two_servers();
   if (name == keys().name) weather = keys();
   if (name == two_disk().name) weather = two_disk();
+  if (name == everything().name) weather = everything();
   weather.eager_rings = random.chance(0.35);
   weather.extreme_clocks = random.chance(0.3);
   if (random.chance(0.3)) weather.most_entries = random.between(1, 3);
@@ -89,16 +115,18 @@ Weather make_weather(Random& random, const std::string& name) {
   weather.real_mirrors = random.chance(0.3) && !weather.flutter && weather.lost_databases == 0;
   if (weather.figure_eight) weather.shape = Shape{.servers = 2, .witness = true};  // the play has three parts
   if (weather.flutter) weather.shape.rich = false;
-  if (weather.two) weather.shape = Shape{.servers = 2, .witness = false, .fencing = Shape::Fencing::kNone, .disk = weather.disk, .rich = weather.shape.rich};
+  if (weather.everything) choose_cluster(random, weather);
+  else if (weather.two) weather.shape = Shape{.servers = 2, .witness = false, .disk = weather.disk, .rich = weather.shape.rich};
   return weather;
 }
 
 void Cluster::fault() {
   Server& server = some_server();
-  const bool two = weather_.shape.voters() == 2;
+  const bool two = two_decide();
   if (weather_.disk && random_.chance(0.15)) return shared_disk_fault(server);
   if (two && random_.chance(weather_.disk ? 0.1 : 0.3)) return operator_->take_over(server);
   if (two && random_.chance(0.1)) return operator_->shut_down(server);
+  if (weather_.shape.np_changes && random_.chance(0.03)) return prepare_shared_disk();
   if (!server.powered() && random_.chance(two ? 0.2 : 0.6)) return server.power_on();
   if (weather_.lost_majority > 0 && random_.chance(weather_.lost_majority)) return lose_majority();
   if (weather_.lost_databases > 0 && random_.chance(weather_.lost_databases)) return lose_databases();
@@ -351,6 +379,16 @@ void Cluster::shared_disk_fault(Server& server) {
     shared_disk_.set_access(id, access);
     world_.after(random_.between(50ms, 8s), [this, id] { shared_disk_.set_access(id, SharedDisk::Access::kWorks); });
   }
+}
+
+/// The command refuses it while not both decide, or by this disk.
+void Cluster::prepare_shared_disk() {
+  Server& server = some_server();
+  const bool works = shared_disk_.access(server.id()) == SharedDisk::Access::kWorks;
+  if (!server.running() || !works || !server.node().why_not_prepare_disk(server.local_now(), "/dev/np").empty()) return;
+  world_.count("disk in common prepared anew");
+  world_.say("sim", "the disk in common is prepared anew");
+  shared_disk_.clear();
 }
 
 /// What corosync makes of bad links, and of its own end.

@@ -30,7 +30,7 @@ void Cluster::rotate_keys() {
 /// What the next server that joins is given.
 std::string Cluster::present_key() const {
   const auto& keys = checkers_->state().keys;
-  if (keys.number == 0) return kFirstKey;
+  if (keys.number == 0) return keys.after.empty() ? kFirstKey : keys.after;
   return keys.called_off || keys.phase == KeyRotation::Phase::kStaging ? keys.before : keys.after;
 }
 

@@ -75,6 +75,18 @@ void Cluster::follow_membership(const node::EntryApplied& applied) {
   }
 }
 
+/// Machines that came since the backup was made are emptied, those that left since are given their place again.
+void Cluster::go_by_backup(const std::string& text, const std::string& key) {
+  configured_ = servers_in(*known_configuration(text));
+  for (const ServerId id : all_) {
+    Server& server = *servers_.at(id);
+    if (!is_member(id) && server.enlisted()) server.dismiss();
+    if (!is_member(id) || server.enlisted()) continue;
+    server.give_key(key);
+    server.enlist(text);
+  }
+}
+
 void Cluster::enlist_and_dismiss(const std::string& text) {
   for (const ServerId id : all_) {
     Server& server = *servers_.at(id);

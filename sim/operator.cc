@@ -5,6 +5,8 @@
 
 #include "sim/mirror_truth.h"
 #include "src/core/planner/planner.h"
+#include "src/model/configuration_toml.h"
+#include "src/model/known_configuration.h"
 #include "src/model/mirror_place.h"
 
 namespace baton::sim {
@@ -73,10 +75,20 @@ void Operator::wish(Server& server) {
   move(server, group->first, policy->servers[random_.below(policy->servers.size())]);
 }
 
+/// Both servers are up, and see each other: only then he changes who goes on when they do not.
+bool Operator::both_are_well() const {
+  return std::all_of(servers_.begin(), servers_.end(), [](const auto& each) {
+    const Server& server = *each.second;
+    return !server.enlisted() || (server.running() && !server.paused() && server.node().standing().serving && !server.node().taken_over());
+  });
+}
+
 void Operator::change_configuration(Server& server) {
   ApplyConfiguration apply;
   apply.expected_version = server.node().state().configuration_version;
   apply.text = settings_.texts[random_.below(settings_.texts.size())];
+  const bool by_disk = parse_configuration(apply.text)->np == NpKind::kDisk;
+  if (by_disk != (server.node().configuration().np == NpKind::kDisk) && !both_are_well()) return;
   ask(server, "operator apply", apply);
 }
 
@@ -105,6 +117,17 @@ bool Operator::decides_alone(const Server& server) const {
   return false;
 }
 
+/// By what is on their disks the same is to decide between them.
+bool Operator::same_word(const Server& one, const Server& other) const {
+  const auto by_disk = [](const Server& server) {
+    ClusterState state;
+    for (const auto& entry : server.disk().stored().entries) apply_command(state, entry.command, entry.index);
+    const auto configuration = known_configuration(state.configuration_text);
+    return configuration && configuration->np == NpKind::kDisk;
+  };
+  return by_disk(one) == by_disk(other);
+}
+
 void Operator::take_over(Server& server) {
   if (!server.running() || server.paused()) return;
   const auto offer = server.node().offer_takeover(server.local_now(), "");
@@ -115,6 +138,9 @@ void Operator::take_over(Server& server) {
   if (server.node().disk_lock().in_use() && !server.node().disk_lock().answers(server.local_now())) return;
   for (const auto& [id, other] : servers_)
     if (id != server.id() && decides_alone(*other)) return;
+  // "If one is lost within the same second, ... a takeover is safe only when the other server is off and stays off": he waits.
+  for (const auto& [id, other] : servers_)
+    if (id != server.id() && other->enlisted() && other->disk().stored().counting && !same_word(server, *other)) return;
   last_taken_over_ = server.id();
   taken_over_at_ = world_.now();
   ask(server, "operator takeover", offer->command);
@@ -131,6 +157,10 @@ void Operator::name_copies(Server& server, MirrorTruth& truth) {
       if (best == nullptr || other->mirrors().at(key).written > best->mirrors().at(key).written) best = other;
     }
     if (best == nullptr || !best->running()) continue;
+    if (mirror.restricted.contains(best->id())) {
+      ask(server, "operator lifts", RestrictMirror{key, mirror.version, best->id(), false, ""});
+      continue;
+    }
     const MirrorStandIn& copy = best->mirrors().at(key);
     truth.accept_loss(key, copy.written, copy.flushed);
     ask(server, "operator names a copy", ForceMirror{key, mirror.version, best->id(), copy.incarnation, "as shown", ""});

@@ -40,6 +40,8 @@ class Operator {
   void wish(Server& server);
   void maintain(Server& server, const char* scope, const char* verb);
   bool decides_alone(const Server& server) const;
+  bool both_are_well() const;
+  bool same_word(const Server& one, const Server& other) const;
   void change_configuration(Server& server);
   void handle_mirror(Server& server);
   void end_maintenance(Server& server);

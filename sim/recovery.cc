@@ -27,7 +27,7 @@ Server* Cluster::some_survivor(std::set<ServerId>& lost) {
   Server* best = nullptr;
   std::set<ServerId> staying;
   for (Server* server : enlisted) {
-    const bool counts = server->disk().stored().counting && !server->disk().rotten && server->powered() && is_member(server->id());
+    const bool counts = !server->given_up() && server->disk().stored().counting && !server->disk().rotten && server->powered() && is_member(server->id());
     const bool stays = counts && staying.size() < stay;
     if (!stays) {
       lost.insert(server->id());
@@ -44,9 +44,9 @@ void Cluster::lose_majority() {
   std::set<ServerId> lost;
   const auto configuration = parse_configuration(checkers_->state().configuration_text);
   if (!configuration || may_call_operator(configuration->np)) return;  // there a takeover is meant
-  Server* survivor = recovered_ ? nullptr : some_survivor(lost);
+  Server* survivor = recoveries_ >= weather_.disasters ? nullptr : some_survivor(lost);
   if (survivor == nullptr) return;
-  recovered_ = true;
+  ++recoveries_;
   world_.count("majority lost for good");
   for (const ServerId id : lost) {
     world_.say("sim", "server {} is lost for good", id);
@@ -59,9 +59,20 @@ void Cluster::lose_majority() {
   bring_back(*survivor, lost);
 }
 
+/// By what is on all disks.
+Epoch Cluster::newest_lineage() const {
+  Epoch newest;
+  for (const auto& [id, server] : servers_)
+    for (const auto& entry : server->disk().stored().entries)
+      if (const auto* change = std::get_if<SetVoters>(&entry.command); change != nullptr && change->voters.now == change->voters.before)
+        newest = std::max(newest, entry.epoch);
+  return newest;
+}
+
 /// Where it is possible: at the one that is seen to have the most.
 Server& Cluster::recover_somewhere(const std::set<ServerId>& lost, Server& survivor) {
   std::string problem;
+  const Epoch before = newest_lineage();
   for (const Instant limit = world_.now() + kPatience; world_.now() < limit; run_until(world_.now() + kLook)) {
     for (const auto& [id, each] : servers_) {
       Server& server = *each;
@@ -73,7 +84,7 @@ Server& Cluster::recover_somewhere(const std::set<ServerId>& lost, Server& survi
       server.power_on();
       server.start_batond();
       if (!server.running()) continue;
-      const bool recovered = server.node().lineage() != Epoch{} && server.node().lineage() != node::kNoLineage;
+      const bool recovered = server.node().lineage() > before && server.node().lineage() != node::kNoLineage;
       if (recovered && server.node().standing().serving) return server;
       problem = server.node().why_not_recover(server.local_now());
       if (recovered || !problem.empty()) continue;

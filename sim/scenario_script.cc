@@ -136,6 +136,11 @@ Status Scenario::run_on_machine(Server& server, const Words& words, bool& known)
   } else if (verb == "np-disk") {
     const std::string standing = server.node->disk_standing();
     write(server.name, "the disk in common: " + (standing.empty() ? "all is well" : standing));
+  } else if (verb == "prepare-np-disk") {
+    const std::string refusal = server.node->why_not_prepare_disk(local_now(server), words.at(2));
+    refused_ = !refusal.empty();
+    if (!refused_) shared_disk_.clear();
+    write("operator", refused_ ? "refused: " + refusal : "prepares the disk in common anew");
   } else if (verb == "lose-database") {
     server.disk = database::StoredVoter{};
     server.given_up = false;
@@ -165,7 +170,8 @@ Status Scenario::run_on_machine(Server& server, const Words& words, bool& known)
 /// As `baton cluster restore` on it, batond being stopped.
 void Scenario::restore(Server& server) {
   const uint64_t round = database::restore_round(wall_ms(), 0);
-  server.disk = database::restored_voter(backup_, {server.id, {server.id}, round, wall_ms(), wall_ms(), "a server", "operator"});
+  server.disk = database::restored_voter(backup_, {server.id, {server.id}, round, wall_ms(), wall_ms(), "a server", "operator",
+                                                  server.key});
   server.given_up = false;
   applied_index_ = backup_.size();
   write(server.name, "the operator begins with the backup here");

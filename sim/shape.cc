@@ -17,11 +17,11 @@ namespace {
 // Short, so that a step that hangs is over within a run.
 constexpr const char* kLimits = "start_timeout = \"2500 ms\"\nstop_timeout = \"2500 ms\"\n";
 
-std::string servers_text(const Shape& shape) {
+std::string servers_text(const Shape& shape, bool disk) {
   std::string text = "[cluster]\nname = \"sim\"\nstartup_wait = \"0 s\"\npublic_lan = \"10.0.0.0/24\"\n"
                      "timing = { profile = \"lan\", restart_grace = \"3 s\" }\n";
   if (shape.strict) text.replace(text.find("\"0 s\""), 5, "\"3 s\"");
-  if (shape.disk) text += "np = \"disk\"\nnp_disk = \"/dev/np\"\n";
+  if (disk) text += "np = \"disk\"\nnp_disk = \"/dev/np\"\n";
   if (shape.strict) text += "return = \"manual\"\nbreaker = { groups = 1, failovers = 2, window = \"30 s\" }\n";
   if (shape.fencing == Shape::Fencing::kRequired) text += "fencing = \"required\"\n";
   for (uint32_t id = 1; id <= shape.voters(); ++id) {
@@ -99,8 +99,10 @@ std::string describe(const Shape& shape) {
                      kFencing[static_cast<int>(shape.fencing)], shape.strict ? ", returns by hand, a narrow breaker" : shape.disk ? ", a disk in common" : "");
 }
 
-std::vector<std::string> make_texts(const Shape& shape) {
-  const std::string servers = servers_text(shape);
+namespace {
+
+std::vector<std::string> make_texts(const Shape& shape, bool disk) {
+  const std::string servers = servers_text(shape, disk);
   if (!shape.rich) return {servers + plain(shape)};
   const std::string all = database(shape) + web(shape, false) + files(shape) + spare(shape);
   const std::string extra = group("extra", policy(shape, 2, shape.servers)) +
@@ -111,6 +113,15 @@ std::vector<std::string> make_texts(const Shape& shape) {
           servers + database(shape) + web(shape, false) + files(shape),               // a group fewer
           servers + group("db", policy(shape, 1, 2)) + mirror("db", 7800) + filesystem("db") + address("db", 9) +
               service("db", 3) + web(shape, false) + files(shape) + spare(shape)};  // other resources
+}
+
+}  // namespace
+
+std::vector<std::string> make_texts(const Shape& shape) {
+  std::vector<std::string> texts = make_texts(shape, shape.disk);
+  if (shape.np_changes)
+    for (auto& text : make_texts(shape, !shape.disk)) texts.push_back(std::move(text));
+  return texts;
 }
 
 Configuration everything_in(const std::vector<std::string>& texts) {

@@ -24,6 +24,8 @@ class SharedDisk {
   }
   void set_access(ServerId server, Access access) { access_[server] = access; }
   void heal() { access_.clear(); }
+  /// A person prepares it anew.
+  void clear() { blocks_.clear(); }
   /// `server` has held its claim, and nobody has made it void.
   bool names(ServerId server) const {
     for (const auto& [other, block] : blocks_)

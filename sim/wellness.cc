@@ -31,9 +31,13 @@ std::string Checkers::why_not_well() const {
 std::string Checkers::unfinished_keys() const {
   const KeyRotation& keys = reference_.keys;
   if (keys.under_way()) return fmt::format("the rotation of the keys is {}", to_string(keys.phase));
-  for (const ServerId id : known_configuration(reference_.configuration_text)->voters()) {
+  const auto configured = known_configuration(reference_.configuration_text)->voters();
+  for (const ServerId id : configured) {
     const Server& server = *servers_.at(id);
-    const std::string wanted = keys.number == 0 ? server.keys().current : keys.called_off ? keys.before : keys.after;
+    const bool named = keys.number > 0 || !keys.after.empty();
+    const std::string wanted = !named            ? servers_.at(configured.front())->keys().current
+                               : keys.called_off ? keys.before
+                                                 : keys.after;
     if (server.keys() != Server::Keys{wanted, "", ""})
       return fmt::format("server {} has keys {}, {}, {} instead of {}", id, server.keys().current, server.keys().next, server.keys().old, wanted);
     if (server.ring_file() != wanted) return fmt::format("corosync's file on server {} is by {}", id, server.ring_file());

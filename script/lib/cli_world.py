@@ -7,6 +7,7 @@ import http.server
 import json
 import os
 import re
+import select
 import socketserver
 import subprocess
 import sys
@@ -122,6 +123,26 @@ class World:
         full = {**os.environ, "BATON_API": self.daemon.path, **(environment or {})}
         done = subprocess.run([BATON, *arguments], env=full, capture_output=True, text=True, timeout=60)
         return Outcome(done.returncode, done.stdout, done.stderr)
+
+    def baton_at_a_terminal(self, *arguments, answer, meanwhile, environment=None):
+        """While the question is open `meanwhile` happens; then `answer` is typed."""
+        terminal, its_end = os.openpty()
+        process = subprocess.Popen([BATON, *arguments], env={**os.environ, "BATON_API": self.daemon.path, **(environment or {})},
+                                   stdin=its_end, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        os.close(its_end)
+        asked = b""
+        while not asked.endswith(b"to go on: "):
+            ready = select.select([process.stderr], [], [], 60)[0]
+            part = os.read(process.stderr.fileno(), 4096) if ready else b""
+            if not part:
+                process.kill()
+                raise AssertionError("nothing was asked: " + asked.decode())
+            asked += part
+        meanwhile()
+        os.write(terminal, (answer + "\n").encode())
+        out, err = process.communicate(timeout=60)
+        os.close(terminal)
+        return Outcome(process.returncode, out.decode(), (asked + b"\n" + err).decode())  # as typed
 
     def file(self, name, text):
         path = os.path.join(self.directory, name)

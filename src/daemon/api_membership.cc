@@ -86,15 +86,8 @@ void post_rotate_keys(Daemon& daemon, const json& body, const HttpRespond& respo
 void post_np_disk(Daemon& daemon, const json& body, const HttpRespond& respond) {
   const std::string path = text_member(body, "device");
   if (path.empty() || path.front() != '/') return refuse(respond, {ErrorCode::kInvalid, "which device? An absolute path is expected"});
-  const auto& node = daemon.node();
-  const auto& lock = node.disk_lock();
-  // SAFETY: Q3. While both decide nobody needs a claim. Otherwise what stands on the disk, whatever name it goes by, may be all that
-  // keeps the other one from going on, too.
-  if (!node.standing().serving || node.state().taken_over != ServerId{} || node.state().voters.joint())
-    return refuse(respond, {ErrorCode::kConflict, "a disk is prepared only while both servers are there and decide together: `baton status` "
-                            "tells what is missing"});
-  if (lock.disk() == path && lock.answers(EventLoop::now()))
-    return refuse(respond, {ErrorCode::kConflict, fmt::format("{} decides between the servers now: apply np = \"operator\" first", path)});
+  if (const std::string problem = daemon.node().why_not_prepare_disk(EventLoop::now(), path); !problem.empty())
+    return refuse(respond, {ErrorCode::kConflict, problem});
   daemon.np_disk().format(path, flag_member(body, "overwrite"), [respond, path](const Status& made) {
     if (!made) return refuse(respond, made.error());
     answer(respond, {{"device", path}});

@@ -64,13 +64,13 @@ std::vector<BackupEntry> to_backup(const std::vector<database::Entry>& entries, 
   return list;
 }
 
-database::StoredVoter voter_from(const DatabaseBackup& backup, const RestoreOrder& order, ServerId self) {
+database::StoredVoter voter_from(const DatabaseBackup& backup, const RestoreOrder& order, ServerId self, const std::string& key) {
   std::vector<database::Entry> entries;
   for (const auto& entry : backup.entries)
     entries.push_back({Epoch(entry.epoch), entry.index, entry.command, ServerId(entry.origin), entry.request, entry.wall_ms});
   database::Restoration restoration{self,           {self},        database::restore_round(order.wall_ms, order.random),
                                     order.wall_ms,  backup.made_ms, backup.server,
-                                    order.author};
+                                    order.author,   fingerprint_of(key)};
   for (const uint32_t survivor : order.survivors) restoration.survivors.insert(ServerId(survivor));
   return database::restored_voter(std::move(entries), restoration);
 }
@@ -143,7 +143,7 @@ Status Daemon::restore_from_backup() {
   const auto backup = backup_from_text(order->backup);
   if (!backup) return fail_as(ErrorCode::kInvalid, "{}: {}; remove it, or restore again", mark, backup.error().message);
   const std::string database = paths_.state_directory + "/database.sqlite";
-  const auto voter = voter_from(*backup, *order, self_);
+  const auto voter = voter_from(*backup, *order, self_, keys_.current);
   const std::string aside = paths_.state_directory + fmt::format("/before-restore-{}", voter.promised);
   // SAFETY: the database that was here is put there once; what is in its place then is the restored one, made as a whole.
   if (order->had_database && (!std::filesystem::exists(aside + "/database.sqlite") || !std::filesystem::exists(database)))

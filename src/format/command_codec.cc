@@ -170,6 +170,7 @@ void put(const RestoreDatabase& command, wire::Command& out) {
   to->set_made_ms(command.made_ms);
   to->set_source(command.source);
   to->set_author(command.author);
+  to->set_key(command.key);
 }
 
 void put(const SetVoters& command, wire::Command& out) {
@@ -269,7 +270,7 @@ Result<Command> take(const wire::RestrictMirror& from) {
 Result<Command> take(const wire::TakeOver& from) { return TakeOver{ServerId(from.server()), from.reason(), from.author()}; }
 
 Result<Command> take(const wire::RestoreDatabase& from) {
-  RestoreDatabase command{{}, from.permits_above(), from.made_ms(), from.source(), from.author()};
+  RestoreDatabase command{{}, from.permits_above(), from.made_ms(), from.source(), from.author(), from.key()};
   for (const uint32_t server : from.servers()) command.servers.insert(ServerId(server));
   return command;
 }

@@ -44,7 +44,7 @@ std::vector<Command> samples() {
                              80, 90, {{ServerId(1), 7}, {ServerId(2), UINT64_MAX}}, true};
   return {standing, suspension, drain, shutdown, HoldGroup{"db", 7, ServerId(1), "breaker"},
           ReleaseGroup{"db", 8, "root"}, RaiseFormatLevel{3},
-          RestoreDatabase{{ServerId(1), ServerId(63)}, UINT64_MAX, 1700000000000, "server1", "root"}, RestoreDatabase{},
+          RestoreDatabase{{ServerId(1), ServerId(63)}, UINT64_MAX, 1700000000000, "server1", "root", "0123456789abcdef"}, RestoreDatabase{},
           RotateKeys{4, RotateKeys::Step::kBegin, ServerId(2), "0a", "0b", "root", "old", 5, 6}, RotateKeys{},
           RotateKeys{1, RotateKeys::Step::kCertificates}, SetStanding{}, SetSuspension{}, SetDrain{}, SetShutdown{},
           ApplyConfiguration{2, "text", "root", 2},

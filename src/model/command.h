@@ -155,6 +155,7 @@ struct RestoreDatabase {
   int64_t made_ms = 0;         // the backup, by the wall clock, for people
   std::string source;          // which server made it
   std::string author;
+  std::string key;             // the fingerprint of the one that is in force from then on
   bool operator==(const RestoreDatabase&) const = default;
 };
 

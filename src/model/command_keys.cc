@@ -25,7 +25,8 @@ Applied begin(ClusterState& state, const Configuration& configuration, const Rot
   if (command.number != keys.number) return refuse("another rotation of the keys has come first: look at `baton status`");
   if (command.after.empty() || command.after == command.before) return refuse("the new key is not another one");
   if (configuration.server(command.server) == nullptr) return refuse("server {} is not configured", command.server);
-  if (keys.number > 0 && command.before != (keys.called_off ? keys.before : keys.after))
+  const std::string& present = keys.called_off ? keys.before : keys.after;
+  if (!present.empty() && command.before != present)
     return refuse("server {} does not have the key that is in force: it cannot make the next one", command.server);
   // The disk knows its cluster by the key, and a server that does not know the disk for its own could not ask it.
   if (configuration.np == NpKind::kDisk)

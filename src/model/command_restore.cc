@@ -33,7 +33,7 @@ void forget_set(MirrorState& mirror, uint64_t permits_above) {
 }
 
 /// What was under way then, and what was seen of servers.
-void forget_the_moment(ClusterState& state) {
+void forget_the_moment(ClusterState& state, const std::string& key) {
   for (auto& [server, fence] : state.fences) {
     ++fence.version;
     fence.outcome = FenceOutcome::kNone;
@@ -49,7 +49,9 @@ void forget_the_moment(ClusterState& state) {
   state.shut_down = false;
   state.given_up.clear();
   state.failures.clear();
-  state.keys = {};  // the one that is here now is the cluster's
+  // SAFETY: K8. A rotation may have been under way when the databases were lost: the key of the one that is restored is in force.
+  state.keys = {};
+  state.keys.after = key;
 }
 
 }  // namespace
@@ -60,7 +62,7 @@ Applied apply(ClusterState& state, const RestoreDatabase& command, uint64_t inde
   state.backup_made_ms = command.made_ms;
   for (auto& [name, group] : state.groups) take_back(group, index);
   for (auto& [key, mirror] : state.mirrors) forget_set(mirror, state.permits_above);
-  forget_the_moment(state);
+  forget_the_moment(state, command.key);
   return Applied{true, {}};
 }
 

@@ -41,7 +41,7 @@ class Restored : public testing::Test {
     mirror.trailing = {{kTwo, Incarnation{6}}};
   }
 
-  void restore() { apply(RestoreDatabase{{kOne, kTwo}, kAbove, 1700000000000, "server1", "root"}); }
+  void restore() { apply(RestoreDatabase{{kOne, kTwo}, kAbove, 1700000000000, "server1", "root", "present"}); }
   void apply(const Command& command) {
     const Applied done = apply_command(state_, command, ++index_);
     EXPECT_TRUE(done.applied) << done.refusal;
@@ -115,6 +115,9 @@ TEST_F(Restored, AMirrorOfLaterStartsByItselfOnlyWhenAllItsCopiesAreBlank) {
 TEST_F(Restored, ForgetsWhatWasUnderWayAndKeepsWhatPeopleWanted) {
   state_.shutdown.emplace();
   state_.shut_down = true;
+  state_.keys.number = 3;
+  state_.keys.phase = KeyRotation::Phase::kInForce;
+  state_.keys.after = "another";
   state_.servers[kTwo].shutdown.emplace();
   state_.servers[kTwo].drain.emplace();
   state_.servers[kTwo].standing = ServerStanding::kIsolated;
@@ -124,6 +127,8 @@ TEST_F(Restored, ForgetsWhatWasUnderWayAndKeepsWhatPeopleWanted) {
   EXPECT_TRUE(state_.servers[kTwo].drain);
   EXPECT_EQ(state_.servers[kTwo].standing, ServerStanding::kIsolated);
   EXPECT_EQ(state_.fences[kTwo].outcome, FenceOutcome::kNone);
+  EXPECT_FALSE(state_.keys.under_way());
+  EXPECT_EQ(state_.keys.after, "present");
 }
 
 TEST(RestoreDatabase, IsOfLevelThree) {

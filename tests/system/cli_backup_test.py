@@ -9,7 +9,7 @@ import sqlite3
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "script", "lib"))
-from cli_world import expect, expect_in, expect_refused, expect_status, run  # noqa: E402
+from cli_world import FakeDaemon, expect, expect_in, expect_refused, expect_status, run  # noqa: E402
 
 CONFIGURATION = """[cluster]
 name = "demo"
@@ -63,10 +63,13 @@ def backup_file(world, backup=None):
     return world.file("demo.backup", json.dumps(backup or make_backup()))
 
 
+def place(world):
+    return ["--etc", world.directory + "/etc", "--state", world.directory + "/state"]
+
+
 def restore(world, *arguments, running=False):
-    place = ["--etc", world.directory + "/etc", "--state", world.directory + "/state"]
     socket = {} if running else {"BATON_API": world.directory + "/nobody.sock"}
-    return world.baton("cluster", "restore", *arguments, *place, environment=socket)
+    return world.baton("cluster", "restore", *arguments, *place(world), environment=socket)
 
 
 def everybody(*more):
@@ -214,6 +217,39 @@ def test_a_database_that_is_there(world):
     os.remove(world.directory + "/state/restoring")
     world.file("state/database.sqlite", "no database at all, but some text that is longer than a header of SQLite is")
     refused(world, file, *everybody(), words=["cannot be read", "--replace"])
+
+
+def restore_meanwhile(world, meanwhile):
+    """`meanwhile` happens while the person who was asked thinks."""
+    return world.baton_at_a_terminal("cluster", "restore", backup_file(world), "--as", "server1", *place(world), answer="demo",
+                                     meanwhile=meanwhile, environment={"BATON_API": world.directory + "/later/api.sock"})
+
+
+def test_what_was_asked_is_done(world):
+    key_in_place(world)
+    expect_status(restore_meanwhile(world, lambda: None), 0)
+    expect(os.path.exists(world.directory + "/state/restoring"), "no order")
+
+
+def test_batond_is_started_while_the_question_is_open(world):
+    key_in_place(world)
+    before = files(world)
+    os.makedirs(world.directory + "/later")
+    expect_refused(restore_meanwhile(world, lambda: FakeDaemon(world.directory + "/later")), "batond runs on this server: stop it first")
+    expect(files(world) == before, "something was changed")
+
+
+def test_batond_has_run_while_the_question_was_open(world):
+    key_in_place(world)
+    os.makedirs(world.directory + "/state")
+    database = world.directory + "/state/database.sqlite"
+
+    def founded():
+        with sqlite3.connect(database) as opened:
+            opened.execute("CREATE TABLE entry (position INTEGER PRIMARY KEY, epoch INTEGER)")
+        opened.close()
+    expect_refused(restore_meanwhile(world, founded), "nothing was changed", "has come or gone meanwhile")
+    expect(not os.path.exists(world.directory + "/state/restoring"), "an order was left")
 
 
 if __name__ == "__main__":

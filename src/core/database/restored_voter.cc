@@ -10,9 +10,10 @@ namespace baton::database {
 
 namespace {
 
-constexpr uint64_t kRoundsOfASecond = uint64_t{1} << 14;
-/// Beyond what the backup knows, whatever the clock says.
-constexpr uint64_t kRoundsLeftOut = uint64_t{1} << 32;
+constexpr uint64_t kRoundsOfASecond = uint64_t{1} << 16;
+/// Beyond what the backup knows, whatever the clock says: a recovery or two. SAFETY: R7. Not more: a restore from a backup that knows of
+/// an earlier one must not be ahead of the clock, or the next one, from an older backup, would be below it.
+constexpr uint64_t kRoundsLeftOut = uint64_t{1} << 22;
 
 ClusterState state_after(const std::vector<Entry>& entries) {
   ClusterState state;
@@ -50,7 +51,7 @@ StoredVoter restored_voter(std::vector<Entry> entries, const Restoration& restor
   add(SetVoters{VoterSet{restoration.survivors, restoration.survivors}});
   if (restoration.survivors != alone) add(SetVoters{VoterSet{alone, alone}});
   // SAFETY: R8, R9. Permits are given one at a time: none that was ever given is above this.
-  add(RestoreDatabase{servers_of(state), round, restoration.made_ms, restoration.source, restoration.author});
+  add(RestoreDatabase{servers_of(state), round, restoration.made_ms, restoration.source, restoration.author, restoration.key});
   return voter;
 }
 

@@ -18,6 +18,7 @@ struct Restoration {
   int64_t made_ms = 0;           // the backup
   std::string source;            // which server made it
   std::string author;
+  std::string key;               // the fingerprint of the cluster's key here
 };
 
 /// R7: rises with the clock, so that a later restore, from whatever backup, is above an earlier one, and above recoveries since.

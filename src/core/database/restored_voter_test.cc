@@ -21,7 +21,7 @@ struct AllLost : TestCluster {
     backup.push_back(Entry{backup.back().epoch, backup.size() + 1, ApplyConfiguration{0, kText, "test", 2}, kOne, 77, 0});
   }
   Restoration restoration(std::set<ServerId> survivors = {kTwo}) {
-    return {kTwo, std::move(survivors), restore_round(kNow, 3), kNow, kNow - 1000, "server1", "root"};
+    return {kTwo, std::move(survivors), restore_round(kNow, 3), kNow, kNow - 1000, "server1", "root", "present"};
   }
   void restore(std::set<ServerId> survivors = {kTwo}) {
     voters[kTwo].disk = restored_voter(backup, restoration(std::move(survivors)));
@@ -48,7 +48,8 @@ TEST(RestoredVoter, HoldsTheBackupAndAnEpochAboveAllOthers) {
   ASSERT_NE(restored, nullptr);
   EXPECT_EQ(restored->servers, (std::set<ServerId>{kOne, kTwo, kThree}));
   EXPECT_EQ(restored->permits_above, round_of(voter.promised));
-  EXPECT_GT(round_of(voter.promised), round_of(lost.backup.back().epoch) + (uint64_t{1} << 32));
+  EXPECT_EQ(restored->key, "present");
+  EXPECT_GT(round_of(voter.promised), round_of(lost.backup.back().epoch) + (uint64_t{3} << 19)) << "a recovery";
 }
 
 TEST(RestoredVoter, ALaterRestoreIsAboveAnEarlierOneAndRecoveriesSince) {
@@ -61,6 +62,16 @@ TEST(RestoredVoter, ALaterRestoreIsAboveAnEarlierOneAndRecoveriesSince) {
   Restoration without_clock = lost.restoration();
   without_clock.round = restore_round(0, 5);
   EXPECT_GT(round_of(restored_voter(lost.backup, without_clock).promised), round_of(lost.backup.back().epoch));
+}
+
+TEST(RestoredVoter, ARestoreFromAnOlderBackupIsAboveOneFromANewer) {
+  AllLost lost;
+  const StoredVoter first = restored_voter(lost.backup, lost.restoration());
+  Restoration second = lost.restoration();
+  second.round = restore_round(kNow + 600'000, 0);
+  Restoration third = lost.restoration();
+  third.round = restore_round(kNow + 1200'000, 0);
+  EXPECT_GT(restored_voter(lost.backup, third).promised, restored_voter(first.entries, second).promised);
 }
 
 TEST(RestoredVoter, DecidesAloneAndOthersWithoutADatabaseFollow) {

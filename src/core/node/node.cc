@@ -451,6 +451,9 @@ Result<TakeoverOffer> NodeCore::offer_takeover(Instant now, const std::string& a
   return implementation_->offer_takeover(now, author);
 }
 const arbiter::DiskLock& NodeCore::disk_lock() const { return implementation_->disk_lock; }
+std::string NodeCore::why_not_prepare_disk(Instant now, const std::string& device) const {
+  return implementation_->why_not_prepare_disk(now, device);
+}
 std::string NodeCore::disk_standing() const { return implementation_->describe_disk(); }
 std::string NodeCore::partition_waiting(Instant now) const { return implementation_->partition_waiting(now); }
 Instant NodeCore::freeze_ends() const {

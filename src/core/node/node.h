@@ -72,6 +72,8 @@ class NodeCore {
   Result<TakeoverOffer> offer_takeover(Instant now, const std::string& author) const;
   /// The lock on the disk that two servers have in common, and what people should know of it (empty: nothing).
   const arbiter::DiskLock& disk_lock() const;
+  /// Why that device must not be prepared (anew) as such a disk now; empty: it may.
+  std::string why_not_prepare_disk(Instant now, const std::string& device) const;
   std::string disk_standing() const;
   /// Why nothing is decided here, and who can change that; empty: it serves.
   std::string partition_waiting(Instant now) const;

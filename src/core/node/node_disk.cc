@@ -212,6 +212,16 @@ Status NodeCore::Implementation::may_overrule_disk(Instant when, Duration gap) c
   return {};
 }
 
+std::string NodeCore::Implementation::why_not_prepare_disk(Instant when, const std::string& device) const {
+  // SAFETY: Q3. While both decide nobody needs a claim. Otherwise what stands on the disk, whatever name it goes by, may be all that
+  // keeps the other one from going on, too.
+  if (!database.standing().serving || database.state().taken_over != ServerId{} || database.state().voters.joint())
+    return "a disk is prepared only while both servers are there and decide together: `baton status` tells what is missing";
+  if (disk_lock.disk() == device && disk_lock.answers(when))
+    return fmt::format("{} decides between the servers now: apply np = \"operator\" first", device);
+  return {};
+}
+
 void NodeCore::Implementation::add_disk_facts(TakeoverOffer& offer, Instant when) const {
   if (!disk_lock.in_use()) return;
   const std::string other = configuration.server_name(other_server());

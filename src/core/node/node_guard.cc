@@ -149,6 +149,9 @@ std::map<ServerId, Duration> NodeCore::Implementation::lease_left(Instant when,
   // SAFETY: a server that this guard has not heard of may have been granted a lease by one before it.
   const Duration of_former = guard_since + guard::with_drift(configuration.timing.lease) - when;
   for (const auto& server : configuration.servers) left.try_emplace(server.id, std::max(Duration{0}, of_former));
+  // SAFETY: L3, R7. Nor of one that is no server of the cluster any more, and from which an entry of this log takes something all the same.
+  if (told)
+    for (const auto& [server, fence] : told->fences) left.try_emplace(server, std::max(Duration{0}, of_former));
   // SAFETY: R1. What the former voters granted is not known here: a recovery counts as a grant to everybody else.
   const Duration of_given_up = recovered_at == kNever ? Duration{0} : recovered_at + guard::with_drift(configuration.timing.lease) - when;
   for (auto& [server, rest] : left)

@@ -57,6 +57,7 @@ struct NodeCore::Implementation {
   std::set<ServerId> lost() const;
   std::string why_gate_waits() const;
   std::string why_not_recover(Instant when) const;
+  std::string why_not_prepare_disk(Instant when, const std::string& device) const;
   std::string why_not_now(Instant when) const;
 
   // node_guard.cc

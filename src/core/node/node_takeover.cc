@@ -206,6 +206,10 @@ Status NodeCore::Implementation::may_decide_alone(const Configuration& parsed) c
   const VoterSet& voters = database.voters();
   if (voters.joint() && !voters.before.contains(settings.self) && database.state_on_disk().taken_over == ServerId{})
     return fail_as(ErrorCode::kConflict, "this server was just to get a vote, and {} may not know of it: start {}", other, other);
+  // SAFETY: W1. The entry would take from it what it has: after a power loss it would wait for the other one.
+  if (voters.all() == std::set<ServerId>{settings.self} && !database.taken_over())
+    return fail_as(ErrorCode::kConflict, "this server is the only voter: it decides alone, and needs no word for it. What it waits for: {}",
+                   database.standing().waiting);
   if (!database.standing().counting)
     return fail_as(ErrorCode::kConflict, "the cluster database of this server was lost or has never caught up: it does not know "
                    "what the cluster's state was. Start {}", other);
