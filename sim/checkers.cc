@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "sim/ping_targets.h"
 #include "sim/shared_disk.h"
 #include "src/model/configuration_toml.h"
 
@@ -87,6 +88,8 @@ void Checkers::applied(const Server& server, const node::EntryApplied& applied) 
 void Checkers::check_end_before(const TakeOver& takeover, const database::Entry& entry) const {
   const auto configuration = parse_configuration(reference_.configuration_text);
   if (configuration->np == NpKind::kDisk && settings_.shared_disk->names(takeover.server)) return world_.count("went on by the disk");
+  const bool by_ping = configuration->np == NpKind::kPing;
+  if (by_ping && settings_.ping_targets->answered_since_loss(takeover.server)) return world_.count("went on by ping targets");
   world_.count("went on by itself after an end");
   for (const auto& configured : configuration->servers) {
     const ServerId id = configured.id;
@@ -95,7 +98,8 @@ void Checkers::check_end_before(const TakeOver& takeover, const database::Entry&
     const bool alone = server->running() && server->node().taken_over();
     if (reference_.server(id).standing != ServerStanding::kStopped || reference_.shut_down || alone)
       throw Violation("right", fmt::format("entry {}: server {} goes on by itself although server {} {}", entry.index, takeover.server, id,
-                                           alone ? "decides alone" : "was not shut down in order"));
+                                           alone ? "decides alone" : by_ping ? "was not shut down in order, nor has a ping target answered since that was lost"
+                                                   : "was not shut down in order"));
   }
 }
 

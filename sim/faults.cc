@@ -68,6 +68,11 @@ Weather two_disk() {
   return {.name = "two-disk", .lasts = 60s, .quiet_at_most = 3s, .crash_chance = 0.0005, .joins = 0, .two = true, .disk = true};
 }
 
+/// ... which ask ping targets: whatever parts them cuts one of them off from the targets, too, and sometimes that happens by itself.
+Weather two_ping() {
+  return {.name = "two-ping", .lasts = 60s, .quiet_at_most = 3s, .crash_chance = 0.0005, .joins = 0, .two = true, .ping = true};
+}
+
 using MakeWeather = Weather (*)();
 constexpr MakeWeather kWeathers[] = {single_faults, changing, crashes,      storm,
                                      crash_storm,   flutter,  figure_eight, sick_groups,
@@ -82,6 +87,7 @@ Weather make_weather(Random& random, const std::string& name) {
   if (name == two_servers().name) weather = two_servers();
   if (name == keys().name) weather = keys();
   if (name == two_disk().name) weather = two_disk();
+  if (name == two_ping().name) weather = two_ping();
   weather.eager_rings = random.chance(0.35);
   weather.extreme_clocks = random.chance(0.3);
   if (random.chance(0.3)) weather.most_entries = random.between(1, 3);
@@ -89,7 +95,7 @@ Weather make_weather(Random& random, const std::string& name) {
   weather.real_mirrors = random.chance(0.3) && !weather.flutter && weather.lost_databases == 0;
   if (weather.figure_eight) weather.shape = Shape{.servers = 2, .witness = true};  // the play has three parts
   if (weather.flutter) weather.shape.rich = false;
-  if (weather.two) weather.shape = Shape{.servers = 2, .witness = false, .fencing = Shape::Fencing::kNone, .disk = weather.disk, .rich = weather.shape.rich};
+  if (weather.two) weather.shape = Shape{.servers = 2, .witness = false, .fencing = Shape::Fencing::kNone, .disk = weather.disk, .ping = weather.ping, .rich = weather.shape.rich};
   return weather;
 }
 
@@ -97,7 +103,8 @@ void Cluster::fault() {
   Server& server = some_server();
   const bool two = weather_.shape.voters() == 2;
   if (weather_.disk && random_.chance(0.15)) return shared_disk_fault(server);
-  if (two && random_.chance(weather_.disk ? 0.1 : 0.3)) return operator_->take_over(server);
+  if (weather_.ping && random_.chance(0.15)) return ping_fault(server);
+  if (two && random_.chance(weather_.disk || weather_.ping ? 0.1 : 0.3)) return operator_->take_over(server);
   if (two && random_.chance(0.1)) return operator_->shut_down(server);
   if (!server.powered() && random_.chance(two ? 0.2 : 0.6)) return server.power_on();
   if (weather_.lost_majority > 0 && random_.chance(weather_.lost_majority)) return lose_majority();
@@ -353,6 +360,17 @@ void Cluster::shared_disk_fault(Server& server) {
   }
 }
 
+/// The way to the targets: of one server, or both.
+void Cluster::ping_fault(Server& server) {
+  const bool both = random_.chance(0.3);
+  world_.count(both ? "targets reached by nobody" : "targets not reached by one");
+  for (const ServerId id : ids_) {
+    if (!both && id != server.id()) continue;
+    world_.say("sim", "server {} does not reach the targets", id);
+    ping_targets_.cut(id, world_.now() + random_.between(50ms, 8s));
+  }
+}
+
 /// What corosync makes of bad links, and of its own end.
 void Cluster::corosync_fault(Server& server) {
   const Duration lasts = random_.between(100ms, 4s);
@@ -437,6 +455,7 @@ void Cluster::heal_everything() {
   world_.say("sim", "everything is healed");
   faults_over_ = true;
   shared_disk_.heal();
+  ping_targets_.heal();
   bus_->heal();
   for (auto& [id, server] : servers_) {
     server->stop_crashing();

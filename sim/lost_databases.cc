@@ -51,7 +51,8 @@ void Cluster::lose_databases() {
 /// Among them those whose copies have less than others: nothing here goes by who restores.
 Server& Cluster::restore_somewhere(const std::vector<database::Entry>& backup) {
   std::vector<Server*> some;
-  for (const auto& server : parse_configuration(checkers_->state().configuration_text)->servers)
+  const auto configuration = parse_configuration(checkers_->state().configuration_text);
+  for (const auto& server : configuration->servers)
     if (servers_.at(server.id)->enlisted()) some.push_back(servers_.at(server.id).get());
   Server& chosen = *some[random_.below(some.size())];
   const int64_t now_ms = chosen.wall_ms();

@@ -18,6 +18,7 @@ struct Shape {
   Fencing fencing = Fencing::kNone;
   bool strict = false;  // servers return by hand, and the breaker's bounds are narrow
   bool disk = false;   // the two servers have one in common that decides between them
+  bool ping = false;   // ... or ping targets
   bool rich = true;  // many groups; else one with a mirror and one without
 
   uint32_t voters() const { return servers + (witness ? 1 : 0); }

@@ -240,6 +240,8 @@ void NodeCore::Implementation::feed_database(const database::Event& event) {
       on_decided(*decided);
     } else if (std::holds_alternative<database::Overruled>(action)) {
       yields = true;
+    } else if (std::holds_alternative<database::Rivalled>(action)) {
+      meet_rival();
     } else {
       on_standing();
     }
@@ -417,6 +419,7 @@ Instant NodeCore::Implementation::next_tick() const {
   if (not_serving_since != kNever && !operator_called && may_call_operator(configuration.np))
     next = std::min(next, std::max(now + 1ms, not_serving_since + configuration.np_wait));
   next = std::min(next, std::max(disk_lock.next_tick(now), now + 1ms));
+  next = std::min(next, std::max(next_ping_step(), now + 1ms));
   if (guard_missed_since != kNever && !guard_noted) next = std::min(next, guard_missed_since + 1s);
   for (const auto& [server, at] : fence_again_at)
     if (at > now) next = std::min(next, at);
@@ -450,6 +453,8 @@ bool NodeCore::taken_over() const { return implementation_->alone_by_log(); }
 Result<TakeoverOffer> NodeCore::offer_takeover(Instant now, const std::string& author) const {
   return implementation_->offer_takeover(now, author);
 }
+const arbiter::PingWatch& NodeCore::ping() const { return implementation_->ping; }
+std::string NodeCore::ping_standing() const { return implementation_->describe_ping(); }
 const arbiter::DiskLock& NodeCore::disk_lock() const { return implementation_->disk_lock; }
 std::string NodeCore::disk_standing() const { return implementation_->describe_disk(); }
 std::string NodeCore::partition_waiting(Instant now) const { return implementation_->partition_waiting(now); }

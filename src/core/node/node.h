@@ -73,6 +73,9 @@ class NodeCore {
   /// The lock on the disk that two servers have in common, and what people should know of it (empty: nothing).
   const arbiter::DiskLock& disk_lock() const;
   std::string disk_standing() const;
+  /// The ping targets of two servers, likewise.
+  const arbiter::PingWatch& ping() const;
+  std::string ping_standing() const;
   /// Why nothing is decided here, and who can change that; empty: it serves.
   std::string partition_waiting(Instant now) const;
   /// While there is no lease: when what is frozen here is ended; kNever: there is one.
