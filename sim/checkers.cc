@@ -89,7 +89,8 @@ void Checkers::check_end_before(const TakeOver& takeover, const database::Entry&
   const auto configuration = parse_configuration(reference_.configuration_text);
   if (configuration->np == NpKind::kDisk && settings_.shared_disk->names(takeover.server)) return world_.count("went on by the disk");
   const bool by_ping = configuration->np == NpKind::kPing;
-  if (by_ping && settings_.ping_targets->answered_since_loss(takeover.server)) return world_.count("went on by ping targets");
+  const auto heard = heard_target_.find(takeover.server);
+  if (by_ping && heard != heard_target_.end() && heard->second) return world_.count("went on by ping targets");
   world_.count("went on by itself after an end");
   for (const auto& configured : configuration->servers) {
     const ServerId id = configured.id;
@@ -197,6 +198,12 @@ void Checkers::stepped(Server& server) {
 
 /// W4: who decides alone was told to since its power was on, or the other one is there.
 void Checkers::check_right(const Server& server) {
+  // What the targets had said when it began to, whatever comes before the entry is committed.
+  auto& [start, alone] = known_alone_[server.id()];
+  if (start == server.start() && !alone && server.node().taken_over())
+    heard_target_[server.id()] = settings_.ping_targets->answered_since_loss(server.id());
+  start = server.start();
+  alone = server.node().taken_over();
   if (!server.node().taken_over() || !server.node().standing().serving) return;
   const auto& peers = server.node().peers();
   const bool together = std::any_of(peers.begin(), peers.end(), [&](const auto& peer) {

@@ -251,6 +251,7 @@ void NodeCore::Implementation::feed_database(const database::Event& event) {
 void NodeCore::Implementation::on_applied(const database::EntryApplied& applied) {
   const auto& command = applied.entry.command;
   advance_cluster_time(database.state().clock_ms);
+  forget_what_was_cut();
   // SAFETY: F2, V5.
   const bool changes_voters = std::holds_alternative<SetVoters>(command) || std::holds_alternative<TakeOver>(command);
   if (changes_voters && applied.entry.index > exact.index)

@@ -62,6 +62,7 @@ struct NodeCore::Implementation {
 
   // node_guard.cc
   void tell_guard();
+  void forget_what_was_cut();
   guard::Knowledge knowledge();
   LogPosition as_acknowledged(LogPosition fence) const;
   bool fences_in_place() const;
