@@ -69,7 +69,7 @@ TEST(TakeOverCommand, FromADiskToPingTargetsByWayOfAnOperator) {
   const std::string disk = of_two("np = \"disk\"\nnp_disk = \"/dev/sdb\"\n"), ping = of_two("np = \"ping\"\nping_targets = [\"192.0.2.1\"]\n");
   const std::string other_targets = of_two("np = \"ping\"\nping_targets = [\"192.0.2.2\"]\n");
   ClusterState state;
-  const auto apply = [&, index = uint64_t{0}](const std::string& text) mutable {
+  auto apply = [&, index = uint64_t{0}](const std::string& text) mutable {
     ++index;
     return apply_command(state, ApplyConfiguration{state.configuration_version, text, "test", kFormatLevel}, index).applied;
   };
