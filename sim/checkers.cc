@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "sim/ping_targets.h"
 #include "sim/shared_disk.h"
 #include "src/model/configuration_toml.h"
 
@@ -88,6 +89,9 @@ void Checkers::applied(const Server& server, const node::EntryApplied& applied) 
 void Checkers::check_end_before(const TakeOver& takeover, const database::Entry& entry) const {
   const auto configuration = parse_configuration(reference_.configuration_text);
   if (configuration->np == NpKind::kDisk && settings_.shared_disk->names(takeover.server)) return world_.count("went on by the disk");
+  const bool by_ping = configuration->np == NpKind::kPing;
+  const auto heard = heard_target_.find(takeover.server);
+  if (by_ping && heard != heard_target_.end() && heard->second) return world_.count("went on by ping targets");
   world_.count("went on by itself after an end");
   for (const auto& configured : configuration->servers) {
     const ServerId id = configured.id;
@@ -96,7 +100,8 @@ void Checkers::check_end_before(const TakeOver& takeover, const database::Entry&
     const bool alone = server->running() && server->node().taken_over();
     if (reference_.server(id).standing != ServerStanding::kStopped || reference_.shut_down || alone)
       throw Violation("right", fmt::format("entry {}: server {} goes on by itself although server {} {}", entry.index, takeover.server, id,
-                                           alone ? "decides alone" : "was not shut down in order"));
+                                           alone ? "decides alone" : by_ping ? "was not shut down in order, nor has a ping target answered since that was lost"
+                                                   : "was not shut down in order"));
   }
 }
 
@@ -194,6 +199,12 @@ void Checkers::stepped(Server& server) {
 
 /// W4: who decides alone was told to since its power was on, or the other one is there.
 void Checkers::check_right(const Server& server) {
+  // What the targets had said when it began to, whatever comes before the entry is committed.
+  auto& [start, alone] = known_alone_[server.id()];
+  if (start == server.start() && !alone && server.node().taken_over())
+    heard_target_[server.id()] = settings_.ping_targets->answered_since_loss(server.id());
+  start = server.start();
+  alone = server.node().taken_over();
   if (!server.node().taken_over() || !server.node().standing().serving) return;
   const auto& peers = server.node().peers();
   const bool together = std::any_of(peers.begin(), peers.end(), [&](const auto& peer) {

@@ -92,6 +92,8 @@ class Checkers {
   std::map<Epoch, ServerId> leaders_;
   VoterSet voters_;  // by the committed entries
   std::map<ServerId, uint64_t> rights_;  // the boot in which a server was let decide alone, or agreed with the other one
+  std::map<ServerId, std::pair<uint64_t, bool>> known_alone_;  // the start of its batond, and whether it decided alone by its log
+  std::map<ServerId, bool> heard_target_;  // ... and when that began: had a ping target answered since the loss?
 };
 
 }  // namespace baton::sim

@@ -26,6 +26,7 @@ Cluster::Cluster(World& world, const Weather& weather) : world_(world), random_(
   settings_.most_entries = weather.most_entries;
   settings_.freeze_limit = 5s;
   settings_.shared_disk = &shared_disk_;
+  settings_.ping_targets = &ping_targets_;
   ids_ = settings_.configuration.voters();
   configured_ = {ids_.begin(), ids_.end()};
   voters_.now = configured_;
@@ -38,7 +39,10 @@ Cluster::Cluster(World& world, const Weather& weather) : world_(world), random_(
   if (weather.flutter) bus.quick_at_most = weather.figure_eight ? 3ms : 12ms;
   if (weather.figure_eight) bus.wait_at_most = 5ms;
   bus_ = std::make_unique<Bus>(world, bus, all_,
-                               [this](ServerId to, const BusEvent& event) { servers_.at(to)->delivered(event); });
+                               [this](ServerId to, const BusEvent& event) {
+                                 if (weather_.ping) watch_parting(to, event);
+                                 servers_.at(to)->delivered(event);
+                               });
   guard_bus_ = std::make_unique<Bus>(
       world, bus, all_, [this](ServerId to, const BusEvent& event) { servers_.at(to)->delivered_to_guard(event); });
   bus_->also(guard_bus_.get());
@@ -113,7 +117,7 @@ void Cluster::run() {
   run_until(world_.now() + 3s);
   const std::string problem = checkers_->why_not_well();
   if (!problem.empty()) throw Violation("progress", "it was well, and without any fault is not any more: " + problem);
-  if (disk_decides()) lose_one_of_two();
+  if (disk_decides() || weather_.ping) lose_one_of_two();
   for (auto& [key, mirror] : real_mirrors_) mirror->stop_client();
   run_until(world_.now() + 1s);
   for (const auto& [key, group] : checkers_->state().groups)
@@ -132,28 +136,62 @@ bool Cluster::disk_decides() const {
   return weather_.disk && configuration && configuration->np == NpKind::kDisk;
 }
 
-/// With the disk in common the other one goes on by nobody's word; and both together free the lock.
+/// With a disk in common, or targets, the other one goes on by nobody's word; and both together decide as before.
 void Cluster::lose_one_of_two() {
-  const auto freed = [this] {
-    const Instant limit = world_.now() + 10s;
-    while (shared_disk_.names_anybody() && world_.now() < limit) run_until(world_.now() + 100ms);
-    if (shared_disk_.names_anybody()) throw Violation("disk", "both servers are well, and the lock on the disk is not free");
-  };
-  freed();
+  wait_until_free();
   run_until(world_.now() + 2s);
   const ServerId lost = ids_[random_.below(ids_.size())];
   const ServerId other = ids_[0] == lost ? ids_[1] : ids_[0];
-  world_.say("sim", "server {} is lost, and the disk is there", lost);
+  world_.say("sim", "server {} is lost, and the {} there", lost, weather_.disk ? "disk is" : "targets are");
+  if (weather_.ping) ping_targets_.parted(world_.now(), random_, lost, lost, other);
   servers_.at(lost)->power_off();
   const Instant limit = world_.now() + 10s;
   while (world_.now() < limit && !servers_.at(other)->node().standing().serving) run_until(world_.now() + 100ms);
   if (!servers_.at(other)->node().standing().serving)
-    throw Violation("disk", fmt::format("server {} does not go on: {}", other, servers_.at(other)->node().partition_waiting(servers_.at(other)->local_now())));
-  world_.count("went on by the disk after a loss");
+    throw Violation("arbiter", fmt::format("server {} does not go on: {}", other, servers_.at(other)->node().partition_waiting(servers_.at(other)->local_now())));
+  world_.count("went on by itself after a loss");
   run_until(world_.now() + 2s);
   servers_.at(lost)->power_on();
   recover("a lost server was back");
-  freed();
+  wait_until_free();
+}
+
+/// Nobody decides alone any more, and nobody holds the lock.
+void Cluster::wait_until_free() {
+  const auto free = [this] {
+    return !shared_disk_.names_anybody() && std::none_of(ids_.begin(), ids_.end(), [&](ServerId id) { return servers_.at(id)->node().taken_over(); });
+  };
+  const Instant limit = world_.now() + 10s;
+  while (!free() && world_.now() < limit) run_until(world_.now() + 100ms);
+  if (!free()) throw Violation("arbiter", "both servers are well, and one of them still decides alone, or holds the disk");
+}
+
+/// Also where a view says so that has been overtaken by now.
+void Cluster::watch_parting(ServerId server, const BusEvent& event) {
+  const ServerId other = ids_[0] == server ? ids_[1] : ids_[0];
+  if (event.view) ping_targets_.view(world_.now(), server, event.view->members.contains(other));
+  if (event.view && !event.view->members.contains(other)) ping_targets_.parted(world_.now(), random_, ServerId{}, ids_[0], ids_[1]);
+}
+
+/// A target; or an address of a group, that answers where it is up under a lease.
+bool Cluster::echo_answered(const Server& server, const std::string& address) {
+  const auto there = [](const Server& one) { return one.running() && !one.paused(); };
+  if (!bus_->ring_of(ids_[0]).contains(ids_[1])) {
+    ServerId gone;
+    for (const ServerId id : ids_)
+      if (!there(*servers_.at(id))) gone = id;
+    ping_targets_.parted(world_.now(), random_, gone, ids_[0], ids_[1]);
+  }
+  const auto& targets = settings_.configuration.ping_targets;
+  if (!server.powered() || !ping_targets_.reached(world_.now(), server.id())) return false;
+  if (std::find(targets.begin(), targets.end(), address) != targets.end()) return true;
+  for (const auto& group : settings_.configuration.groups)
+    for (const auto& resource : group.resources)
+      for (const auto& [id, holder] : servers_)
+        if (resource.kind == ResourceKind::kAddress && resource.address.address == address && holder->lease_page_valid() &&
+            holder->is_up(mirror_key(group.name, resource.name)) && ping_targets_.reached(world_.now(), id))
+          return true;
+  return false;
 }
 
 /// Until all is well; what only a person can put right, a person does.

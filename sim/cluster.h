@@ -11,6 +11,7 @@
 #include "sim/bus.h"
 #include "sim/checkers.h"
 #include "sim/operator.h"
+#include "sim/ping_targets.h"
 #include "sim/real_mirror.h"
 #include "sim/server.h"
 #include "sim/shape.h"
@@ -36,6 +37,7 @@ struct Weather {
   double joins = 0.04;             // of the faults: servers join and leave
   bool two = false;                // two servers without a witness
   bool disk = false;               // ... with a disk in common that decides between them
+  bool ping = false;               // ... or ping targets
   double maintenance = 0.04;       // ... operators do maintenance
   double keys = 0;                 // of the faults: operators replace the cluster's keys
   bool sick_groups = false;        // one group at a time is ill, and nothing else
@@ -91,6 +93,7 @@ class Cluster : public Server::Observer, public RealMirror::Surroundings {
     world_.count("servers ended in order");
     checkers_->maintenance().ends(server, end);
   }
+  bool echo_answered(const Server& server, const std::string& address) override;
   void load_ring_keys(Server& by) override;
   bool gives_key(ServerId from, const Server& to, const std::string& key) override;
   Server* mirror_peer(const Server& server, const std::string& mirror) override;
@@ -118,6 +121,9 @@ class Cluster : public Server::Observer, public RealMirror::Surroundings {
   void lose_one_of_two();
   bool two_decide() const;
   bool disk_decides() const;
+  void ping_fault(Server& server);
+  void wait_until_free();
+  void watch_parting(ServerId server, const BusEvent& event);
 
   // sim/membership.cc
   void join_or_leave();
@@ -160,6 +166,7 @@ class Cluster : public Server::Observer, public RealMirror::Surroundings {
   Random random_;
   Weather weather_;
   SharedDisk shared_disk_;
+  PingTargets ping_targets_;
   ClusterSettings settings_;
   std::unique_ptr<Bus> bus_;
   std::unique_ptr<Bus> guard_bus_;

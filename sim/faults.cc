@@ -68,6 +68,11 @@ Weather two_disk() {
   return {.name = "two-disk", .lasts = 60s, .quiet_at_most = 3s, .crash_chance = 0.0005, .joins = 0, .two = true, .disk = true};
 }
 
+/// ... which ask ping targets: whatever parts them cuts one of them off from the targets, too, and sometimes that happens by itself.
+Weather two_ping() {
+  return {.name = "two-ping", .lasts = 60s, .quiet_at_most = 3s, .crash_chance = 0.0005, .joins = 0, .two = true, .ping = true};
+}
+
 /// What the others have one at a time, in one cluster: two servers with a disk in common, two with an operator, or more.
 Weather everything() {
   return {.name = "everything",
@@ -82,6 +87,7 @@ Weather everything() {
           .disasters = 2,
           .everything = true};
 }
+
 void choose_cluster(Random& random, Weather& weather) {
   const bool rich = weather.shape.rich;
   weather.two = random.chance(0.67);
@@ -108,6 +114,7 @@ Weather make_weather(Random& random, const std::string& name) {
   if (name == keys().name) weather = keys();
   if (name == two_disk().name) weather = two_disk();
   if (name == everything().name) weather = everything();
+  if (name == two_ping().name) weather = two_ping();
   weather.eager_rings = random.chance(0.35);
   weather.extreme_clocks = random.chance(0.3);
   if (random.chance(0.3)) weather.most_entries = random.between(1, 3);
@@ -116,7 +123,7 @@ Weather make_weather(Random& random, const std::string& name) {
   if (weather.figure_eight) weather.shape = Shape{.servers = 2, .witness = true};  // the play has three parts
   if (weather.flutter) weather.shape.rich = false;
   if (weather.everything) choose_cluster(random, weather);
-  else if (weather.two) weather.shape = Shape{.servers = 2, .witness = false, .disk = weather.disk, .rich = weather.shape.rich};
+  else if (weather.two) weather.shape = Shape{.servers = 2, .witness = false, .disk = weather.disk, .ping = weather.ping, .rich = weather.shape.rich};
   return weather;
 }
 
@@ -124,7 +131,8 @@ void Cluster::fault() {
   Server& server = some_server();
   const bool two = two_decide();
   if (weather_.disk && random_.chance(0.15)) return shared_disk_fault(server);
-  if (two && random_.chance(weather_.disk ? 0.1 : 0.3)) return operator_->take_over(server);
+  if (weather_.ping && random_.chance(0.15)) return ping_fault(server);
+  if (two && random_.chance(weather_.disk || weather_.ping ? 0.1 : 0.3)) return operator_->take_over(server);
   if (two && random_.chance(0.1)) return operator_->shut_down(server);
   if (weather_.shape.np_changes && random_.chance(0.03)) return prepare_shared_disk();
   if (!server.powered() && random_.chance(two ? 0.2 : 0.6)) return server.power_on();
@@ -391,6 +399,17 @@ void Cluster::prepare_shared_disk() {
   shared_disk_.clear();
 }
 
+/// The way to the targets: of one server, or both.
+void Cluster::ping_fault(Server& server) {
+  const bool both = random_.chance(0.3);
+  world_.count(both ? "targets reached by nobody" : "targets not reached by one");
+  for (const ServerId id : ids_) {
+    if (!both && id != server.id()) continue;
+    world_.say("sim", "server {} does not reach the targets", id);
+    ping_targets_.cut(id, world_.now() + random_.between(50ms, 8s));
+  }
+}
+
 /// What corosync makes of bad links, and of its own end.
 void Cluster::corosync_fault(Server& server) {
   const Duration lasts = random_.between(100ms, 4s);
@@ -475,6 +494,7 @@ void Cluster::heal_everything() {
   world_.say("sim", "everything is healed");
   faults_over_ = true;
   shared_disk_.heal();
+  ping_targets_.heal();
   bus_->heal();
   for (auto& [id, server] : servers_) {
     server->stop_crashing();

@@ -25,6 +25,7 @@ uint64_t find_violation(const std::string& name, uint64_t most_seeds, const std:
 
 TEST(Planted, LeaseForgottenAtRestart) { EXPECT_NE(find_violation("lease-forgotten-at-restart", 500), 0u); }
 TEST(Planted, OtherClaimIgnored) { EXPECT_NE(find_violation("other-claim-ignored", 200, "two-disk"), 0u); }
+TEST(Planted, OldPingCounts) { EXPECT_NE(find_violation("old-ping-counts", 100, "two-ping"), 0u); }
 TEST(Planted, LockFreedEarly) { EXPECT_NE(find_violation("lock-freed-early", 400, "two-disk"), 0u); }
 TEST(Planted, FenceIgnored) { EXPECT_NE(find_violation("fence-ignored", 200), 0u); }
 TEST(Planted, KnownBeforeDown) { EXPECT_NE(find_violation("known-before-down", 500), 0u); }

@@ -61,6 +61,7 @@ bool plant([[maybe_unused]] const std::string& name) {
       {"key-in-force-early", Plant::kKeyInForceEarly},
       {"loss-taken-for-an-end", Plant::kLossTakenForAnEnd},
       {"other-claim-ignored", Plant::kOtherClaimIgnored},
+      {"old-ping-counts", Plant::kOldPingCounts},
       {"lock-freed-early", Plant::kLockFreedEarly},
   };
   const auto found = kPlants.find(name);

@@ -13,6 +13,7 @@ namespace baton::sim {
 namespace {
 
 constexpr Duration kPersistDelay = 1ms;
+constexpr Duration kPingDelay = 1ms;
 constexpr Duration kStepDelay = 20ms;
 constexpr Duration kJoinDelay = 50ms;
 constexpr Duration kSocketDelay = 20us;
@@ -216,6 +217,8 @@ void Scenario::carry_out(Server& server, node::Action& action) {
     });
   } else if (auto* round = std::get_if<node::DiskRound>(&action)) {
     disk_round(server, *round);
+  } else if (auto* ping = std::get_if<node::SendPing>(&action)) {
+    send_ping(server, *ping);
   } else if (auto* step = std::get_if<node::RunStep>(&action)) {
     begin_step(server, *step);
   } else if (auto* fenced = std::get_if<node::FenceServer>(&action)) {
@@ -291,6 +294,26 @@ void Scenario::disk_round(Server& server, const node::DiskRound& round) {
       feed(server, node::DiskRoundDone{round.number, works, works ? shared_disk_.read(server.id) : arbiter::DiskBlock{},
                                        works ? shared_disk_.read(round.other) : arbiter::DiskBlock{}, works ? "" : "input/output error"});
     });
+  });
+}
+
+bool Scenario::echo_answered(const Server& server, const std::string& address) const {
+  const auto& targets = configuration_.ping_targets;
+  if (std::find(targets.begin(), targets.end(), address) != targets.end())
+    return server.targets == Server::Targets::kOwn || (server.targets == Server::Targets::kByCable && network_.public_plugged(server.id));
+  for (const auto& group : configuration_.groups)
+    for (const auto& [id, holder] : servers_)
+      if (holds_address(*holder, group) && network_.public_plugged(server.id) &&
+          std::any_of(group.resources.begin(), group.resources.end(), [&](const auto& each) { return each.address.address == address; }))
+        return true;
+  return false;
+}
+
+void Scenario::send_ping(Server& server, const node::SendPing& ping) {
+  at(now_ + kPingDelay, [this, &server, starts = server.starts, ping] {
+    if (server.starts != starts || server.node == nullptr || server.machine_paused) return;
+    for (const auto& address : ping.addresses)
+      if (echo_answered(server, address)) feed(server, node::PingAnswered{ping.number, address, ""});
   });
 }
 

@@ -49,6 +49,7 @@ class Scenario {
     Instant none_since{};
     Duration longest{};  // without an answer, since the mark
     std::set<std::string> holders;  // of its address
+    std::set<std::string> owners;   // that complete its requests
     int moves = 0;       // since the mark
     std::vector<std::string> explained;
   };
@@ -68,6 +69,8 @@ class Scenario {
   void stand_down(Server& server, const node::StandDown& wanted);
   void persist(Server& server, const node::Persist& wanted);
   void disk_round(Server& server, const node::DiskRound& round);
+  void send_ping(Server& server, const node::SendPing& ping);
+  bool echo_answered(const Server& server, const std::string& address) const;
   void applied(const node::EntryApplied& entry);
   void begin_step(Server& server, const node::RunStep& step);
   void finish_step(Server& server, const Step& step);
@@ -179,6 +182,7 @@ class Scenario {
   std::string violation_;
   uint64_t keys_made_ = 0;
   bool refused_ = false;  // the last request
+  bool two_owners_ = false;  // the script says that there may be
 };
 
 /// Runs a folder: its script, its log against expect.log. Empty: as expected; else what differs.

@@ -52,8 +52,9 @@ void Scenario::write_mirror(Server& server, const std::string& key) {
   for (Server* copy : copies) copy->written[key] = write;
 }
 
-/// I3. An operator may want it; nothing else may.
+/// I3. An operator may want it; nothing else may. (With two owners each has what the other one lacks.)
 void Scenario::look_for_stale_start(Server& server, const std::string& key) {
+  if (two_owners_) return;
   const MirrorPlace place = find_mirror(configuration_, key);
   if (!place || place.resource->mirror.protocol == MirrorProtocol::kA || server.written[key] >= answered_[key]) return;
   const auto& state = server.node->state().mirrors;

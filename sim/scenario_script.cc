@@ -62,6 +62,8 @@ Status Scenario::run_general(const Words& words) {
     explain(words.at(1));
   } else if (verb == "mark") {
     mark();
+  } else if (verb == "two-owners") {
+    two_owners_ = true;
   } else if (verb == "expect") {
     return expect(words);
   } else if (verb.starts_with("expect-") && verb != "expect-refused") {
@@ -141,6 +143,15 @@ Status Scenario::run_on_machine(Server& server, const Words& words, bool& known)
     refused_ = !refusal.empty();
     if (!refused_) shared_disk_.clear();
     write("operator", refused_ ? "refused: " + refusal : "prepares the disk in common anew");
+  } else if (verb == "ping-cut" || verb == "ping-own" || verb == "ping-mend") {
+    using Targets = Server::Targets;
+    server.targets = verb == "ping-cut" ? Targets::kCut : verb == "ping-own" ? Targets::kOwn : Targets::kByCable;
+    write(server.name, verb == "ping-cut"   ? "it reaches no ping target"
+                       : verb == "ping-own" ? "a ping target is on its own side of every cut"
+                                            : "it reaches the ping targets by its cable");
+  } else if (verb == "ping") {
+    const std::string standing = server.node->ping_standing();
+    write(server.name, "the ping targets: " + (standing.empty() ? "all is well" : standing));
   } else if (verb == "lose-database") {
     server.disk = database::StoredVoter{};
     server.given_up = false;

@@ -57,6 +57,8 @@ struct Scenario::Server {
   std::set<ServerId> view;
   Instant tick_at = kNever;
   bool frozen = false;
+  // Its way to the ping targets: by its cables, none, or to one on its own side whatever is cut
+  enum class Targets { kByCable, kCut, kOwn } targets = Targets::kByCable;
   std::deque<node::Event> inbox;
   bool feeding = false;
 };

@@ -52,7 +52,10 @@ void Scenario::observe() {
       if (holds_data(*server, group)) data.insert(server->name);
       if (holds_address(*server, group)) addresses.insert(server->name);
     }
-    if (data.size() > 1 && violation_.empty())
+    if (data.size() > 1 && two_owners_ && data != service.owners)
+      write("clients", fmt::format("{} COMPLETE REQUESTS OF {} AT ONCE", fmt::join(data, " and "), group.name));
+    service.owners = data;
+    if (data.size() > 1 && violation_.empty() && !two_owners_)
       violation_ = fmt::format("two servers complete requests of group {} at {} ms: {}", group.name,
                                to_ms(now_.time_since_epoch()) - 1000, fmt::join(data, ", "));
     if (addresses.size() > 1 && addresses != service.holders)

@@ -329,6 +329,8 @@ void Server::carry_out(const node::Action& action) {
     observer_.fence(*this, *wanted_off);
   } else if (const auto* round = std::get_if<node::DiskRound>(&action)) {
     disk_round(*round);
+  } else if (const auto* ping = std::get_if<node::SendPing>(&action)) {
+    send_ping(*ping);
   } else if (const auto* down = std::get_if<node::StandDown>(&action)) {
     stand_down(*down);
   } else if (const auto* anew = std::get_if<node::StartAnew>(&action)) {

@@ -17,6 +17,7 @@
 
 namespace baton::sim {
 
+class PingTargets;
 class SharedDisk;
 
 /// What a run is about; the same for all servers.
@@ -30,6 +31,7 @@ struct ClusterSettings {
   Duration persist_at_most = 4ms;
   Duration freeze_limit = 10s;
   SharedDisk* shared_disk = nullptr;
+  PingTargets* ping_targets = nullptr;
   size_t most_entries = 64;  // of the database in one message: with few of them, whoever was away needs many
 };
 
@@ -71,6 +73,8 @@ class Server {
     /// The engines of its ring read their files.
     virtual void load_ring_keys(Server& by) = 0;
     virtual bool gives_key(ServerId from, const Server& to, const std::string& key) = 0;
+    /// Does an echo of that server's get an answer from there, now?
+    virtual bool echo_answered(const Server& server, const std::string& address) = 0;
     /// It has been shut down in order, and begins to end.
     virtual void ends(Server& server, const node::EndServer& end) = 0;
   };
@@ -213,6 +217,7 @@ class Server {
   void read_round();
   void round_fails();
   void interrupt_round();
+  void send_ping(const arbiter::Ping& ping);
 
   // sim/server_mirrors.cc
   void tell_mirrors();

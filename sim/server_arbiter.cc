@@ -1,5 +1,7 @@
-// A simulated server's rounds on the disk that two servers have in common: a write and then a read, each somewhen; a hanging disk
-// answers when it is well again. Deterministic, one thread. docs/protocol.md, "The arbiter on a disk".
+// A simulated server's rounds on the disk that two servers have in common (a write and then a read, each somewhen; a hanging disk
+// answers when it is well again), and its echoes to ping targets. Deterministic, one thread. docs/protocol.md, "The arbiter on a disk"
+// and "The arbiter by ping targets".
+#include "sim/ping_targets.h"
 #include "sim/server.h"
 #include "sim/shared_disk.h"
 
@@ -61,6 +63,19 @@ void Server::interrupt_round() {
   const arbiter::Round round = *std::exchange(round_, std::nullopt);
   const bool works = settings_.shared_disk->access(id_) == SharedDisk::Access::kWorks;
   if (!round_written_ && round.own && works && random_.chance(0.5)) settings_.shared_disk->write(id_, *round.own);
+}
+
+/// There, and back, if they get there: a little later, or much.
+void Server::send_ping(const arbiter::Ping& ping) {
+  for (const auto& address : ping.addresses) {
+    world_.after(some_delay(random_), while_batond([this, number = ping.number, address, sent = world_.now()] {
+                   if (!observer_.echo_answered(*this, address)) return;
+                   settings_.ping_targets->answered(id_, sent);
+                   world_.after(some_delay(random_), while_batond([this, number, address] {
+                                  feed(arbiter::PingAnswer{number, address, ""});
+                                }));
+                 }));
+  }
 }
 
 }  // namespace baton::sim

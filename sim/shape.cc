@@ -22,6 +22,7 @@ std::string servers_text(const Shape& shape, bool disk) {
                      "timing = { profile = \"lan\", restart_grace = \"3 s\" }\n";
   if (shape.strict) text.replace(text.find("\"0 s\""), 5, "\"3 s\"");
   if (disk) text += "np = \"disk\"\nnp_disk = \"/dev/np\"\n";
+  if (shape.ping) text += "np = \"ping\"\nping_targets = [\"10.0.0.254\", \"2001:db8::1\"]\n";
   if (shape.strict) text += "return = \"manual\"\nbreaker = { groups = 1, failovers = 2, window = \"30 s\" }\n";
   if (shape.fencing == Shape::Fencing::kRequired) text += "fencing = \"required\"\n";
   for (uint32_t id = 1; id <= shape.voters(); ++id) {
@@ -96,7 +97,7 @@ Shape make_shape(Random& random) {
 std::string describe(const Shape& shape) {
   static constexpr const char* kFencing[] = {"", ", fencing besides", ", fencing required"};
   return fmt::format("{} servers{}{}{}{}", shape.servers, shape.witness ? " and a witness" : "", shape.rich ? "" : ", two groups",
-                     kFencing[static_cast<int>(shape.fencing)], shape.strict ? ", returns by hand, a narrow breaker" : shape.disk ? ", a disk in common" : "");
+                     kFencing[static_cast<int>(shape.fencing)], shape.strict ? ", returns by hand, a narrow breaker" : shape.disk ? ", a disk in common" : shape.ping ? ", ping targets" : "");
 }
 
 namespace {

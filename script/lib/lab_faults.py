@@ -34,11 +34,11 @@ class LabFaults:
 
     def _drop(self, server, hook, side, others):
         addresses = ", ".join(address for other in others for address in ADDRESSES[other])
-        self._nft(server, f"{TABLE} {{ chain way {{ type filter hook {hook} priority -10; "
+        self.nft(server, f"{TABLE} {{ chain way {{ type filter hook {hook} priority -10; "
                           f"ip {side} {{ {addresses} }} drop; }}; }}")
-        return lambda: self._nft(server, f"delete {TABLE}")
+        return lambda: self.nft(server, f"delete {TABLE}")
 
-    def _nft(self, server, commands):
+    def nft(self, server, commands):
         done = subprocess.run(["nsenter", "--target", str(self.cluster.init_pid(server)), "--net", "nft", "-f", "-"],
                               input=commands, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=10)
         if done.returncode != 0:

@@ -50,6 +50,7 @@ enum class Plant {
   kKeyInForceEarly,                // a new key is put in force when a majority has it
   kLossTakenForAnEnd,              // one of two goes on by itself whenever the other one is lost
   kOtherClaimIgnored,              // a server has the lock on the disk whatever the other one has written there
+  kOldPingCounts,                  // an answer to an echo that was sent before the other server was lost counts
   kLockFreedEarly,                 // ... and frees it as soon as it decides, before the other one has its vote again
 };
 

@@ -148,6 +148,7 @@ Status create_cluster(const Context& context, const CreateOptions& options) {
   std::vector<std::string> written;
   if (auto done = put_in_place(files, founded, written); !done) return done;
   report(context, configuration->cluster_name, name, written, key_is_new ? etc + "/cluster.key" : "");
+  print_warning_of(context, configuration->np);
   return {};
 }
 

@@ -24,6 +24,11 @@ void print_json_line(const json& value) {
   print(value.dump(-1, ' ', false, json::error_handler_t::replace) + "\n");
 }
 
+void print_warning_of(const Context& context, NpKind kind) {
+  const std::string warning = warning_of(kind);
+  if (!context.json && !warning.empty()) print(context.painter.paint(wrap_text("warning: " + warning, 0), Colour::kYellow));
+}
+
 Result<json> find_named(const json& status, const char* list, const std::string& name) {
   std::vector<std::string> known;
   std::vector<const json*> without_group;

@@ -12,6 +12,7 @@
 #include "src/cli/api_client.h"
 #include "src/cli/json_access.h"
 #include "src/cli/terminal.h"
+#include "src/model/configuration.h"
 
 namespace baton::cli {
 
@@ -142,6 +143,8 @@ Status restore_cluster(const Context& context, const RestoreOptions& options);
 /// Lets this server, of two, decide alone although the other one is not reached: shows what that means, and asks.
 Status take_over_cluster(const Context& context, bool yes);
 /// Prepares a disk that two servers are to have in common.
+/// What people should know of how the cluster is to resolve partitions; nothing with --json, or where there is nothing to say.
+void print_warning_of(const Context& context, NpKind kind);
 Status prepare_np_disk(const Context& context, const std::string& device, bool overwrite);
 Status remove_server_from_cluster(const Context& context, const std::string& name, bool yes);
 Status show_preflight(const Context& context, const PreflightOptions& options);

@@ -78,6 +78,7 @@ Status show_plan(const Context& context, const std::string& file) {
     print_changes(*plan);
   }
   if (!context.json) print_failovers(context, *plan);
+  print_warning_of(context, parse_configuration(*text)->np);
   return {};
 }
 
@@ -96,6 +97,7 @@ Status apply_configuration(const Context& context, const std::string& file) {
   }
   print_changes(*plan);
   print(fmt::format("applied as version {}\n", number_of(*applied, "version")));
+  print_warning_of(context, parse_configuration(*text)->np);
   return {};
 }
 
@@ -119,10 +121,13 @@ Status check_configuration_file(const Context& context, const std::string& file)
     for (const ConfigurationProblem& problem : problems) {
       list.push_back({{"line", problem.line}, {"column", problem.column}, {"message", problem.message}});
     }
-    print_json({{"file", file}, {"ok", problems.empty()}, {"problems", list}});
+    json result = {{"file", file}, {"ok", problems.empty()}, {"problems", list}};
+    if (problems.empty()) result["warning"] = warning_of(parse_configuration(*text)->np);
+    print_json(result);
   }
   if (!problems.empty()) return pass(parse_configuration(*text, file));
   if (!context.json) print(file + " is good\n");
+  print_warning_of(context, parse_configuration(*text)->np);
   return {};
 }
 

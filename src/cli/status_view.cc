@@ -26,6 +26,18 @@ std::string format_partition(const json& status, const Painter& painter) {
   if (const std::string disk = text_of(object_of(partition, "disk"), "standing"); !disk.empty())
     text += painter.paint(wrap_text("the disk " + text_of(object_of(partition, "disk"), "path") + " between the servers: " + disk, 10),
                           Colour::kYellow);
+  const json& ping = object_of(partition, "ping");
+  for (const json& target : list_of(ping, "targets")) {
+    if (flag_of(target, "answers")) continue;
+    const std::string problem = text_of(target, "problem");
+    text += painter.paint(wrap_text(fmt::format("ping target {} has not answered for {} s{}", text_of(target, "address"),
+                                                number_of(target, "since_ms") / 1000, problem.empty() ? "" : ": " + problem), 10),
+                          Colour::kYellow);
+  }
+  if (const std::string standing = text_of(ping, "standing"); !standing.empty())
+    text += painter.paint(wrap_text("the ping targets: " + standing, 10), Colour::kYellow);
+  if (const std::string warning = text_of(partition, "warning"); !warning.empty())
+    text += painter.paint(wrap_text(warning, 10), Colour::kYellow);
   const std::string waiting = text_of(partition, "waiting");
   if (!waiting.empty() && waiting != text_of(object_of(status, "database"), "waiting"))
     text += painter.paint(wrap_text(waiting, 10), Colour::kRed);

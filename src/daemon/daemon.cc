@@ -79,6 +79,9 @@ Status Daemon::start() {
   }
   make_mirror_calls();
   np_disk_ = std::make_unique<NpDiskClient>(loop_, [this] { return keys_.current; }, paths_.run_directory);
+  echo_ = std::make_unique<IcmpEcho>(loop_, [this](uint64_t number, const std::string& address) {
+    feed(node::PingAnswered{number, address, ""});
+  });
   if (auto engine = start_engine(); !engine) return pass(engine);
   start_guard();
   messaging_ = std::make_unique<GroupMessaging>(
@@ -214,6 +217,12 @@ void Daemon::feed(const node::Event& event) {
   arm_timer();
 }
 
+/// What cannot even be sent is told at once.
+void Daemon::send_ping(const node::SendPing& ping) {
+  for (const std::string& address : ping.addresses)
+    if (const auto sent = echo_->send(address, ping.number); !sent) feed(node::PingAnswered{ping.number, address, sent.error().message});
+}
+
 void Daemon::arm_timer() {
   const Instant next = node_->next_tick();
   if (next == timer_at_ && timer_.active()) return;
@@ -265,6 +274,7 @@ void Daemon::carry_out(node::Action& action) {
                  [&](node::ChangeKeys& wanted) { change_keys(wanted); },
                  [&](node::SetRingKey& wanted) { set_ring_key(wanted); },
                  [&](node::DiskRound& round) { np_disk_->run(round, [this](const node::DiskRoundDone& done) { feed(done); }); },
+                 [&](node::SendPing& ping) { send_ping(ping); },
              },
              action);
 }

@@ -30,6 +30,7 @@
 #include "src/os/corosync_engine.h"
 #include "src/os/event_loop.h"
 #include "src/os/group_messaging.h"
+#include "src/os/icmp_echo.h"
 #include "src/os/lease_page.h"
 #include "src/os/link_status.h"
 #include "src/os/worker_thread.h"
@@ -157,6 +158,7 @@ class Daemon {
   void change_keys(const node::ChangeKeys& wanted);
   bool write_ring_key(const std::string& fingerprint);
   void set_ring_key(const node::SetRingKey& wanted);
+  void send_ping(const node::SendPing& ping);
   void fetch_key(const node::FetchKey& wanted);
   void answer_key_ask(ServerId asker, const node::KeyAsk& ask);
   void take_key(ServerId giver, const node::KeyGiven& given);
@@ -197,6 +199,7 @@ class Daemon {
   std::vector<LinkStatus> links_;
   std::unique_ptr<GuardClient> guard_;
   std::unique_ptr<NpDiskClient> np_disk_;
+  std::unique_ptr<IcmpEcho> echo_;
   std::string guard_problem_;
   LinkWatch link_watch_;
   std::map<ServerId, std::vector<LinkReport>> peer_links_;  // as last heard of each other server

@@ -252,12 +252,24 @@ json disk_json(const StatusSources& sources) {
           {"other_lives", lock.other_lives(sources.now)}, {"other_wrote_ms", wrote == kNever ? json(nullptr) : json(to_ms(sources.now - wrote))}};
 }
 
+/// The ping targets of two servers, as this one hears them; null without any.
+json ping_json(const StatusSources& sources) {
+  const auto& ping = sources.node.ping();
+  if (!ping.in_use()) return nullptr;
+  json targets = json::array();
+  for (const auto& target : ping.targets())
+    targets.push_back({{"address", target.address}, {"answers", target.answers}, {"since_ms", to_ms(sources.now - target.since)},
+                       {"problem", target.answers ? "" : target.problem}});
+  return {{"targets", targets}, {"standing", sources.node.ping_standing()}};
+}
+
 /// Who may go on when servers do not reach each other, and what is waited for if nobody may.
 json partition_json(const StatusSources& sources) {
   const auto& node = sources.node;
   return {{"np", to_string(node.configuration().np)}, {"taken_over", node.taken_over()},
           {"waiting", node.partition_waiting(sources.now)},
-          {"takeover_possible", node.offer_takeover(sources.now, "").has_value()}, {"disk", disk_json(sources)}};
+          {"takeover_possible", node.offer_takeover(sources.now, "").has_value()}, {"disk", disk_json(sources)},
+          {"ping", ping_json(sources)}, {"warning", warning_of(node.configuration().np)}};
 }
 
 }  // namespace

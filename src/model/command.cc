@@ -236,12 +236,12 @@ Applied apply(ClusterState& state, const TakeOver& command, uint64_t) {
   const bool other_ruled = state.taken_over != ServerId{} && state.taken_over != command.server;
   // SAFETY: W3, I3. This log itself says that the other one went on, or could, when this one was not there.
   const bool other_stayed = state.server(command.server).standing == ServerStanding::kStopped && !state.shut_down;
-  // SAFETY: Q6, I3. A person's word beside the disk: it names the other one, or could not be asked, so that may have gone on by it.
+  // SAFETY: Q6, T8, I3. A person's word beside an arbiter: the other one may have gone on by that, and this log says nothing of it.
   const auto parsed = known_configuration(state.configuration_text);
-  const bool beside_disk = !command.author.empty() && parsed && parsed->np == NpKind::kDisk;
-  // W7, Q5: nobody goes on by himself whose log lacks anything, though a change of voters may not be settled yet.
+  const bool beside_arbiter = !command.author.empty() && parsed && may_go_on_by_itself(parsed->np);
+  // W7, Q5, T3: nobody goes on by himself whose log lacks anything, though a change of voters may not be settled yet.
   const bool complete = command.author.empty() && state.format_level >= 3;
-  if (((other_ruled || other_stayed) && !complete) || beside_disk) leave_copies_out(state, command.server);
+  if (((other_ruled || other_stayed) && !complete) || beside_arbiter) leave_copies_out(state, command.server);
   state.voters = VoterSet{{command.server}, {}};
   state.taken_over = command.server;
   return Applied{true, {}};

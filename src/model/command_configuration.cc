@@ -44,6 +44,9 @@ std::string changed_foundation(const Configuration& before, const Configuration&
   // SAFETY: Q7. With the entry on one server only, each of the two would ask another disk.
   if (before.np == NpKind::kDisk && after.np == NpKind::kDisk && before.np_disk != after.np_disk)
     return "the disk that decides between the servers (np_disk; apply np = \"operator\" first, then np = \"disk\" with the other one)";
+  // SAFETY: T9. With the entry on one server only, the one would ask the disk and the other one the targets.
+  if (before.np != after.np && may_go_on_by_itself(before.np) && may_go_on_by_itself(after.np))
+    return "what decides between the servers (apply np = \"operator\" first)";
   return "";
 }
 

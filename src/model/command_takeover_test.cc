@@ -27,6 +27,10 @@ std::map<ServerId, Incarnation> set_after_takeover(ClusterState state, ServerId 
   return state.mirrors["db.data"].in_sync;
 }
 
+std::string of_two(const std::string& np) {
+  return "[cluster]\nname = \"c\"\n" + np + "[server.a]\nid = 1\ninterconnects = [\"10.0.1.1\"]\n[server.b]\nid = 2\ninterconnects = [\"10.0.1.2\"]\n";
+}
+
 TEST(TakeOverCommand, ChangesNoSetWhenBothDecidedToTheEnd) {
   EXPECT_EQ(set_after_takeover(pair(), kTwo), kBoth);
   ClusterState again = pair();
@@ -54,10 +58,27 @@ TEST(TakeOverCommand, WhoGoesOnByNobodysWordKeepsItsCopies) {
   EXPECT_TRUE(apply_command(unsettled, TakeOver{kTwo, "the other one was shut down", ""}, 9).applied);
   EXPECT_EQ(unsettled.mirrors["db.data"].in_sync, kBoth);
   ClusterState beside = pair();
-  beside.configuration_text = "[cluster]\nname = \"c\"\nnp = \"disk\"\nnp_disk = \"/dev/sdb\"\n"
-                              "[server.a]\nid = 1\ninterconnects = [\"10.0.1.1\"]\n"
-                              "[server.b]\nid = 2\ninterconnects = [\"10.0.1.2\"]\n";
-  EXPECT_EQ(set_after_takeover(beside, kTwo), (std::map<ServerId, Incarnation>{{kOne, Incarnation{7}}}));
+  for (const std::string np : {"np = \"disk\"\nnp_disk = \"/dev/sdb\"\n", "np = \"ping\"\nping_targets = [\"192.0.2.1\"]\n"}) {
+    beside.configuration_text = of_two(np);
+    EXPECT_EQ(set_after_takeover(beside, kTwo), (std::map<ServerId, Incarnation>{{kOne, Incarnation{7}}})) << np;
+  }
+}
+
+/// T9. With the entry on one server only, each of the two would ask something else.
+TEST(TakeOverCommand, FromADiskToPingTargetsByWayOfAnOperator) {
+  const std::string disk = of_two("np = \"disk\"\nnp_disk = \"/dev/sdb\"\n"), ping = of_two("np = \"ping\"\nping_targets = [\"192.0.2.1\"]\n");
+  const std::string other_targets = of_two("np = \"ping\"\nping_targets = [\"192.0.2.2\"]\n");
+  ClusterState state;
+  auto apply = [&, index = uint64_t{0}](const std::string& text) mutable {
+    ++index;
+    return apply_command(state, ApplyConfiguration{state.configuration_version, text, "test", kFormatLevel}, index).applied;
+  };
+  EXPECT_TRUE(apply(disk));
+  EXPECT_FALSE(apply(ping));
+  EXPECT_TRUE(apply(of_two("np = \"operator\"\n")));
+  EXPECT_TRUE(apply(ping));
+  EXPECT_TRUE(apply(other_targets));
+  EXPECT_FALSE(apply(disk));
 }
 
 TEST(TakeOverCommand, TheOnlyCopyOfASetStaysInIt) {

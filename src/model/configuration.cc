@@ -15,8 +15,15 @@ const char* to_string(NpKind kind) {
     case NpKind::kMajority: return "majority";
     case NpKind::kOperator: return "operator";
     case NpKind::kDisk: return "disk";
+    case NpKind::kPing: return "ping";
   }
   return "unknown";
+}
+
+std::string warning_of(NpKind kind) {
+  if (kind != NpKind::kPing) return {};
+  return "np = \"ping\" does not promise one owner: with every link between the servers cut, while both reach a target, both go on, and what "
+         "one of them answers from then on is given up later, by a person's choice; a witness or a disk in common (np = \"disk\") rules that out";
 }
 
 std::optional<TimingProfile> timing_profile(const std::string& name) {

@@ -37,10 +37,14 @@ struct TimingProfile {
 std::optional<TimingProfile> timing_profile(const std::string& name);
 
 /// Who may go on when servers do not reach each other (docs/protocol.md, "Partitions and takeover").
-enum class NpKind { kWitness, kMajority, kOperator, kDisk };
+enum class NpKind { kWitness, kMajority, kOperator, kDisk, kPing };
 const char* to_string(NpKind kind);
 /// Of two servers without a third vote one may go on alone by an operator's word.
-inline bool may_call_operator(NpKind kind) { return kind == NpKind::kOperator || kind == NpKind::kDisk; }
+inline bool may_call_operator(NpKind kind) { return kind == NpKind::kOperator || kind == NpKind::kDisk || kind == NpKind::kPing; }
+/// ... where one of the two may go on by nobody's word, of which the other one's log says nothing.
+inline bool may_go_on_by_itself(NpKind kind) { return kind == NpKind::kDisk || kind == NpKind::kPing; }
+/// What everybody has to know who chooses this kind, in one sentence; empty: nothing.
+std::string warning_of(NpKind kind);
 
 /// How corosync uses the links between two servers: all at once, or the preferred one of those that are up.
 enum class LinkMode { kActive, kPassive };
@@ -166,7 +170,8 @@ struct Configuration {
   TimingProfile timing;
   NpKind np = NpKind::kMajority;
   std::string np_disk;            // disk: the device or file that both servers reach
-  milliseconds np_wait{300000};   // operator, disk: so long a server waits for the other one before it calls for a person
+  std::vector<std::string> ping_targets;  // ping: IPv4 and IPv6 addresses that both servers ask
+  milliseconds np_wait{300000};   // operator, disk, ping: so long a server waits for the other one before it calls for a person
   bool fencing_required = false;  // what a lost server held starts elsewhere only once it is fenced
   LinkMode link_mode = LinkMode::kActive;
   std::vector<uint32_t> link_priorities;     // one per link, 0 to 255; the highest is preferred

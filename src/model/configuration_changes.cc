@@ -19,6 +19,9 @@ std::string quote_command(const std::vector<std::string>& command) {
 std::string describe_np(const Configuration& configuration) {
   if (configuration.np == NpKind::kDisk)
     return fmt::format("disk {} (an operator is called for after {})", configuration.np_disk, format_duration(configuration.np_wait));
+  if (configuration.np == NpKind::kPing)
+    return fmt::format("ping {} (an operator is called for after {}; two owners are possible)", fmt::join(configuration.ping_targets, ", "),
+                       format_duration(configuration.np_wait));
   if (configuration.np != NpKind::kOperator) return to_string(configuration.np);
   return fmt::format("operator (called for after {})", format_duration(configuration.np_wait));
 }

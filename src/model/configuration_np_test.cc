@@ -52,6 +52,15 @@ TEST(ConfigurationNp, ReadsTheDiskOfTwoServers) {
   EXPECT_EQ(read->level, 3u);
 }
 
+TEST(ConfigurationNp, ReadsTheTargetsOfTwoServers) {
+  const auto read = parse_configuration(text("np = \"ping\"\nping_targets = [\"192.0.2.1\", \"2001:DB8::0:1\"]\nnp_wait = \"90 s\"\n", 2, false));
+  ASSERT_TRUE(read.has_value()) << read.error().message;
+  EXPECT_EQ(read->np, NpKind::kPing);
+  EXPECT_EQ(read->ping_targets, (std::vector<std::string>{"192.0.2.1", "2001:db8::1"}));
+  EXPECT_EQ(read->level, 3u);
+  EXPECT_NE(warning_of(read->np), "");
+}
+
 TEST(ConfigurationNp, RefusesWhatDoesNotFit) {
   const auto says = [](const std::string& problem, const std::string& part) {
     EXPECT_NE(problem.find(part), std::string::npos) << problem;
@@ -59,7 +68,20 @@ TEST(ConfigurationNp, RefusesWhatDoesNotFit) {
   says(problem_of("np = \"operator\"\n", 2, true), "for two servers without a witness, here are 2 servers and a witness");
   says(problem_of("np = \"operator\"\n", 3, false), "here are 3 servers");
   says(problem_of("np = \"witness\"\n", 2, false), "no server has role = \"witness\"");
-  says(problem_of("np = \"ping\"\n", 2, false), "would go on. A witness on that machine");
+  says(problem_of("np = \"ping\"\n", 2, false), "needs ping_targets");
+  says(problem_of("np = \"ping\"\nping_targets = []\n", 2, false), "1 to 8 addresses");
+  const std::string ping = "np = \"ping\"\nping_targets = ";
+  says(problem_of(ping + "[\"192.0.2.1\"]\n", 3, false), "here are 3 servers");
+  says(problem_of(ping + "[\"router\"]\n", 2, false), "\"router\" is no address of a host");
+  says(problem_of(ping + "[\"fe80::1\"]\n", 2, false), "no address of a host");
+  says(problem_of(ping + "[\"10.0.1.2\"]\n", 2, false), "is an address of s2 itself");
+  says(problem_of(ping + "[\"192.0.2.1\", \"192.0.2.1\"]\n", 2, false), "named twice");
+  says(problem_of(ping + "[\"2001:db8::1\", \"2001:db8:0::1\"]\n", 2, false), "2001:db8::1 is named twice");
+  says(problem_of("ping_targets = [\"192.0.2.1\"]\n", 2, false), "belong to np = \"ping\"");
+  const std::string group = "[group.g]\nservers = [\"s1\", \"s2\"]\n[group.g.address.ip]\naddress = \"192.0.2.7\"\n";
+  const auto floating = check_configuration(text("public_lan = \"192.0.2.0/24\"\n" + ping + "[\"192.0.2.7\"]\n", 2, false) + group);
+  ASSERT_EQ(floating.size(), 1u);
+  says(floating.front().message, "already that of [cluster] ping_targets");
   says(problem_of("np_wait = \"90 s\"\n", 2, true), "belongs to np = \"operator\"");
   says(problem_of("np = \"disk\"\n", 2, false), "needs np_disk");
   says(problem_of("np = \"disk\"\nnp_disk = \"sdb\"\n", 2, false), "no absolute path");

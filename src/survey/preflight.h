@@ -28,6 +28,7 @@ void check_foreign(const PreflightOptions& options, Findings& findings);     // 
 void check_disks(const PreflightOptions& options, Findings& findings);       // survey_disks.cc
 void check_kernel(const PreflightOptions& options, Findings& findings);      // survey_kernel.cc
 void check_np_disk(const PreflightOptions& options, Findings& findings);     // survey_np_disk.cc
+void check_np_ping(const PreflightOptions& options, Findings& findings);     // survey_np_ping.cc
 
 // What is judged apart from the looking.
 struct DiskFacts {

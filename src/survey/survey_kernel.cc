@@ -152,6 +152,7 @@ Findings run_preflight(const PreflightOptions& options) {
   check_foreign(options, findings);
   check_disks(options, findings);
   check_np_disk(options, findings);
+  check_np_ping(options, findings);
   check_kernel(options, findings);
   return findings;
 }

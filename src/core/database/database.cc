@@ -272,6 +272,7 @@ LogPosition Database::last_on_disk() const { return implementation_->log.positio
 Epoch Database::promise_on_disk() const { return implementation_->log.durable_promise(); }
 bool Database::voters_on_disk() const { return implementation_->log.voters_index() <= implementation_->log.durable_index(); }
 bool Database::taken_over() const { return implementation_->log.taken_over(); }
+bool Database::taken_over_by_word() const { return implementation_->log.taken_over_by_word(); }
 ClusterState Database::state_on_disk() const {
   ClusterState state = implementation_->state;
   const VoterLog& log = implementation_->log;

@@ -62,6 +62,7 @@ struct Recover {
 struct AloneRight {
   bool right = false;
   std::set<ServerId> everybody;
+  bool by_itself = false;  // np = "ping", and nobody's word: where the other one is there it counts for nothing (T7)
 };
 struct Tick {};
 using Event = std::variant<ViewChanged, MessageReceived, Persisted, ProposeCommand, SilenceChanged, AloneRight, Recover, Tick>;
@@ -96,9 +97,11 @@ struct ProposalDecided {
 /// The other server was taken over later than this one (W5): what is in memory may belong to a history that is given up. To be
 /// started anew.
 struct Overruled {};
+/// The other server decided alone, too, and each has what the other one lacks (T7): there is no right until a person decides.
+struct Rivalled {};
 /// This voter's standing changed (see status()).
 struct StandingChanged {};
-using Action = std::variant<Send, Persist, EntryApplied, ProposalDecided, Overruled, StandingChanged>;
+using Action = std::variant<Send, Persist, EntryApplied, ProposalDecided, Overruled, Rivalled, StandingChanged>;
 
 /// What status displays and the planner need to know.
 struct Standing {
@@ -140,6 +143,8 @@ class Database {
   bool voters_on_disk() const;
   /// By its log an operator lets this voter decide alone, and the other one does not vote again yet.
   bool taken_over() const;
+  /// ... by a person's word.
+  bool taken_over_by_word() const;
   /// The state after all entries that are on this voter's disk, committed or not: what an operator is shown of a server that
   /// does not serve.
   ClusterState state_on_disk() const;

@@ -107,7 +107,10 @@ struct Database::Implementation {
   // takeover.cc
   void handle(const AloneRight& event);
   bool take_over(const ProposeCommand& event);
-  bool rules_alone() const { return log.taken_over() && right && log.voters().contains(settings.self); }
+  bool rules_alone() const;
+  bool everybody_is_there() const;
+  bool is_rival(ServerId from, const Promise& promise) const;
+  void look_for_rival(ServerId from, const Promise& promise);
   void meet_rival(const Prepare& message);
   std::set<ServerId> missing_agreement() const;
   bool agreed_by(const std::set<ServerId>& promised) const;
@@ -166,6 +169,7 @@ struct Database::Implementation {
   // Two servers, one of them taken over.
   bool right = false;
   std::set<ServerId> everybody;  // the configured servers
+  bool by_itself = false;        // the right, with np = "ping"
 
   // Leader.
   std::map<ServerId, Follower> followers;

@@ -105,6 +105,7 @@ void Database::Implementation::after_durable_promise() {
 
 void Database::Implementation::receive(ServerId from, const Promise& message) {
   not_counting.erase(from);
+  if (message.epoch == epoch && (role == Role::kCollecting || from == leader_of(epoch))) look_for_rival(from, message);
   if (role != Role::kCollecting || message.epoch != epoch) return;
   promises[from] = message;
   promised_at[from] = now;

@@ -13,12 +13,36 @@ void Database::Implementation::handle(const AloneRight& event) {
   const bool gone = right && !event.right;
   right = event.right;
   everybody = event.everybody;
+  by_itself = event.by_itself;
   if (!log.taken_over()) return;
   if (gone) {
     handle(ViewChanged{members});  // an epoch that it led by that right is over
   } else if (right && !serves()) {
     attempt_at = now;
   }
+}
+
+bool Database::Implementation::everybody_is_there() const {
+  const auto there = counting_members();
+  return !everybody.empty() &&
+         std::all_of(everybody.begin(), everybody.end(), [&](ServerId server) { return there.contains(server) && !silent.contains(server); });
+}
+
+/// SAFETY: T7. A right by ping targets says nothing about what the other one did: where that is there, both have to agree.
+bool Database::Implementation::rules_alone() const {
+  return log.taken_over() && right && log.voters().contains(settings.self) && !(by_itself && everybody_is_there());
+}
+
+bool Database::Implementation::is_rival(ServerId from, const Promise& promise) const {
+  return from != settings.self && promise.voters.now == std::set<ServerId>{from} && !log.holds(promise.last);
+}
+
+/// SAFETY: T7. By a promise: the candidate's own one tells the other server, too.
+void Database::Implementation::look_for_rival(ServerId from, const Promise& promise) {
+  if (!log.taken_over() || !by_itself || rules_alone() || !is_rival(from, promise)) return;
+  right = false;
+  if (role == Role::kCollecting) send(Promise{epoch, log.last(), committed, lease_account(Grants::kAll), log.voters()});
+  actions->emplace_back(Rivalled{});
 }
 
 /// The entry goes into the log at once, in an epoch that only this voter has promised: from here on it is the only voter
@@ -61,7 +85,7 @@ void Database::Implementation::meet_rival(const Prepare& message) {
 
 /// W4. Without a right: whose promise is needed besides a majority's, and is not to be had.
 std::set<ServerId> Database::Implementation::missing_agreement() const {
-  if (!log.taken_over() || right || planted(Plant::kAloneWithoutRight)) return {};
+  if (!log.taken_over() || rules_alone() || planted(Plant::kAloneWithoutRight)) return {};
   if (everybody.empty()) return {settings.self};  // not told yet
   std::set<ServerId> missing = everybody;
   for (const ServerId server : counting_members()) missing.erase(server);
@@ -70,23 +94,21 @@ std::set<ServerId> Database::Implementation::missing_agreement() const {
 
 /// W4, W5: are all agreed that this server, which has no right, goes on with its log?
 bool Database::Implementation::agreed_by(const std::set<ServerId>& promised) const {
-  if (!log.taken_over() || right || planted(Plant::kAloneWithoutRight)) return true;
+  if (!log.taken_over() || rules_alone() || planted(Plant::kAloneWithoutRight)) return true;
   return !rivals() && !everybody.empty() && std::includes(promised.begin(), promised.end(), everybody.begin(), everybody.end());
 }
 
 /// SAFETY: W5. Both were taken over, in turns, and neither has a right now: which was the later one is for a person to say, unless
 /// this log begins with the whole of the other one.
 bool Database::Implementation::rivals() const {
-  if (!log.taken_over() || right) return false;
-  return std::any_of(promises.begin(), promises.end(), [&](const auto& each) {
-    return each.first != settings.self && each.second.voters.now == std::set<ServerId>{each.first} && !log.holds(each.second.last);
-  });
+  if (!log.taken_over() || rules_alone()) return false;
+  return std::any_of(promises.begin(), promises.end(), [&](const auto& each) { return is_rival(each.first, each.second); });
 }
 
 std::string Database::Implementation::why_no_agreement() const {
-  if (!log.taken_over() || right || !log.voters().contains(settings.self)) return {};
+  if (!log.taken_over() || rules_alone() || !log.voters().contains(settings.self)) return {};
   if (rivals())
-    return "both servers were let go on alone, in turns, and each has what the other one lacks: a person decides whose data stays";
+    return "both servers decided alone, and each has what the other one lacks: a person decides whose data stays";
   std::string missing;
   for (const ServerId server : missing_agreement()) missing += fmt::format("{}{}", missing.empty() ? "" : ", ", server);
   if (missing.empty()) return {};

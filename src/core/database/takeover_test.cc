@@ -32,6 +32,8 @@ struct Pair : TestCluster {
     pass(duration);
   }
   void right(uint32_t id, bool has) { step(ServerId{id}, AloneRight{has, kBoth}); }
+  /// ... by ping targets.
+  void by_itself(uint32_t id) { step(ServerId{id}, AloneRight{true, kBoth, true}); }
   std::string take_over(uint32_t id, int64_t wall_ms = 0) {
     auto& voter = voters[ServerId{id}];
     voter.decided.clear();
@@ -239,6 +241,38 @@ TEST(Takeover, BothDecideAloneAndMeet) {
   pair.pass(4s);
   EXPECT_TRUE(pair.serves(1) && pair.serves(2));
   EXPECT_FALSE(pair.has(1, "of the first"));
+}
+
+/// T7. Both went on by ping targets: neither is given up before a person says so.
+TEST(Takeover, BothDecideAloneByThemselvesAndMeetAPersonDecides) {
+  Pair pair;
+  pair.part();
+  EXPECT_EQ(pair.take_over(1, 1000000), "");
+  pair.by_itself(1);
+  pair.propose(1, "of the first");
+  EXPECT_EQ(pair.take_over(2, 2000000), "");
+  pair.by_itself(2);
+  pair.propose(2, "of the second");
+  pair.view(kBoth);
+  pair.pass(4s);
+  EXPECT_TRUE(pair.voters[kOne].rivalled && pair.voters[kTwo].rivalled);
+  EXPECT_FALSE(pair.serves(1) || pair.serves(2));
+  EXPECT_FALSE(pair.voters[kOne].overruled || pair.voters[kTwo].overruled);
+  EXPECT_TRUE(pair.has(1, "of the first") && pair.has(2, "of the second"));
+}
+
+/// ... and where only one did it goes on when it has the other one's promise.
+TEST(Takeover, OneThatWentOnByItselfMeetsTheOtherOne) {
+  Pair pair;
+  pair.part();
+  EXPECT_EQ(pair.take_over(1, 1000000), "");
+  pair.by_itself(1);
+  pair.propose(1, "of the first");
+  pair.view(kBoth);
+  pair.pass(4s);
+  EXPECT_TRUE(pair.serves(1) && pair.serves(2));
+  EXPECT_FALSE(pair.voters[kOne].rivalled || pair.voters[kTwo].rivalled);
+  EXPECT_TRUE(pair.has(2, "of the first"));
 }
 
 TEST(Takeover, TheOtherOneVotesAgainByAJointChange) {

@@ -24,6 +24,7 @@ struct TestVoter {
   std::vector<EntryApplied> applied;
   std::vector<ProposalDecided> decided;
   bool overruled = false;  // it is to be started anew
+  bool rivalled = false;   // the other one decided alone, too
 };
 
 class TestCluster {
@@ -67,6 +68,7 @@ class TestCluster {
       if (auto* persist = std::get_if<Persist>(&action)) voter.persists.push_back(std::move(*persist));
       if (auto* applied = std::get_if<EntryApplied>(&action)) voter.applied.push_back(*applied);
       if (std::holds_alternative<Overruled>(action)) voter.overruled = true;
+      if (std::holds_alternative<Rivalled>(action)) voter.rivalled = true;
       if (auto* decided = std::get_if<ProposalDecided>(&action)) voter.decided.push_back(*decided);
     }
     EXPECT_LE(voter.persists.size(), 1u);

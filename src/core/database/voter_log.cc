@@ -93,7 +93,8 @@ void VoterLog::note_voters(const Entry& entry) {
     return;
   }
   if (const auto* takeover = std::get_if<TakeOver>(&entry.command)) {
-    voters_.push_back({entry.index, VoterSet{{takeover->server}, {}}, true, entry.epoch, voters_.back().lineage, voters_.back().survivors});
+    voters_.push_back({entry.index, VoterSet{{takeover->server}, {}}, true, entry.epoch, voters_.back().lineage, voters_.back().survivors,
+                       !takeover->author.empty()});
     return;
   }
   const auto* founding = std::get_if<ApplyConfiguration>(&entry.command);

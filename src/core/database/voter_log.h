@@ -39,6 +39,8 @@ class VoterLog {
   uint64_t voters_index() const { return voters_.back().changed ? voters_.back().index : 0; }
   /// The newest of these is a TakeOver of one server; its epoch (0: it is none).
   bool taken_over() const { return voters_.back().taken_over != Epoch{}; }
+  /// ... by a person's word.
+  bool taken_over_by_word() const { return voters_.back().by_word; }
   Epoch takeover_epoch() const { return voters_.back().taken_over; }
   /// The newest recovery (docs/protocol.md, R1) that is on disk: its epoch, and who was there. 0: there was none.
   Epoch durable_lineage() const;
@@ -72,6 +74,7 @@ class VoterLog {
     Epoch taken_over{};    // of the TakeOver
     Epoch lineage{};       // of the newest recovery up to there
     std::set<ServerId> survivors{};
+    bool by_word = false;  // the TakeOver has an author
   };
   void note_voters(const Entry& entry);
 

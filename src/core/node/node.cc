@@ -240,6 +240,8 @@ void NodeCore::Implementation::feed_database(const database::Event& event) {
       on_decided(*decided);
     } else if (std::holds_alternative<database::Overruled>(action)) {
       yields = true;
+    } else if (std::holds_alternative<database::Rivalled>(action)) {
+      meet_rival();
     } else {
       on_standing();
     }
@@ -249,6 +251,7 @@ void NodeCore::Implementation::feed_database(const database::Event& event) {
 void NodeCore::Implementation::on_applied(const database::EntryApplied& applied) {
   const auto& command = applied.entry.command;
   advance_cluster_time(database.state().clock_ms);
+  forget_what_was_cut();
   // SAFETY: F2, V5.
   const bool changes_voters = std::holds_alternative<SetVoters>(command) || std::holds_alternative<TakeOver>(command);
   if (changes_voters && applied.entry.index > exact.index)
@@ -417,6 +420,7 @@ Instant NodeCore::Implementation::next_tick() const {
   if (not_serving_since != kNever && !operator_called && may_call_operator(configuration.np))
     next = std::min(next, std::max(now + 1ms, not_serving_since + configuration.np_wait));
   next = std::min(next, std::max(disk_lock.next_tick(now), now + 1ms));
+  next = std::min(next, std::max(next_ping_step(), now + 1ms));
   if (guard_missed_since != kNever && !guard_noted) next = std::min(next, guard_missed_since + 1s);
   for (const auto& [server, at] : fence_again_at)
     if (at > now) next = std::min(next, at);
@@ -450,6 +454,8 @@ bool NodeCore::taken_over() const { return implementation_->alone_by_log(); }
 Result<TakeoverOffer> NodeCore::offer_takeover(Instant now, const std::string& author) const {
   return implementation_->offer_takeover(now, author);
 }
+const arbiter::PingWatch& NodeCore::ping() const { return implementation_->ping; }
+std::string NodeCore::ping_standing() const { return implementation_->describe_ping(); }
 const arbiter::DiskLock& NodeCore::disk_lock() const { return implementation_->disk_lock; }
 std::string NodeCore::why_not_prepare_disk(Instant now, const std::string& device) const {
   return implementation_->why_not_prepare_disk(now, device);

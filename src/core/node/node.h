@@ -75,6 +75,9 @@ class NodeCore {
   /// Why that device must not be prepared (anew) as such a disk now; empty: it may.
   std::string why_not_prepare_disk(Instant now, const std::string& device) const;
   std::string disk_standing() const;
+  /// The ping targets of two servers, likewise.
+  const arbiter::PingWatch& ping() const;
+  std::string ping_standing() const;
   /// Why nothing is decided here, and who can change that; empty: it serves.
   std::string partition_waiting(Instant now) const;
   /// While there is no lease: when what is frozen here is ended; kNever: there is one.

@@ -45,7 +45,7 @@ void NodeCore::Implementation::heed_refused_right() {
   const bool answered = guard->teller == settings.start && guard->number == tell_number;
   if (!answered || !told || told->right == 0 || guard->knowledge.right == told->right) return;
   right = right_on_disk = 0;
-  note({.kind = "problem", .text = fmt::format("this server was to go on by itself, and was held up until its lease had ended: it goes on with "
+  note({.kind = "problem", .text = fmt::format("this server was to go on by itself, and was held up for too long: it goes on with "
                                                "{}, or by an operator's word (baton cluster takeover)",
                                                configuration.server_name(other_server()))});
   tell_database_right();

@@ -13,34 +13,11 @@ constexpr Duration kStartPatience = 5s;     // after a start the other one is wa
 constexpr Duration kPreference = 1500ms;    // so long the other one may ask first, if it lives and runs the groups
 constexpr Duration kWordLimit = 3s;         // for the disk's answer to an operator's word
 constexpr Duration kDiskMissed = 3s;        // before people are told
-constexpr const char* kNotNow = "not now";
 constexpr Duration kSameDisk = 15s;         // by then the other one has written to it, if it is the same
 }  // namespace
 
-/// What goes by the log on this server's disk, committed or not, while nothing is decided; kept for as long as that does not change.
-const NodeCore::Implementation::DiskView& NodeCore::Implementation::disk_view() {
-  const auto& standing = database.standing();
-  const bool same = known_view && known_view->serving == standing.serving && known_view->version == configuration_version;
-  if (same && (standing.serving || (known_view->at == database.last() && known_view->on_disk == database.last_on_disk()))) return *known_view;
-  DiskView view;
-  view.at = database.last();
-  view.on_disk = database.last_on_disk();
-  view.serving = standing.serving;
-  view.version = configuration_version;
-  view.configuration = standing.serving ? configuration : configuration_on_disk();
-  if (!standing.serving) {
-    const ClusterState state = database.state_on_disk();
-    // SAFETY: Q5, W7. Also while the change by which the other one votes again was not settled: the claim may still be held then.
-    const bool ended = state.server(settings.self).standing == ServerStanding::kStopped && !state.shut_down;
-    view.left_out = ended || state.taken_over == other_server();
-    view.understood = required_level(TakeOver{}) <= state.format_level;
-  }
-  known_view = std::move(view);
-  return *known_view;
-}
-
 void NodeCore::Implementation::watch_disk() {
-  const DiskView& view = disk_view();
+  const ArbiterView& view = arbiter_view();
   const Configuration& parsed = view.configuration;
   const bool used = parsed.np == NpKind::kDisk && parsed.servers.size() == 2 && parsed.server(settings.self) != nullptr && !gate.shut();
   disk_lock.use(now, used ? parsed.np_disk : "", used ? other_server() : ServerId{});
@@ -62,14 +39,10 @@ void NodeCore::Implementation::prove_disk() {
 }
 
 /// Why this server does not ask the disk now, for people; empty: it does. (A server that decides alone already does so by itself.)
-std::string NodeCore::Implementation::why_not_ask(const DiskView& view) const {
+std::string NodeCore::Implementation::why_not_ask(const ArbiterView& view) const {
   const std::string other = configuration.server_name(other_server());
   if (!disk_lock.answers(now)) return disk_lock.why_not(now) + ", which would say who may go on";
-  if (ending || members.empty() || sees_other()) return kNotNow;
-  if (const auto possible = may_decide_alone(view.configuration); !possible) return possible.error().message;
-  if (!view.understood) return "not both servers are known to understand a takeover";
-  // SAFETY: Q5, W3. By this server's own log others have decided without it.
-  if (view.left_out) return fmt::format("by its own log {} went on without this server, which waits for it", other);
+  if (std::string why = why_not_by_itself(view); !why.empty()) return why;
   if (disk_lock.others()) return fmt::format("the disk names {}: what that has decided alone is not here", other);
   if (disk_proved != disk_lock.disk()) {
     // SAFETY: Q7. Nothing was heard of the other one since this start; it wrote to this disk in an earlier one.
@@ -84,18 +57,7 @@ std::string NodeCore::Implementation::why_not_ask(const DiskView& view) const {
   return {};
 }
 
-/// Q8. For convenience only: who runs the groups goes on, if it can.
-bool NodeCore::Implementation::other_is_preferred() const {
-  size_t own = 0, others = 0;
-  for (const auto& [name, group] : database.state().groups) {
-    if (group.phase == GroupPhase::kStopped || group.phase == GroupPhase::kFailed) continue;
-    own += group.owner == settings.self ? 1 : 0;
-    others += group.owner == other_server() ? 1 : 0;
-  }
-  return own != others ? own < others : other_server() < settings.self;
-}
-
-arbiter::DiskWish NodeCore::Implementation::disk_wish(const DiskView& view) const {
+arbiter::DiskWish NodeCore::Implementation::disk_wish(const ArbiterView& view) const {
   using Kind = arbiter::DiskWish::Kind;
   const bool others_vote = database.voters().contains(other_server());
   // SAFETY: Q5. The change by which the other one votes again is settled: it holds all that was decided here.
@@ -112,7 +74,7 @@ arbiter::DiskWish NodeCore::Implementation::disk_wish(const DiskView& view) cons
 }
 
 /// What the last round says.
-void NodeCore::Implementation::heed_disk(const DiskView& view) {
+void NodeCore::Implementation::heed_disk(const ArbiterView& view) {
   const std::string other = configuration.server_name(other_server());
   if (disk_lock.take_voided()) {
     // SAFETY: Q6. A person has let the other one go on.
@@ -133,22 +95,9 @@ void NodeCore::Implementation::heed_disk(const DiskView& view) {
     return;
   }
   if (database.standing().serving || asked_word || is_proposing("takeover") || !why_not_ask(view).empty()) return;
-  take_over_by_disk();
-}
-
-/// After a start nothing is applied yet: that both understand it was judged by the log.
-void NodeCore::Implementation::take_over_by_disk() {
-  const std::string other = configuration.server_name(other_server());
-  const uint64_t request = ++next_request;
-  proposals[request] = Proposal{"takeover", false, 0};
-  propose_again_at.erase("takeover");
-  const std::string reason = fmt::format("{} is not reached, and the disk names {}", other, configuration.server_name(settings.self));
-  feed_database(database::ProposeCommand{request, TakeOver{settings.self, reason, ""}, 0});
-  if (!alone_by_log()) return;
-  // SAFETY: W4. By the guard as it runs now.
-  right = disk_lock.marked();
-  right_by = kNever;
-  note({.kind = "alert", .text = fmt::format("{} is not reached, and the disk {} names this server: it goes on alone", other, disk_lock.disk())});
+  const std::string self = configuration.server_name(settings.self);
+  take_over_by_itself(fmt::format("{} is not reached, and the disk names {}", other, self),
+                      fmt::format("{} is not reached, and the disk {} names this server: it goes on alone", other, disk_lock.disk()));
 }
 
 /// An operator's word, for which the lock is taken first if the disk can be asked. True: it waits for that.
@@ -186,8 +135,8 @@ void NodeCore::Implementation::note_disk() {
   if (!missed && disk_noted && why.empty()) note({.kind = "problem", .text = "the disk that decides between the servers answers again"});
   if (missed || why.empty()) disk_noted = missed;
   const auto peer = peers.find(other_server());
-  const bool together = disk_lock.answers(now) && peer != peers.end() && peer->second.in_view && peer->second.life != 0;
-  if (!together || disk_lock.other().life == peer->second.life) {
+  const bool both = disk_lock.answers(now) && peer != peers.end() && peer->second.in_view && peer->second.life != 0;
+  if (!both || disk_lock.other().life == peer->second.life) {
     not_same_since = kNever;
   } else if (not_same_since == kNever) {
     not_same_since = now;
@@ -236,12 +185,9 @@ void NodeCore::Implementation::add_disk_facts(TakeoverOffer& offer, Instant when
 }
 
 std::string NodeCore::Implementation::disk_waiting() const {
-  if (!disk_lock.in_use() || !known_view) return {};
-  std::string why;
-  if (!alone_by_log()) why = why_not_ask(*known_view);
-  else if (!disk_lock.answers(now)) why = disk_lock.why_not(now);
-  else if (disk_lock.others()) why = fmt::format("the disk names {}", configuration.server_name(other_server()));
-  return why.empty() || why == kNotNow ? "" : "; " + why;
+  if (!alone_by_log()) return why_not_ask(*known_view);
+  if (!disk_lock.answers(now)) return disk_lock.why_not(now);
+  return disk_lock.others() ? fmt::format("the disk names {}", configuration.server_name(other_server())) : "";
 }
 
 /// For people; empty: nothing to say.

@@ -29,7 +29,13 @@ bool NodeCore::Implementation::runs_what_it_does_not_own() const {
   return false;
 }
 
+/// SAFETY: W5, T7. What an earlier batond had applied may have been given up since: it says nothing of this log then.
+void NodeCore::Implementation::forget_what_was_cut() {
+  if (!database.holds(exact)) exact = LogPosition{};
+}
+
 guard::Knowledge NodeCore::Implementation::knowledge() {
+  forget_what_was_cut();
   // SAFETY: F1. Not past what is up here and belongs, or may belong, to another server by now.
   if (database.standing().serving && (!runs_what_it_does_not_own() || planted(Plant::kKnownBeforeDown)))
     server_knows = std::max(server_knows, database.known_by(settings.self));

@@ -33,6 +33,7 @@ struct NodeCore::Implementation {
   void handle(const RingLoaded& event);
   void handle(const Tick& event);
   void handle(const DiskRoundDone& event) { disk_lock.done(now, event); }
+  void handle(const PingAnswered& event) { ping.answered(now, event); }
   void feed_database(const database::Event& event);
   void on_applied(const database::EntryApplied& applied);
   void on_decided(const database::ProposalDecided& decided);
@@ -62,6 +63,7 @@ struct NodeCore::Implementation {
 
   // node_guard.cc
   void tell_guard();
+  void forget_what_was_cut();
   guard::Knowledge knowledge();
   LogPosition as_acknowledged(LogPosition fence) const;
   bool fences_in_place() const;
@@ -127,8 +129,8 @@ struct NodeCore::Implementation {
   void describe_own_end();
   bool left_out_by_own_end(const ClusterState& state) const;
 
-  // node_disk.cc: ... which have a disk in common
-  struct DiskView {
+  // node_arbiter.cc: ... where one of them may go on by nobody's word
+  struct ArbiterView {
     LogPosition at;        // the log's last entry
     LogPosition on_disk;   // ... of those that are on the disk
     bool serving = false;
@@ -137,14 +139,18 @@ struct NodeCore::Implementation {
     bool left_out = false;    // the other one went on without this server
     bool understood = false;  // a takeover, by both
   };
-  const DiskView& disk_view();
+  const ArbiterView& arbiter_view();
+  std::string why_not_by_itself(const ArbiterView& view) const;
+  bool other_is_preferred() const;
+  bool take_over_by_itself(const std::string& reason, const std::string& alert);
+  std::string arbiter_waiting() const;
+
+  // node_disk.cc: ... by a disk in common
   void watch_disk();
   void prove_disk();
-  std::string why_not_ask(const DiskView& view) const;
-  bool other_is_preferred() const;
-  arbiter::DiskWish disk_wish(const DiskView& view) const;
-  void heed_disk(const DiskView& view);
-  void take_over_by_disk();
+  std::string why_not_ask(const ArbiterView& view) const;
+  arbiter::DiskWish disk_wish(const ArbiterView& view) const;
+  void heed_disk(const ArbiterView& view);
   bool word_waits(const Requested& event);
   void heed_word();
   void note_disk();
@@ -152,6 +158,22 @@ struct NodeCore::Implementation {
   Status may_overrule_disk(Instant when, Duration gap) const;
   std::string disk_waiting() const;
   void add_disk_facts(TakeoverOffer& offer, Instant when) const;
+
+  // node_ping.cc: ... by ping targets
+  void watch_ping();
+  void note_together();
+  void ask_addresses(const ArbiterView& view);
+  std::string why_not_by_ping(const ArbiterView& view) const;
+  void go_on_by_ping(const ArbiterView& view);
+  void stand_down_or_go_on();
+  void meet_rival();
+  void note_ping();
+  Instant together_until() const;
+  Instant next_ping_step() const;
+  bool by_ping() const;
+  std::string ping_waiting() const;
+  std::string describe_ping() const;
+  void add_ping_facts(TakeoverOffer& offer) const;
 
   // node_fencing.cc: the power of lost servers
   void lead_fencing();
@@ -253,7 +275,7 @@ struct NodeCore::Implementation {
 
   arbiter::DiskLock disk_lock;
   Instant started_at{};
-  std::optional<DiskView> known_view;
+  std::optional<ArbiterView> known_view;
   std::string disk_proved;              // the disk that the other one was seen to write to while it was heard
   std::optional<Requested> asked_word;  // an operator's takeover that waits for the lock
   uint64_t word_voids = 0;              // ... and the other one's claim that it makes void
@@ -263,6 +285,17 @@ struct NodeCore::Implementation {
   bool disk_noted = false;
   Instant not_same_since = kNever;
   bool not_same_noted = false;
+
+  arbiter::PingWatch ping;
+  Instant together{};            // the newest beat that came back while the two decided together; Instant{}: not in this life
+  uint64_t together_guard = 0;   // the guard of then
+  Instant lease_seen_over = kNever;  // the other one's lease, by this guard's account, since the two lost each other
+  bool other_holds_on = false;   // an address of its groups answered after that
+  std::string not_by_ping;       // why this server did not go on by itself while it might have
+  Instant stood_down = kNever;   // no target answered: it would go on when one does
+  uint64_t stood_down_gaps = 0;
+  bool ping_noted = false;
+  bool rival_met = false;        // both decided alone, and neither goes on
 
   Instant published_until{};
   Instant lapsed_since{};      // when the lease was found to be over; kNever: it is not

@@ -38,6 +38,7 @@ void NodeCore::Implementation::watch_right() {
   sees_other_now = seen;
   go_on_after_an_end();
   watch_disk();
+  watch_ping();
   describe_own_end();
   if (serving) {
     not_serving_since = kNever;
@@ -86,8 +87,9 @@ void NodeCore::Implementation::tell_database_right() {
   if (!database.taken_over() && !told_right.right) return;
   database::AloneRight wanted;
   wanted.right = right != 0;
+  wanted.by_itself = by_ping();
   wanted.everybody = told_right.everybody.empty() || wanted.right != told_right.right ? servers_on_disk() : told_right.everybody;
-  if (wanted.right == told_right.right && wanted.everybody == told_right.everybody) return;
+  if (wanted.right == told_right.right && wanted.everybody == told_right.everybody && wanted.by_itself == told_right.by_itself) return;
   told_right = wanted;
   feed_database(wanted);
 }
@@ -104,6 +106,9 @@ std::string NodeCore::Implementation::partition_waiting(Instant when) const {
   if (const std::string text = why_gate_waits(); !text.empty()) return text;
   if (!may_call_operator(configuration.np)) return database.standing().waiting;
   const std::string other = configuration.server_name(other_server());
+  if (rival_met)
+    return "both servers decided alone, and each has what the other one lacks: everything here is frozen until a person says whose data stays "
+           "(baton cluster takeover, on that server)";
   const auto peer = peers.find(other_server());
   if (peer != peers.end() && peer->second.in_view) {
     const std::string left_out = own_end.empty() || alone_by_log() ? "" : "; " + own_end;
@@ -112,14 +117,15 @@ std::string NodeCore::Implementation::partition_waiting(Instant when) const {
     return database.standing().waiting + left_out + (stuck ? ". By a person's word: baton cluster takeover, on the server whose data stays (what "
                                                   "the other one has beyond that is given up)" : "");
   }
-  const std::string what = alone_by_log() ? "this server was let go on alone, and was switched on (or paused for long) since"
-                                          : fmt::format("{} is not reached, and two servers without a witness decide together", other);
+  const std::string what = stood_down != kNever ? "this server, which went on alone, stands down"
+                           : alone_by_log()   ? "this server was let go on alone, and was switched on (or paused for long) since"
+                                              : fmt::format("{} is not reached, and two servers without a witness decide together", other);
   const std::string left_out = own_end.empty() || alone_by_log() ? "" : "; " + own_end;
-  const std::string disk = disk_waiting();
+  const std::string arbiter = arbiter_waiting();
   const Duration left = not_serving_since == kNever ? Duration{0} : not_serving_since + configuration.np_wait - when;
   const std::string until = left > Duration{0} ? fmt::format(" (for {} s more before somebody is called)", left / 1s + 1) : "";
   return fmt::format("{}{}{}: everything here is frozen and waits for {}{}. If that is off, or cut off, and to stay so: baton cluster "
-                     "takeover", what, left_out, disk, other, until);
+                     "takeover", what, left_out, arbiter, other, until);
 }
 
 // ---- What an operator is shown ----
@@ -192,7 +198,7 @@ bool NodeCore::Implementation::two_decide_by_operator(const Configuration& parse
 Status NodeCore::Implementation::may_decide_alone(const Configuration& parsed) const {
   const std::string other = configuration.server_name(other_server());
   if (!may_call_operator(parsed.np))
-    return fail_as(ErrorCode::kConflict, "only one of two servers with np = \"operator\" or \"disk\" can be let go on alone (np is \"{}\"): this "
+    return fail_as(ErrorCode::kConflict, "only one of two servers with np = \"operator\", \"disk\" or \"ping\" can be let go on alone (np is \"{}\"): this "
                    "cluster goes on when a majority is there", to_string(parsed.np));
   // SAFETY: R2, R6.
   if (gate.shut()) return fail_as(ErrorCode::kConflict, "{}", why_gate_waits());
@@ -232,15 +238,17 @@ Status NodeCore::Implementation::may_take_over(Instant when, const Configuration
                    "moment");
   // SAFETY: W4, W7. It keeps its right for so long while it stands still.
   const Duration gap = guard::with_drift(guard::kLongGap + configuration.timing.lease + configuration.timing.token);
-  const bool other_alone = state.taken_over == other_server() || left_out_by_own_end(state) || disk_lock.others();
+  const bool may_have_gone_on = parsed.np == NpKind::kPing;  // T8: nothing here says whether it did
+  const bool other_alone = state.taken_over == other_server() || left_out_by_own_end(state) || disk_lock.others() || may_have_gone_on;
+  const char* went_on = may_have_gone_on ? "may have gone on" : "went on";
   // SAFETY: W1. The guard alone goes on by its right, whatever has become of its batond.
   const auto peer = peers.find(other_server());
   const bool answers = peer != peers.end() && peer->second.in_view && !peer->second.silent && peer->second.life != 0;
   if (other_alone && sees_other() && !answers)
-    return fail_as(ErrorCode::kConflict, "baton-guard runs on {}, which went on alone, and its batond does not answer: it may hold groups "
-                   "there. Have batond run again there, or switch its power off, first", other);
+    return fail_as(ErrorCode::kConflict, "baton-guard runs on {}, which {} alone, and its batond does not answer: it may hold groups "
+                   "there. Have batond run again there, or switch its power off, first", other, went_on);
   if (other_alone && when < alone_since + gap)
-    return fail_as(ErrorCode::kUnavailable, "{} went on alone, and may only stand still for a moment: repeat in {} s", other,
+    return fail_as(ErrorCode::kUnavailable, "{} {} alone, and may only stand still for a moment: repeat in {} s", other, went_on,
                    (alone_since + gap - when) / 1s + 1);
   return may_overrule_disk(when, gap);
 }
@@ -267,6 +275,7 @@ Result<TakeoverOffer> NodeCore::Implementation::offer_takeover(Instant when, con
   if (!sees_other() && when < not_serving_since + parsed->np_wait)
     offer.facts.push_back(fmt::format("it may still be starting: np_wait ({}) is not over", format_duration(parsed->np_wait)));
   add_disk_facts(offer, when);
+  add_ping_facts(offer);
   if (state.taken_over == other_server()) {
     offer.loses = true;
     offer.facts.push_back(fmt::format("{} WAS LET GO ON ALONE, and the two have not decided together since: what it has answered by itself "

@@ -12,6 +12,7 @@
 #include "src/base/ids.h"
 #include "src/base/time.h"
 #include "src/core/arbiter/disk_lock.h"
+#include "src/core/arbiter/ping_watch.h"
 #include "src/core/database/database.h"
 #include "src/core/group/group_run.h"
 #include "src/core/guard/guard.h"
@@ -170,9 +171,12 @@ struct RingLoaded {
 };
 /// The outcome of an arbiter::Round.
 using DiskRoundDone = arbiter::RoundDone;
+/// What came of an echo of a SendPing.
+using PingAnswered = arbiter::PingAnswer;
 struct Tick {};
 using Event = std::variant<ViewChanged, MessageReceived, Persisted, MirrorReported, MirrorGone, MirrorProposed, StepDone,
-                           ResourceFailed, Requested, Recover, FenceDone, GuardReported, GuardGone, KeysReported, RingLoaded, Tick, DiskRoundDone>;
+                           ResourceFailed, Requested, Recover, FenceDone, GuardReported, GuardGone, KeysReported, RingLoaded, Tick, DiskRoundDone,
+                           PingAnswered>;
 
 // ---- Actions ----
 
@@ -261,7 +265,9 @@ struct SetRingKey {
 };
 /// On the disk that decides between two servers: write, then read.
 using DiskRound = arbiter::Round;
+/// To the ping targets; answered by PingAnswered, as far as it is.
+using SendPing = arbiter::Ping;
 using Action = std::variant<Send, Persist, TellGuard, RunStep, EntryApplied, Decided, Note, PeerGone, FenceServer,
-                            EndServer, StartAnew, StandDown, FetchKey, ChangeKeys, SetRingKey, DiskRound>;
+                            EndServer, StartAnew, StandDown, FetchKey, ChangeKeys, SetRingKey, DiskRound, SendPing>;
 
 }  // namespace baton::node
