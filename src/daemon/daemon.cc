@@ -219,8 +219,11 @@ void Daemon::feed(const node::Event& event) {
 
 /// What cannot even be sent is told at once.
 void Daemon::send_ping(const node::SendPing& ping) {
-  for (const std::string& address : ping.addresses)
-    if (const auto sent = echo_->send(address, ping.number); !sent) feed(node::PingAnswered{ping.number, address, sent.error().message});
+  for (const std::string& address : ping.addresses) {
+    const Status sent = is_own_address(address) ? fail_as(ErrorCode::kInvalid, "it is an address of this server itself")
+                                                : echo_->send(address, ping.number);
+    if (!sent) feed(node::PingAnswered{ping.number, address, sent.error().message});
+  }
 }
 
 void Daemon::arm_timer() {

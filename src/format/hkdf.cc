@@ -1,3 +1,4 @@
+// See hkdf.h.
 #include "src/format/hkdf.h"
 
 #include <openssl/core_names.h>

@@ -1,3 +1,4 @@
+// HKDF by the test cases of its specification.
 #include "src/format/hkdf.h"
 
 #include <fmt/format.h>

@@ -160,6 +160,9 @@ Applied apply(ClusterState& state, const ApplyConfiguration& command, uint64_t i
     if (const auto changed = changed_foundation(*before, *after); !changed.empty())
       return refuse("{} cannot be changed in one step once the cluster is founded", changed);
     if (const auto why = rotation_in_the_way(state, *before, *after); !why.empty()) return Applied{false, why};
+    // SAFETY: T9. Who went on by targets is told from who had a person's word by what is configured: T7.
+    if (before->np == NpKind::kPing && after->np != NpKind::kPing && state.taken_over != ServerId{})
+      return refuse("one of the two servers decides alone (np = \"ping\"): what decides between them changes only while both do together");
     if (const Applied servers = check_servers(state, *before, *after); !servers.applied) return servers;
     if (const Applied mirrors = check_mirror_definitions(state, *before, *after); !mirrors.applied) return mirrors;
     for (const auto& [name, group] : state.groups) {

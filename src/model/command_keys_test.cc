@@ -52,13 +52,19 @@ TEST(CommandKeys, AllHaveToHaveItBeforeItIsInForce) {
   EXPECT_EQ(keyed.begin("c", "b"), "");
 }
 
-TEST(CommandKeys, NotWhereADiskIsKnownByTheKey) {
-  const std::string two = "[cluster]\nname = \"demo\"\nnp = \"disk\"\nnp_disk = \"/dev/sdc\"\npublic_lan = \"10.0.0.0/24\"\n"
+std::string refusal_with(const std::string& np) {
+  const std::string two = "[cluster]\nname = \"demo\"\n" + np + "public_lan = \"10.0.0.0/24\"\n"
                           "[server.server1]\nid = 1\ninterconnects = [\"10.0.1.1\"]\n[server.server2]\nid = 2\ninterconnects = [\"10.0.1.2\"]\n";
   ClusterState state;
-  ASSERT_EQ(apply_command(state, ApplyConfiguration{0, two, "test", kFormatLevel}, 1).refusal, "");
-  const RotateKeys begin{0, Step::kBegin, kOne, "a", "b", "root", "", 100, 5000};
-  EXPECT_TRUE(says(apply_command(state, begin, 2).refusal, "/dev/sdc"));
+  EXPECT_EQ(apply_command(state, ApplyConfiguration{0, two, "test", kFormatLevel}, 1).refusal, "");
+  return apply_command(state, RotateKeys{0, Step::kBegin, kOne, "a", "b", "root", "", 100, 5000}, 2).refusal;
+}
+
+/// The disk knows its cluster by the key; by targets both would go on, if one missed the change. T9.
+TEST(CommandKeys, NotWhereADiskOrTargetsDecide) {
+  EXPECT_TRUE(says(refusal_with("np = \"disk\"\nnp_disk = \"/dev/sdc\"\n"), "/dev/sdc"));
+  EXPECT_TRUE(says(refusal_with("np = \"ping\"\nping_targets = [\"192.0.2.1\"]\n"), "both go on"));
+  EXPECT_EQ(refusal_with("np = \"operator\"\n"), "");
 }
 
 TEST(CommandKeys, ItIsCalledOffUntilItIsInForce) {

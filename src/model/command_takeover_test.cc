@@ -79,6 +79,12 @@ TEST(TakeOverCommand, FromADiskToPingTargetsByWayOfAnOperator) {
   EXPECT_TRUE(apply(ping));
   EXPECT_TRUE(apply(other_targets));
   EXPECT_FALSE(apply(disk));
+  // T9. While one of them decides alone.
+  state.taken_over = ServerId{1};
+  EXPECT_TRUE(apply(ping));
+  EXPECT_FALSE(apply(of_two("np = \"operator\"\n")));
+  state.taken_over = ServerId{};
+  EXPECT_TRUE(apply(of_two("np = \"operator\"\n")));
 }
 
 TEST(TakeOverCommand, TheOnlyCopyOfASetStaysInIt) {

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <optional>
 #include <random>
 #include <span>
 
@@ -27,6 +28,31 @@ uint16_t checksum(std::span<const uint8_t> bytes) {
   for (size_t at = 0; at + 1 < bytes.size(); at += 2) sum += static_cast<uint32_t>(bytes[at]) << 8 | bytes[at + 1];
   while (sum >> 16 != 0) sum = (sum & 0xffff) + (sum >> 16);
   return static_cast<uint16_t>(~sum);
+}
+
+struct Address {
+  sockaddr_storage any{};
+  const sockaddr* plain() const { return reinterpret_cast<const sockaddr*>(&any); }
+  socklen_t length() const { return any.ss_family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6); }
+  const void* bytes() const {
+    if (any.ss_family == AF_INET) return &reinterpret_cast<const sockaddr_in&>(any).sin_addr;
+    return &reinterpret_cast<const sockaddr_in6&>(any).sin6_addr;
+  }
+};
+
+std::string text_of(const Address& address) {
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  ::inet_ntop(address.any.ss_family, address.bytes(), text.data(), text.size());
+  return text.data();
+}
+
+std::optional<Address> parse(const std::string& text) {
+  for (const int family : {AF_INET, AF_INET6}) {
+    Address address;
+    address.any.ss_family = static_cast<sa_family_t>(family);
+    if (::inet_pton(family, text.c_str(), const_cast<void*>(address.bytes())) == 1) return address;
+  }
+  return std::nullopt;
 }
 
 /// The kernel fills in ICMPv6's sum: it belongs to the addresses, too.
@@ -59,6 +85,18 @@ void keep_answers(int family, int socket) {
 
 }  // namespace
 
+bool is_own_address(const std::string& text) {
+  const auto address = parse(text);
+  if (!address) return false;
+  const OwnedFd probe(::socket(address->any.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  Address from;
+  socklen_t length = sizeof from.any;
+  // Connecting sends nothing: it is decided only which way, and by which address, packets would leave.
+  if (!probe || ::connect(probe.get(), address->plain(), address->length()) != 0) return false;
+  if (::getsockname(probe.get(), reinterpret_cast<sockaddr*>(&from.any), &length) != 0) return false;
+  return text_of(from) == text_of(*address);
+}
+
 IcmpEcho::IcmpEcho(EventLoop& loop, std::function<void(uint64_t, const std::string&)> on_answer)
     : loop_(loop), on_answer_(std::move(on_answer)) {
   std::random_device random;
@@ -79,18 +117,12 @@ Status IcmpEcho::open(int family) {
 }
 
 Status IcmpEcho::send(const std::string& address, uint64_t number) {
-  sockaddr_in to4{};
-  sockaddr_in6 to6{};
-  to4.sin_family = AF_INET;
-  to6.sin6_family = AF_INET6;
-  const bool ipv4 = ::inet_pton(AF_INET, address.c_str(), &to4.sin_addr) == 1;
-  if (!ipv4 && ::inet_pton(AF_INET6, address.c_str(), &to6.sin6_addr) != 1) return fail("{} is no address", address);
-  const int family = ipv4 ? AF_INET : AF_INET6;
+  const auto to = parse(address);
+  if (!to) return fail("{} is no address", address);
+  const int family = to->any.ss_family;
   if (auto opened = open(family); !opened) return opened;
   const auto packet = encode(family, mark_, number);
-  const auto* to = ipv4 ? reinterpret_cast<const sockaddr*>(&to4) : reinterpret_cast<const sockaddr*>(&to6);
-  const socklen_t length = ipv4 ? sizeof to4 : sizeof to6;
-  if (::sendto(of(family).socket.get(), packet.data(), packet.size(), MSG_DONTWAIT, to, length) < 0) return fail("{}", errno_text());
+  if (::sendto(of(family).socket.get(), packet.data(), packet.size(), MSG_DONTWAIT, to->plain(), to->length()) < 0) return fail("{}", errno_text());
   sent_.emplace_back(number, address);
   if (sent_.size() > kMostOpen) sent_.pop_front();
   return {};
@@ -99,9 +131,10 @@ Status IcmpEcho::send(const std::string& address, uint64_t number) {
 void IcmpEcho::read(int family) {
   std::array<uint8_t, 2048> bytes{};
   for (int count = 0; count < kMostReads; ++count) {
-    sockaddr_storage from{};
-    socklen_t length = sizeof from;
-    const ssize_t got = ::recvfrom(of(family).socket.get(), bytes.data(), bytes.size(), MSG_DONTWAIT, reinterpret_cast<sockaddr*>(&from), &length);
+    Address from;
+    socklen_t length = sizeof from.any;
+    const ssize_t got =
+        ::recvfrom(of(family).socket.get(), bytes.data(), bytes.size(), MSG_DONTWAIT, reinterpret_cast<sockaddr*>(&from.any), &length);
     if (got < 0) return;
     // Before an IPv4 message stands the header of its packet.
     const size_t skipped = family == AF_INET ? static_cast<size_t>(bytes[0] & 15) * 4 : 0;
@@ -111,10 +144,7 @@ void IcmpEcho::read(int family) {
     uint64_t mark = 0, number = 0;
     std::memcpy(&mark, message + kHeader, sizeof mark);
     std::memcpy(&number, message + kHeader + sizeof mark, sizeof number);
-    std::array<char, INET6_ADDRSTRLEN> text{};
-    if (family == AF_INET) ::inet_ntop(family, &reinterpret_cast<sockaddr_in&>(from).sin_addr, text.data(), text.size());
-    else ::inet_ntop(family, &reinterpret_cast<sockaddr_in6&>(from).sin6_addr, text.data(), text.size());
-    const auto echo = std::find(sent_.begin(), sent_.end(), std::pair(number, std::string(text.data())));
+    const auto echo = std::find(sent_.begin(), sent_.end(), std::pair(number, text_of(from)));
     if (mark != mark_ || echo == sent_.end()) continue;
     const auto answered = *echo;
     sent_.erase(echo);

@@ -12,6 +12,10 @@
 
 namespace baton {
 
+/// Would echoes to this address never leave the machine? The kernel answers them itself then, whatever is cut. False where it cannot
+/// be told (no address, no route).
+bool is_own_address(const std::string& address);
+
 class IcmpEcho {
  public:
   /// `on_answer` is called from the loop, once per echo at most: the number and the address that it was sent with.

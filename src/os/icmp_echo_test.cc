@@ -42,6 +42,19 @@ TEST(IcmpEcho, HearsNothingOfAnothersEchoes) {
   });
 }
 
+TEST(IcmpEcho, KnowsAnAddressOfTheMachineItself) {
+  in_namespaces(CLONE_NEWNET, [] {
+    shell_or_fail("ip link set lo up && ip addr add 192.0.2.1/32 dev lo && ip -6 addr add 2001:db8::1/128 dev lo && "
+                  "ip link add far type veth peer name end && ip addr add 198.51.100.1/24 dev far && ip link set far up");
+    EXPECT_TRUE(is_own_address("192.0.2.1"));
+    EXPECT_TRUE(is_own_address("2001:db8::1"));
+    EXPECT_TRUE(is_own_address("198.51.100.1"));
+    EXPECT_FALSE(is_own_address("198.51.100.2"));
+    EXPECT_FALSE(is_own_address("203.0.113.1"));
+    EXPECT_FALSE(is_own_address("router"));
+  });
+}
+
 TEST(IcmpEcho, SaysWhyNothingCouldBeSent) {
   in_namespaces(CLONE_NEWNET, [] {
     Asked asked;

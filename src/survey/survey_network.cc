@@ -45,19 +45,6 @@ std::vector<OwnAddress> own_addresses() {
   return found;
 }
 
-/// Binds and lets go again. 0, or the error number.
-int try_port(int type, const std::string& address, uint16_t port) {
-  const int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
-  if (fd < 0) return errno;
-  sockaddr_in place{};
-  place.sin_family = AF_INET;
-  place.sin_port = htons(port);
-  inet_pton(AF_INET, address.c_str(), &place.sin_addr);
-  const int error = bind(fd, reinterpret_cast<sockaddr*>(&place), sizeof place) == 0 ? 0 : errno;
-  close(fd);
-  return error;
-}
-
 /// The inode of the socket that has the port, by /proc/net/udp or tcp; empty if there is none.
 std::string socket_inode(const char* table, uint16_t port) {
   std::ifstream file(fmt::format("/proc/net/{}", table));
@@ -114,6 +101,18 @@ void check_port(const char* table, const std::string& address, uint16_t port, Fi
 }
 
 }  // namespace
+
+int try_port(int type, const std::string& address, uint16_t port) {
+  const int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
+  if (fd < 0) return errno;
+  sockaddr_in place{};
+  place.sin_family = AF_INET;
+  place.sin_port = htons(port);
+  inet_pton(AF_INET, address.c_str(), &place.sin_addr);
+  const int error = bind(fd, reinterpret_cast<sockaddr*>(&place), sizeof place) == 0 ? 0 : errno;
+  close(fd);
+  return error;
+}
 
 void check_addresses(const PreflightOptions& options, Findings& findings) {
   const auto own = own_addresses();

@@ -31,8 +31,9 @@ void PingWatch::use(Instant now, const std::vector<std::string>& targets, Durati
 
 std::optional<Ping> PingWatch::next(Instant now) {
   if (!in_use() || now < due_) return std::nullopt;
+  if (missing_since_ == kNever) missing_since_ = now;
   // This server was held up: what it did not hear meanwhile says nothing about the targets.
-  if (missing_since_ == kNever || now >= due_ + interval()) missing_since_ = now;
+  else if (now >= due_ + interval()) missing_since_ += now - due_;
   for (auto& target : targets_) {
     if (!target.answers || now < target.sent + kTooLate) continue;
     target.answers = false;

@@ -78,7 +78,12 @@ TEST(PingWatch, QuietIsCountedByEchoesThatWereSent) {
   watched.watch.next(watched.now);
   watched.now += 20s;  // it stood still itself
   watched.watch.next(watched.now);
-  EXPECT_EQ(watched.watch.quiet_for(), 0ms);
+  EXPECT_LE(watched.watch.quiet_for(), 200ms);
+  watched.pass(1200ms, "");
+  watched.now += 20s;  // ... which neither counts nor begins anew
+  watched.pass(1200ms, "");
+  EXPECT_GE(watched.watch.quiet_for(), 2000ms);
+  EXPECT_LE(watched.watch.quiet_for(), 2800ms);
 }
 
 TEST(PingWatch, WhatCannotBeSentIsNoAnswerAndIsTold) {

@@ -122,7 +122,8 @@ void NodeCore::Implementation::handle(const GuardReported& event) {
     server_knows = std::max(server_knows, event.report.knowledge.knows);
     voters_fence = std::max(voters_fence, as_acknowledged(event.report.knowledge.voters_fence));
     // Of an earlier batond of this boot; a guard forgets it with the machine's power.
-    if (right == 0 && alone_by_log() && event.report.knowledge.alone) {
+    // SAFETY: T6, T7. Not what this one gave up, if that guard's end was quicker than the word.
+    if (right == 0 && alone_by_log() && event.report.knowledge.alone && !rival_met && stood_down == kNever) {
       right = event.report.knowledge.right;
       right_by = event.report.knowledge.right_by;
     }

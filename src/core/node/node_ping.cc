@@ -44,6 +44,7 @@ void NodeCore::Implementation::note_together() {
   if (!both || silence.returned_sent() == Instant{}) return;
   together = std::max(together, silence.returned_sent());
   together_guard = guard->start;
+  together_gaps = guard->knowledge.gaps;
   lease_seen_over = kNever;
   other_holds_on = false;
   not_by_ping.clear();
@@ -81,9 +82,11 @@ void NodeCore::Implementation::ask_addresses(const ArbiterView& view) {
 std::string NodeCore::Implementation::why_not_by_ping(const ArbiterView& view) const {
   const std::string other = configuration.server_name(other_server());
   if (std::string why = why_not_by_itself(view); !why.empty()) return why;
-  // SAFETY: T2. After a start, or with another guard, nothing says what the other one has done meanwhile.
-  if (together == Instant{} || together_guard != guard->start)
-    return fmt::format("it has not decided together with {} since it was started: {} may have gone on without it", other, other);
+  // SAFETY: T2. After a start, a pause, or with another guard, nothing says what the other one has done meanwhile.
+  if (together == Instant{} || together_guard != guard->start || together_gaps != guard->knowledge.gaps)
+    return fmt::format("it has not decided together with {} since it was started, or stood still: {} may have gone on without it", other, other);
+  // SAFETY: T9. With the entry on this disk only the other one goes by another word.
+  if (configuration.np != NpKind::kPing) return fmt::format("{} may not know yet that ping targets decide", other);
   // SAFETY: T3. After that the other one may have gone on, and have ended.
   if (now >= together_until())
     return not_by_ping.empty() ? fmt::format("it stood still itself, or was held up, when {} was lost", other) : not_by_ping;
@@ -124,9 +127,12 @@ void NodeCore::Implementation::go_on_by_ping(const ArbiterView& view) {
   const std::string other = configuration.server_name(other_server());
   if (take_over_by_itself(fmt::format("{} is not reached, and a ping target is", other),
                           fmt::format("{} is not reached, and a ping target is: it goes on alone. (If {} reaches one, too, there are two owners now)",
-                                      other, other)))
+                                      other, other))) {
     // SAFETY: T3. However long the disk, or the way to the guard, takes.
     right_by = together_until();
+  } else {
+    not_by_ping = "its own last entry is not on its disk yet";
+  }
 }
 
 /// T4, T7: by targets, or after an end in order, and not by a person's word.
@@ -137,7 +143,8 @@ bool NodeCore::Implementation::by_ping() const {
 /// T6.
 void NodeCore::Implementation::stand_down_or_go_on() {
   const bool alone = by_ping() && !sees_other() && database.state().server(other_server()).standing != ServerStanding::kStopped;
-  if (alone && right != 0 && ping.quiet_for() >= kStandDown) {
+  // SAFETY: T3. A right that the guard has not got yet has its own time limit, and is not given again without one.
+  if (alone && right != 0 && guard && guard->knowledge.right == right && ping.quiet_for() >= kStandDown) {
     stood_down_gaps = right;
     stood_down = now;
     right = right_on_disk = 0;
@@ -174,7 +181,7 @@ void NodeCore::Implementation::note_ping() {
   if (missed && !ping_noted)
     note({.kind = "alert", .text = fmt::format("no ping target answers ({}): while that is so this server does not go on by itself if {} is lost",
                                                ping.describe(), configuration.server_name(other_server()))});
-  if (ping_noted && ping.in_use() && ping.quiet_for() == Duration{0}) note({.kind = "problem", .text = "a ping target answers again"});
+  if (ping_noted && ping.steady_since(now) != kNever) note({.kind = "problem", .text = "a ping target answers again"});
   if (missed || ping.quiet_for() == Duration{0}) ping_noted = missed;
 }
 

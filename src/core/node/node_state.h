@@ -289,6 +289,7 @@ struct NodeCore::Implementation {
   arbiter::PingWatch ping;
   Instant together{};            // the newest beat that came back while the two decided together; Instant{}: not in this life
   uint64_t together_guard = 0;   // the guard of then
+  uint64_t together_gaps = 0;    // ... and how often that had stood still
   Instant lease_seen_over = kNever;  // the other one's lease, by this guard's account, since the two lost each other
   bool other_holds_on = false;   // an address of its groups answered after that
   std::string not_by_ping;       // why this server did not go on by itself while it might have
