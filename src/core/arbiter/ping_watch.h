@@ -35,7 +35,7 @@ class PingWatch {
 
   /// `patience`: a pause between answers that counts as one, for steady_since(). Other targets than before: everything anew.
   void use(Instant now, const std::vector<std::string>& targets, Duration patience);
-  /// Besides the targets, for now.
+  /// Each round asks these besides the targets, until others are said.
   void ask_also(const std::vector<std::string>& addresses) { others_ = addresses; }
   bool asks_also() const { return !others_.empty(); }
   /// The next round is due at once.
