@@ -186,6 +186,7 @@ class Daemon {
   std::string ring_key_;  // the fingerprint of the one that corosync's file follows from
   std::string made_key_;  // by a person's word, until it is on disk and the rotation has ended
   std::string keys_problem_;
+  EventLoop::Handle keys_retry_;
   std::optional<KeyAsker> key_asker_;
   std::optional<node::FetchKey> key_asked_;
   uint64_t start_ = 0;

@@ -11,6 +11,7 @@ namespace baton {
 namespace {
 constexpr milliseconds kShortestStaging{1000};
 constexpr milliseconds kLongestStaging{24 * 3600 * 1000};
+constexpr Duration kKeysRetry = 5s;  // of a mirror daemon that has not read them
 }  // namespace
 
 /// What corosync reads by its file, which outlives batond but no reboot: then it is the key in use.
@@ -56,6 +57,7 @@ void Daemon::tell_mirrors_keys() {
     if (!problem->empty() && *problem != keys_problem_)
       write_note({.kind = "problem", .text = "the cluster's keys: " + *problem + "; it is tried again"});
     keys_problem_ = *problem;
+    if (!problem->empty()) keys_retry_ = loop_.after(kKeysRetry, [this] { tell_mirrors_keys(); });
     // One that cannot accept it must not hold up what is in force already.
     if (problem->empty() || keys_.next.empty()) report_keys();
   };

@@ -83,6 +83,7 @@ void MirrorClient::spawn() {
 
 void MirrorClient::daemon_ended(const ChildEnd& end) {
   spawned_ = false;
+  answer_key_reads({});  // the next one reads them when it starts
   if (stopping_) return;
   if (restarting_) {
     retry_ = loop_.after(Duration{0}, [this] { connect_or_spawn(); });
@@ -105,7 +106,8 @@ void MirrorClient::connected(std::unique_ptr<LineClient> client) {
   if (!spawned_) learn_running_settings();
   if (state_) send(mirror_control::State{*state_});
   send_live_settings();
-  if (!spawned_) send(mirror_control::ReadKeys{});  // they may have changed while no batond was here
+  // SAFETY: K2, K4. They may have changed while no batond was here, or since this daemon read them when it started.
+  read_keys(false, [](const Status&) {});
 }
 
 void MirrorClient::lost(const std::string& reason) {

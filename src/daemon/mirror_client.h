@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "src/daemon/line_client.h"
 #include "src/format/mirror_control.h"
@@ -31,6 +32,7 @@ class MirrorClient {
   using Done = std::function<void(Result<std::string>)>;
   /// The end of any other request: mirror_control::Done or Verified, or the error.
   using Answer = std::function<void(Result<mirror_control::Notice>)>;
+  using KeysRead = std::function<void(const Status&)>;
 
   MirrorClient(EventLoop& loop, mirror_control::DaemonSettings settings, std::string program, std::string run_directory,
                std::string log_file, Callbacks callbacks);
@@ -52,9 +54,9 @@ class MirrorClient {
 
   void set_state(const MirrorState& state);
   void peer_lost(const std::string& reason);
-  /// The files of the cluster's key have changed; `anew`: another certificate, too. A daemon that starts reads them anyway.
-  /// `done`: that, or why not (a daemon of an older version cannot).
-  void read_keys(bool anew, std::function<void(const Status&)> done);
+  /// The files of the cluster's key have changed; `anew`: another certificate, too. `done`: the daemon has read them as they
+  /// are now, or will when it is started; or why not (one of an older version cannot), within 6 s.
+  void read_keys(bool anew, KeysRead done);
   /// A promotion is likely to come soon.
   void prepare();
   void promote(Permit permit, Done done);
@@ -90,6 +92,8 @@ class MirrorClient {
   void send_live_settings();
   void grow_if_needed();
   void answer_call(const std::string& name, Result<mirror_control::Notice> result);
+  void read_keys_next();
+  void answer_key_reads(const Status& outcome);
 
   EventLoop& loop_;
   mirror_control::DaemonSettings running_;  // what the daemon was started with
@@ -117,6 +121,9 @@ class MirrorClient {
     EventLoop::Handle deadline;
   };
   std::map<std::string, Call> calls_;
+  std::vector<KeysRead> key_reads_;  // not sent yet
+  bool read_anew_ = false;
+  EventLoop::Handle key_reads_deadline_;
   uint64_t asked_size_ = 0;  // of the Grow that is under way
   std::string grow_problem_;
   EventLoop::Handle grow_retry_;

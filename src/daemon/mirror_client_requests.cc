@@ -9,8 +9,14 @@ namespace baton {
 
 namespace {
 constexpr Duration kReadKeysLimit = 3s;
+constexpr const char* kReadKeys = "read_keys";
 constexpr Duration kGrowLimit = 10min;
 constexpr Duration kGrowRetry = 2s;  // the other copy may have to grow first
+
+Status keys_not_read(const std::string& mirror) {
+  return fail_as(ErrorCode::kTimeout, "the daemon of mirror {} does not answer; if it is of an earlier version, move its group or stop "
+                 "it, so that the daemon is started anew", mirror);
+}
 }  // namespace
 
 // ---- Settings ----
@@ -74,14 +80,31 @@ void MirrorClient::grow_if_needed() {
 
 // ---- Requests ----
 
-void MirrorClient::read_keys(bool anew, std::function<void(const Status&)> done) {
-  if (client_ == nullptr) return done({});
-  call(mirror_control::ReadKeys{anew}, "read_keys", kReadKeysLimit, [this, done = std::move(done)](const Result<mirror_control::Notice>& end) {
-    if (end) return done({});
-    if (end.error().code != ErrorCode::kTimeout) return done(Status(pass(end)));
-    done(fail_as(ErrorCode::kTimeout, "the daemon of mirror {} does not answer; if it is of an earlier version, move its group or stop "
-                 "it, so that the daemon is started anew", wanted_.key));
-  });
+void MirrorClient::read_keys(bool anew, KeysRead done) {
+  if (client_ == nullptr && !spawned_) return done({});
+  key_reads_.push_back(std::move(done));
+  read_anew_ = read_anew_ || anew;
+  if (client_ != nullptr) return read_keys_next();
+  // One that was started a moment ago may have read them already, or not: it is told once it listens.
+  if (key_reads_.size() == 1) key_reads_deadline_ = loop_.after(kReadKeysLimit, [this] { answer_key_reads(keys_not_read(wanted_.key)); });
+}
+
+/// What is asked while one is under way needs another one after it: the files may have changed since.
+void MirrorClient::read_keys_next() {
+  if (client_ == nullptr || key_reads_.empty() || calls_.contains(kReadKeys)) return;
+  key_reads_deadline_ = {};
+  call(mirror_control::ReadKeys{std::exchange(read_anew_, false)}, kReadKeys, kReadKeysLimit,
+       [reads = std::exchange(key_reads_, {}), key = wanted_.key](const Result<mirror_control::Notice>& end) {
+         // kUnavailable: it has ended; the next one reads them when it starts.
+         const bool read = end || end.error().code == ErrorCode::kUnavailable;
+         const Status outcome = read ? Status() : end.error().code == ErrorCode::kTimeout ? keys_not_read(key) : Status(pass(end));
+         for (const KeysRead& done : reads) done(outcome);
+       });
+}
+
+void MirrorClient::answer_key_reads(const Status& outcome) {
+  key_reads_deadline_ = {};
+  for (KeysRead& done : std::exchange(key_reads_, {})) loop_.post([done = std::move(done), outcome] { done(outcome); });
 }
 
 void MirrorClient::call(const mirror_control::Request& request, const std::string& name, Duration limit, Answer answer) {
@@ -106,6 +129,7 @@ void MirrorClient::answer_call(const std::string& name, Result<mirror_control::N
   if (found.empty()) return;
   // From the loop: callers do not expect an answer inside their call, nor to be called while the client is changed.
   loop_.post([answer = std::move(found.mapped().answer), result = std::move(result)] { answer(result); });
+  read_keys_next();
 }
 
 }  // namespace baton

@@ -16,14 +16,20 @@ namespace {
 
 constexpr Duration kLimit = 20s;
 
-// Grows at the second try, repairs 1 of 2, refuses to discard, and never answers a backup.
+// Grows at the second try, repairs 1 of 2, refuses to discard, and never answers a backup. While there is a file "deaf" it does
+// not listen, and while there is one "slow" it has not read the keys; it says how often it has.
 const char* const kDaemon = R"(#!/usr/bin/env python3
-import json, os, socket, sys
+import json, os, socket, sys, time
 settings = json.load(open(sys.argv[2]))
+where = os.path.dirname(sys.argv[2])
+def wait_for_end_of(name):
+    while os.path.exists(where + "/" + name): time.sleep(0.005)
+open(where + "/started", "w").close()
+wait_for_end_of("deaf")
 if os.path.exists(settings["socket"]): os.remove(settings["socket"])
 listener = socket.socket(socket.AF_UNIX); listener.bind(settings["socket"]); listener.listen()
 client = listener.accept()[0]
-size, grows = 1 << 20, 0
+size, grows, reads = 1 << 20, 0, 0
 def say(**what): client.sendall((json.dumps(what) + "\n").encode())
 def report(): say(notice="report", device="", report={"role": "secondary", "size_bytes": size, "protocol": settings["protocol"]})
 report()
@@ -32,6 +38,11 @@ for line in client.makefile():
     if name == "verify": say(notice="verified", blocks=2, different=2, repaired=1 if request["repair"] else 0)
     elif name == "discard": say(notice="failed", request="discard", reason="this copy is the primary")
     elif name == "set_rate": say(notice="alert", text="rate %d" % request["bytes_per_second"])
+    elif name == "read_keys":
+        wait_for_end_of("slow")
+        reads += 1
+        say(notice="note", text="keys read %d%s" % (reads, ", anew" if request["anew"] else ""))
+        say(notice="done", request="read_keys", text="")
     elif name == "replace": say(notice="done", request="replace", text=""); sys.exit(0)
     elif name == "stop": sys.exit(0)
     elif name == "grow":
@@ -62,8 +73,21 @@ class MirrorClientTest : public testing::Test {
     callbacks.on_alert = [this](const std::string& text) { alerts_.push_back(text); };
     client_ = std::make_unique<MirrorClient>(loop_, settings_, directory_ + "/daemon", directory_, directory_ + "/log",
                                              std::move(callbacks));
+  }
+  /// Its first reading of the keys is over, and forgotten.
+  void start() {
     client_->start();
-    ASSERT_TRUE(loop_.run_until([this] { return reports_ > 0; }, kLimit)) << client_->problem();
+    ASSERT_TRUE(loop_.run_until([this] { return reports_ > 0 && !notes_.empty(); }, kLimit)) << client_->problem();
+    ASSERT_TRUE(call(mirror_control::Verify{}, "verify"));
+    EXPECT_EQ(notes_, std::vector<std::string>{"keys read 1"});
+    notes_.clear();
+  }
+  void flag(const std::string& name, bool set) {
+    if (set) std::ofstream(directory_ + "/" + name) << "";
+    else std::filesystem::remove(directory_ + "/" + name);
+  }
+  MirrorClient::KeysRead count(int& reads) {
+    return [&reads](const Status& done) { reads += done ? 1 : -100; };
   }
   void TearDown() override {
     client_->stop();
@@ -91,6 +115,7 @@ class MirrorClientTest : public testing::Test {
 };
 
 TEST_F(MirrorClientTest, RequestsEndOnce) {
+  start();
   const auto verified = call(mirror_control::Verify{true}, "verify");
   ASSERT_TRUE(verified) << verified.error().message;
   EXPECT_EQ(std::get<mirror_control::Verified>(*verified).repaired, 1u);
@@ -108,6 +133,7 @@ TEST_F(MirrorClientTest, RequestsEndOnce) {
 }
 
 TEST_F(MirrorClientTest, ARateIsSentAtOnceTheRestWaitsForARestart) {
+  start();
   settings_.rate_limit = 1000;
   settings_.protocol = MirrorProtocol::kA;
   client_->want_settings(settings_);
@@ -124,6 +150,7 @@ TEST_F(MirrorClientTest, ARateIsSentAtOnceTheRestWaitsForARestart) {
 }
 
 TEST_F(MirrorClientTest, GrowingIsTriedUntilItIsDone) {
+  start();
   settings_.size_bytes = 4 << 20;
   client_->want_settings(settings_);
   ASSERT_TRUE(loop_.run_until([&] { return !notes_.empty(); }, kLimit));
@@ -133,15 +160,56 @@ TEST_F(MirrorClientTest, GrowingIsTriedUntilItIsDone) {
 }
 
 TEST_F(MirrorClientTest, AReplacedCopyBeginsAnew) {
+  start();
   reports_ = 0;
   const auto done = call(mirror_control::Replace{}, "replace");
   ASSERT_TRUE(done) << done.error().message;
-  ASSERT_TRUE(loop_.run_until([&] { return reports_ > 0; }, kLimit)) << client_->problem();
-  EXPECT_TRUE(notes_.empty()) << notes_.front();
+  ASSERT_TRUE(loop_.run_until([&] { return reports_ > 0 && !notes_.empty(); }, kLimit)) << client_->problem();
+  EXPECT_EQ(notes_, std::vector<std::string>{"keys read 1"});
+}
+
+/// A server that had missed a rotation adopted the new key in the moment in which its mirror daemon started: that one had read the
+/// former key, was not told, and the other copy refused it for good. Whoever asks hears no sooner than it has read them.
+TEST_F(MirrorClientTest, KeysThatChangeWhileTheDaemonStartsAreReadAgain) {
+  flag("deaf", true);
+  client_->start();
+  ASSERT_TRUE(loop_.run_until([this] { return std::filesystem::exists(directory_ + "/started"); }, kLimit));
+  int reads = 0;
+  client_->read_keys(false, count(reads));
+  client_->read_keys(true, count(reads));
+  EXPECT_EQ(reads, 0);
+  flag("deaf", false);
+  ASSERT_TRUE(loop_.run_until([&] { return reads != 0; }, kLimit));
+  EXPECT_EQ(reads, 2);
+  EXPECT_EQ(notes_, std::vector<std::string>{"keys read 1, anew"});
+}
+
+TEST_F(MirrorClientTest, KeysThatChangeWhileTheyAreReadAreReadAgain) {
+  start();
+  flag("slow", true);
+  int reads = 0;
+  client_->read_keys(false, count(reads));
+  client_->read_keys(false, count(reads));
+  client_->read_keys(false, count(reads));
+  flag("slow", false);
+  ASSERT_TRUE(loop_.run_until([&] { return reads == 3 || reads < 0; }, kLimit));
+  EXPECT_EQ(notes_, (std::vector<std::string>{"keys read 2", "keys read 3"}));
+}
+
+TEST_F(MirrorClientTest, ADaemonThatDoesNotListenIsNamed) {
+  flag("deaf", true);
+  client_->start();
+  Status told;
+  client_->read_keys(false, [&](const Status& done) { told = done; });
+  ASSERT_TRUE(loop_.run_until([&] { return !told; }, kLimit));
+  EXPECT_NE(told.error().message.find("db.data does not answer"), std::string::npos);
+  flag("deaf", false);
+  ASSERT_TRUE(loop_.run_until([this] { return !notes_.empty(); }, kLimit));
 }
 
 /// Two servers' calls, connected by what they send.
 TEST_F(MirrorClientTest, AnyServerCanAskForACopyElsewhere) {
+  start();
   std::vector<node::Message> wire;
   std::vector<std::string> told;
   const auto send = [&](node::Message message) { wire.push_back(std::move(message)); };
