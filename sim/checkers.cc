@@ -47,6 +47,7 @@ void Checkers::restored(const std::vector<database::Entry>& backup) {
   });
   history_.restored(backup.size());
   maintenance_.restored();
+  policy_.restored();
   truth_.everybody_lost_power();
 }
 
@@ -133,6 +134,7 @@ void Checkers::newly_committed(const database::Entry& entry, const Applied& outc
   if (!outcome.applied) return;
   truth_.committed(entry, before, reference_);
   maintenance_.committed(entry, before, reference_);
+  policy_.committed(entry, reference_);
   check_reason(entry, before);
 }
 

@@ -11,6 +11,7 @@
 
 #include "sim/maintenance_checker.h"
 #include "sim/mirror_truth.h"
+#include "sim/policy_checker.h"
 #include "sim/request_history.h"
 #include "sim/server.h"
 
@@ -61,6 +62,7 @@ class Checkers {
   void check_waiting(const Server& server);
   std::string residue() const;
   std::string unfinished_keys() const;
+  bool waits_for_others(const std::string& name, const std::string& waits) const;
   std::string incomplete_group(const std::string& name, const GroupState& group) const;
   std::string incomplete_mirrors() const;
 
@@ -86,6 +88,7 @@ class Checkers {
   MirrorTruth truth_;
   RequestHistory history_;
   MaintenanceChecker maintenance_;
+  PolicyChecker policy_;
   std::vector<std::pair<std::string, std::string>> exclusive_;  // group, resource: what serves at one place only
   std::set<std::pair<ServerId, uint64_t>> requests_;
   std::set<std::pair<ServerId, uint64_t>> answered_;

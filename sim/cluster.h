@@ -40,6 +40,7 @@ struct Weather {
   bool ping = false;               // ... or ping targets
   double maintenance = 0.04;       // ... operators do maintenance
   double keys = 0;                 // of the faults: operators replace the cluster's keys
+  bool policies = false;           // groups with a failover policy
   bool sick_groups = false;        // one group at a time is ill, and nothing else
   double lost_majority = 0;        // of the faults: for good, and an operator recovers
   double lost_databases = 0;       // ... all of them, and an operator restores a backup

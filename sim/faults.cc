@@ -60,6 +60,12 @@ Weather sick_groups() { return {.name = "sick-groups", .lasts = 40s, .sick_group
 /// The cluster's keys are replaced all the time, with faults in between.
 Weather keys() { return {.name = "keys", .lasts = 40s, .quiet_at_most = 2500ms, .crash_chance = 0.001, .keys = 0.3}; }
 
+/// Three servers and more, with groups that are exclusive, kept apart, started in an order, and fail back by themselves.
+Weather policies() {
+  return {
+      .name = "policies", .lasts = 40s, .quiet_at_most = 2500ms, .crash_chance = 0.0005, .joins = 0, .maintenance = 0.12, .policies = true};
+}
+
 /// Two servers without a witness. Who is off stays so for longer: an operator must get to decide something.
 Weather two_servers() { return {.name = "two-servers", .lasts = 60s, .quiet_at_most = 4s, .crash_chance = 0.0005, .two = true}; }
 
@@ -112,6 +118,7 @@ Weather make_weather(Random& random, const std::string& name) {
     if (make().name == name) weather = make();
   if (name == two_servers().name) weather = two_servers();
   if (name == keys().name) weather = keys();
+  if (name == policies().name) weather = policies();
   if (name == two_disk().name) weather = two_disk();
   if (name == everything().name) weather = everything();
   if (name == two_ping().name) weather = two_ping();
@@ -120,6 +127,8 @@ Weather make_weather(Random& random, const std::string& name) {
   if (random.chance(0.3)) weather.most_entries = random.between(1, 3);
   weather.shape = make_shape(random);
   weather.real_mirrors = random.chance(0.3) && !weather.flutter && weather.lost_databases == 0;
+  if (weather.policies)
+    weather.shape = Shape{.servers = static_cast<uint32_t>(random.between(3, 5)), .witness = random.chance(0.3), .policies = true};
   if (weather.figure_eight) weather.shape = Shape{.servers = 2, .witness = true};  // the play has three parts
   if (weather.flutter) weather.shape.rich = false;
   if (weather.everything) choose_cluster(random, weather);

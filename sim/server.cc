@@ -247,6 +247,7 @@ void Server::pump() {
 void Server::handle(const node::Event& event) {
   std::vector<node::Action> actions;
   node_->lease_page(page_);
+  node_->time_of_day(std::chrono::floor<std::chrono::minutes>(world_.now().time_since_epoch()) % 24h);
   node_->step(local_now(), event, actions);
   world_.mark('s', id_, event.index(), actions.size(), node_->standing().committed,
               node_->standing().epoch.value);

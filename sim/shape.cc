@@ -60,22 +60,29 @@ std::string service(const std::string& group, int restarts) {
   return fmt::format("[group.{}.service.daemon]\ncommand = [\"/bin/daemon\"]\nrestarts = {}\n{}", group, restarts, kLimits);
 }
 
-std::string group(const std::string& name, const std::string& servers, bool manual = false) {
-  return fmt::format("[group.{}]\nservers = [{}]\n{}", name, servers, manual ? "startup = \"manual\"\n" : "");
+std::string group(const std::string& name, const std::string& servers, const std::string& keys = "") {
+  return fmt::format("[group.{}]\nservers = [{}]\n{}", name, servers, keys);
 }
 
 /// The database of the demo in small: all four kinds, one above the other.
 std::string database(const Shape& shape) {
-  return group("db", policy(shape, 1, 2)) + mirror("db", 7800) + filesystem("db") + address("db", 9) + service("db", 1);
+  return group("db", policy(shape, 1, 2), shape.policies ? "failback = \"online\"\n" : "") + mirror("db", 7800) + filesystem("db") +
+         address("db", 9) + service("db", 1);
 }
 std::string web(const Shape& shape, bool turned) {
-  return group("web", policy(shape, turned ? 1 : 2, 3)) + address("web", 10) + service("web", 0);
+  return group("web", policy(shape, turned ? 1 : 2, 3), shape.policies ? "failback = \"online\"\n" : "") + address("web", 10) +
+         service("web", 0);
 }
 std::string files(const Shape& shape) {
-  return group("files", policy(shape, shape.servers, 2)) + mirror("files", 7810) + filesystem("files");
+  return group("files", policy(shape, shape.servers, 2), shape.policies ? "apart_from = [\"web\"]\n" : "") + mirror("files", 7810) +
+         filesystem("files");
 }
+/// With four servers and more it wants one for itself alone, which nobody else depends on.
 std::string spare(const Shape& shape) {
-  return group("spare", policy(shape, 1, shape.servers), true) + service("spare", 2);
+  const bool exclusive = shape.policies && shape.servers > 3;
+  const std::string keys =
+      std::string("startup = \"manual\"\n") + (shape.policies ? "start_after = [\"db\"]\n" : "") + (exclusive ? "exclusive = true\n" : "");
+  return group("spare", exclusive ? policy(shape, shape.servers - 1, 1) : policy(shape, 1, shape.servers), keys) + service("spare", 2);
 }
 std::string plain(const Shape& shape) {
   return group("db", policy(shape, 1, 2)) + mirror("db", 7800) + address("db", 9) +
@@ -97,7 +104,12 @@ Shape make_shape(Random& random) {
 std::string describe(const Shape& shape) {
   static constexpr const char* kFencing[] = {"", ", fencing besides", ", fencing required"};
   return fmt::format("{} servers{}{}{}{}", shape.servers, shape.witness ? " and a witness" : "", shape.rich ? "" : ", two groups",
-                     kFencing[static_cast<int>(shape.fencing)], shape.strict ? ", returns by hand, a narrow breaker" : shape.disk ? ", a disk in common" : shape.ping ? ", ping targets" : "");
+                     kFencing[static_cast<int>(shape.fencing)],
+                     shape.policies ? ", policies"
+                     : shape.strict ? ", returns by hand, a narrow breaker"
+                     : shape.disk   ? ", a disk in common"
+                     : shape.ping   ? ", ping targets"
+                                    : "");
 }
 
 namespace {

@@ -20,6 +20,7 @@ struct Shape {
   bool disk = false;   // the two servers have one in common that decides between them
   bool np_changes = false;  // ... or an operator does, as he says
   bool ping = false;   // ... or ping targets
+  bool policies = false;  // groups say more of their places than their servers
   bool rich = true;  // many groups; else one with a mirror and one without
 
   uint32_t voters() const { return servers + (witness ? 1 : 0); }

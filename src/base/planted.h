@@ -42,6 +42,9 @@ enum class Plant {
   kGuardDeafToRecovery,            // a guard goes on granting although another one knows of a recovery
   kBreakerForgets,                 // the breaker counts nothing
   kLastOwnerStopped,               // a group leaves for a failing part although nobody else can run it
+  kPlacementIgnored,               // groups are given to servers whatever else is there
+  kOrderIgnored,                   // a group starts before those after which it comes
+  kFailbackForgets,                // a group is failed back to where it failed
   kDrainIgnored,                   // a drained server is given groups
   kShutdownIgnored,                // a server that is being shut down is given groups
   kFormerOwnerNotKilled,           // what belongs to another server by now stays up here

@@ -53,6 +53,9 @@ Status show_steps(const Context& context) {
   for (const auto& [group, why] : waiting.items()) {
     if (why.is_string()) print(group + ": waits\n" + wrap_text(why.get<std::string>(), 2));
   }
+  for (const auto& [group, why] : object_of(*plan, "failback").items()) {
+    if (why.is_string()) print(group + ": does not fail back\n" + wrap_text(why.get<std::string>(), 2));
+  }
   if (list_of(*plan, "steps").empty() && waiting.empty()) print("nothing to do\n");
   print_failovers(context, *plan);
   return {};

@@ -6,6 +6,7 @@
 #include "src/model/command_rules.h"
 #include "src/model/known_configuration.h"
 #include "src/model/mirror_place.h"
+#include "src/model/placement.h"
 
 namespace baton::command_rules {
 
@@ -96,8 +97,8 @@ bool changes_only_mirror_settings(const GroupConfiguration& present, const Group
 }
 
 /// Everything that a new configuration may not change under a group that is up.
-Applied check_running_group(const ClusterState& state, const std::string& name, const Configuration& before,
-                            const Configuration& after) {
+Applied check_running_group(const ClusterState& state, const std::string& name, const Configuration& before, const Configuration& after,
+                            const Placement& placement) {
   const GroupState& group = state.groups.at(name);
   if (is_down(group.phase)) return Applied{true, {}};
   const GroupConfiguration* wanted = after.group(name);
@@ -107,6 +108,10 @@ Applied check_running_group(const ClusterState& state, const std::string& name, 
   if (std::find(wanted->servers.begin(), wanted->servers.end(), group.owner) == wanted->servers.end())
     return refuse("group {} runs on {}, which would no longer be among its servers: move it first (baton group move)",
                   name, before.server_name(group.owner));
+  // What runs is never stopped to make room: what was decided about its place must go on to hold.
+  if (const auto obstacle = placement.conflict(*wanted, group.owner))
+    return refuse("group {} is {} on {}, which {}: stop or move one of them first (baton group move), then apply", name,
+                  to_string(group.phase), before.server_name(group.owner), obstacle->why);
   const auto* present = before.group(name);
   if (present != nullptr && !changes_only_mirror_settings(*present, *wanted))
     return refuse("the resources of group {} cannot change while it is {}: stop it first (baton group stop {}), apply, "
@@ -165,8 +170,9 @@ Applied apply(ClusterState& state, const ApplyConfiguration& command, uint64_t i
       return refuse("one of the two servers decides alone (np = \"ping\"): what decides between them changes only while both do together");
     if (const Applied servers = check_servers(state, *before, *after); !servers.applied) return servers;
     if (const Applied mirrors = check_mirror_definitions(state, *before, *after); !mirrors.applied) return mirrors;
+    const Placement placement(*after, state);
     for (const auto& [name, group] : state.groups) {
-      const Applied checked = check_running_group(state, name, *before, *after);
+      const Applied checked = check_running_group(state, name, *before, *after, placement);
       if (!checked.applied) return checked;
     }
   }

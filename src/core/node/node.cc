@@ -447,6 +447,7 @@ Instant NodeCore::next_tick() const { return implementation_->next_tick(); }
 const ClusterState& NodeCore::state() const { return implementation_->database.state(); }
 const database::Standing& NodeCore::standing() const { return implementation_->database.standing(); }
 const Configuration& NodeCore::configuration() const { return implementation_->configuration; }
+void NodeCore::time_of_day(std::chrono::minutes time) { implementation_->time_of_day = time; }
 Instant NodeCore::lease_until() const { return implementation_->published_until; }
 const VoterSet& NodeCore::voters() const { return implementation_->database.voters(); }
 const std::string& NodeCore::voters_waiting() const { return implementation_->voters_waiting; }
