@@ -153,9 +153,10 @@ def test_ping_targets(world):
     with two_servers():
         for name, host in ((HERE, 11), (THERE, 12)):
             ip("address", "add", f"2001:db8::{host}/64", "dev", "l1", "nodad", inside=name)
-        file = world.file("ping.toml", two_with_ping("10.88.0.12", "2001:db8::12", "2001:db8::99", "2001:db8::11", "2001:db8:1::1"))
+        ip("address", "add", "10.88.0.98/24", "dev", "l1", inside=THERE)
+        file = world.file("ping.toml", two_with_ping("10.88.0.98", "2001:db8::12", "2001:db8::99", "2001:db8::11", "2001:db8:1::1"))
         found, status = findings(world, "np-ping", "--as", "server1", config=file)
-        for target, verdict, text in (("10.88.0.12", "ok", "answers"), ("2001:db8::12", "ok", "answers"),
+        for target, verdict, text in (("10.88.0.98", "ok", "answers"), ("2001:db8::12", "ok", "answers"),
                                       ("2001:db8::99", "warning", "does not answer"), ("2001:db8:1::1", "warning", "does not answer"),
                                       ("2001:db8::11", "problem", "of this server itself")):
             expect(found[target]["verdict"] == verdict and text in found[target]["text"], f"{target}: {found[target]}")

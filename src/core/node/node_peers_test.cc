@@ -42,7 +42,7 @@ struct Alone {
   }
   void carry_out(const Action& action) {
     if (const auto* send = std::get_if<Send>(&action)) inbox.push_back(MessageReceived{kOne, send->message, send->lineage});
-    else if (const auto* persist = std::get_if<database::Persist>(&action)) inbox.push_back(database::Persisted{persist->token, true});
+    else if (const auto* persist = std::get_if<Persist>(&action)) inbox.push_back(Persisted{persist->token, true});
     else if (const auto* tell = std::get_if<TellGuard>(&action)) step_guard(tell->tell);
   }
   void step_guard(const guard::Event& event) {
