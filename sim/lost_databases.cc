@@ -33,7 +33,7 @@ void Cluster::lose_databases() {
   world_.say("sim", "all databases are lost; the backup holds {} of {} entries", backup.size(), checkers_->committed());
   for (const auto& [id, server] : servers_)
     if (server->enlisted()) server->lose();
-  const bool disk_decided = disk_decides();
+  const bool disk_decided = np() == NpKind::kDisk;
   run_until(world_.now() + random_.between(1s, 4s));
   bus_->heal();
   guard_bus_->heal();
@@ -42,7 +42,7 @@ void Cluster::lose_databases() {
   followed_ = backup.size();
   voters_ = checkers_->state().voters;
   // "A restored database knows nothing of the disk's claims: ... Have none, or prepare the disk anew": he has none.
-  const bool old_ones_come = weather_.everything && !disk_decided && !disk_decides() && random_.chance(0.5);
+  const bool old_ones_come = weather_.everything && !disk_decided && np() != NpKind::kDisk && random_.chance(0.5);
   Server& first = restore_somewhere(backup, old_ones_come);
   go_by_backup(checkers_->state().configuration_text, first.keys().current);
   for (const auto& [id, server] : servers_) {

@@ -23,6 +23,7 @@ class SharedDisk;
 /// What a run is about; the same for all servers.
 struct ClusterSettings {
   std::vector<std::string> texts;  // the cluster's TOML as founded, then what an operator may apply
+  size_t nps = 1;  // what may decide between two servers: each in as many of these texts
   Configuration founding;
   Configuration configuration;  // everything in any of the texts
   bool keys_change = false;     // else nobody is told of any
