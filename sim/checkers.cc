@@ -5,7 +5,7 @@
 
 #include "sim/ping_targets.h"
 #include "sim/shared_disk.h"
-#include "src/model/configuration_toml.h"
+#include "src/model/known_configuration.h"
 
 namespace baton::sim {
 
@@ -87,7 +87,7 @@ void Checkers::applied(const Server& server, const node::EntryApplied& applied) 
 
 /// W7: nobody's word, but that of the other one itself, which has not been let go on since.
 void Checkers::check_end_before(const TakeOver& takeover, const database::Entry& entry) const {
-  const auto configuration = parse_configuration(reference_.configuration_text);
+  const auto configuration = known_configuration(reference_.configuration_text);
   if (configuration->np == NpKind::kDisk && settings_.shared_disk->names(takeover.server)) return world_.count("went on by the disk");
   const bool by_ping = configuration->np == NpKind::kPing;
   const auto heard = heard_target_.find(takeover.server);

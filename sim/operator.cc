@@ -87,7 +87,7 @@ void Operator::change_configuration(Server& server) {
   ApplyConfiguration apply;
   apply.expected_version = server.node().state().configuration_version;
   apply.text = settings_.texts[random_.below(settings_.texts.size())];
-  const bool by_disk = parse_configuration(apply.text)->np == NpKind::kDisk;
+  const bool by_disk = known_configuration(apply.text)->np == NpKind::kDisk;
   if (by_disk != (server.node().configuration().np == NpKind::kDisk) && !both_are_well()) return;
   ask(server, "operator apply", apply);
 }

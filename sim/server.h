@@ -137,7 +137,7 @@ class Server {
   const std::string& ring_file() const { return ring_file_; }
 
   // ---- Events ----
-  void feed(const node::Event& event);
+  void feed(node::Event event);
   void delivered(const BusEvent& event);
   void delivered_to_guard(const BusEvent& event);
   /// Answered, if at all, by a Decided of that number.
@@ -193,7 +193,7 @@ class Server {
   // sim/server_guard.cc
   void start_guard();
   void watch_guard();
-  void feed_guard(const guard::Event& event);
+  void feed_guard(guard::Event event);
   void tell_guard(const guard::Tell& tell);
   void pump_guard();
   void handle_guard(const guard::Event& event);
@@ -232,7 +232,12 @@ class Server {
   void propose(const SetInSync& change);
   void mirror_loses_power(MirrorStandIn& mirror);
   /// For events that end with the program.
-  std::function<void()> while_batond(std::function<void()> what);
+  template <class What>
+  auto while_batond(What what) const {
+    return [this, start = start_, what = std::move(what)] {
+      if (node_ != nullptr && start_ == start) what();
+    };
+  }
 
   World& world_;
   Bus& bus_;
