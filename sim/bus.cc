@@ -136,8 +136,7 @@ void Bus::deliver_next(ServerId server) {
   if (!engine.up || engine.paused || engine.delivered >= engine.ring->log.size()) return;
   // A broken ring delivers what was on the wire, as far as it got.
   if (!runs(*engine.ring) && random_.chance(0.4)) return;
-  const Item item = engine.ring->log[engine.delivered++];
-  give(server, item);
+  give(server, engine.ring->log[engine.delivered++]);
   deliver_later(server);
 }
 

@@ -249,8 +249,8 @@ void Server::handle(const node::Event& event) {
   // What is applied is known here from now on (to mirrors, too), whatever of this step is still carried out.
   for (const auto& action : actions)
     if (const auto* applied = std::get_if<node::EntryApplied>(&action)) observer_.applied(*this, *applied);
-  for (const auto& action : actions) {
-    carry_out(action);
+  for (auto& action : actions) {
+    carry_out(std::move(action));
     if (crashing_ && random_.chance(settings_.crash_chance)) crash();
     if (start_ != start) break;  // ended in the middle
   }
@@ -300,9 +300,9 @@ void Server::learn_state() {
   ownership_changed_ = true;
 }
 
-void Server::carry_out(const node::Action& action) {
-  if (const auto* send = std::get_if<node::Send>(&action)) {
-    bus_.send(id_, std::make_shared<const node::Send>(*send));
+void Server::carry_out(node::Action action) {
+  if (auto* send = std::get_if<node::Send>(&action)) {
+    bus_.send(id_, std::make_shared<const node::Send>(std::move(*send)));
   } else if (const auto* wanted = std::get_if<node::Persist>(&action)) {
     persist(*wanted);
   } else if (const auto* tell = std::get_if<node::TellGuard>(&action)) {

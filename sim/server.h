@@ -182,7 +182,7 @@ class Server {
   void stand_down(const node::StandDown& wanted);
   void pump();
   void handle(const node::Event& event);
-  void carry_out(const node::Action& action);
+  void carry_out(node::Action action);
   void run_step(const node::RunStep& step);
   void finish_step(const node::RunStep& step, uint64_t start, uint64_t kills);
   bool given_up(const node::RunStep& step, uint64_t start) const;
@@ -197,7 +197,7 @@ class Server {
   void tell_guard(const guard::Tell& tell);
   void pump_guard();
   void handle_guard(const guard::Event& event);
-  void carry_out(const guard::Action& action);
+  void carry_out(guard::Action action);
   void arm_guard_tick();
   void persist(const database::Persist& persist);
   void learn_state();

@@ -108,8 +108,8 @@ void Server::handle_guard(const guard::Event& event) {
   guard_->step(local_now(), event, actions);
   world_.mark('G', id_, event.index(), actions.size());
   const uint64_t start = guard_start_;
-  for (const auto& action : actions) {
-    carry_out(action);
+  for (auto& action : actions) {
+    carry_out(std::move(action));
     if (crashing_ && random_.chance(settings_.crash_chance / 4)) kill_guard();
     if (guard_start_ != start) break;  // ended in the middle
   }
@@ -117,16 +117,16 @@ void Server::handle_guard(const guard::Event& event) {
   if (guard_start_ == start) arm_guard_tick();
 }
 
-void Server::carry_out(const guard::Action& action) {
+void Server::carry_out(guard::Action action) {
   if (const auto* publish = std::get_if<guard::Publish>(&action)) {
     page_ = publish->until;
     ownership_changed_ = true;
-  } else if (const auto* keep = std::get_if<guard::Keep>(&action)) {
-    guard_page_ = keep->knowledge;
-  } else if (const auto* send = std::get_if<guard::SendBeat>(&action)) {
-    guard_bus_.send(id_, std::make_shared<const guard::Beat>(send->beat));
-  } else if (const auto* report = std::get_if<guard::Report>(&action)) {
-    feed(node::GuardReported{*report});
+  } else if (auto* keep = std::get_if<guard::Keep>(&action)) {
+    guard_page_ = std::move(keep->knowledge);
+  } else if (auto* send = std::get_if<guard::SendBeat>(&action)) {
+    guard_bus_.send(id_, std::make_shared<const guard::Beat>(std::move(send->beat)));
+  } else if (auto* report = std::get_if<guard::Report>(&action)) {
+    feed(node::GuardReported{std::move(*report)});
   }
 }
 
