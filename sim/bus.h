@@ -75,6 +75,8 @@ class Bus {
   bool reach(ServerId one, ServerId other) const;
 
  private:
+  /// In both directions, by one key.
+  bool hears(ServerId one, ServerId other) const;
   struct Item {
     enum class Kind { kMessage, kJoin, kLeave, kSync };
     Kind kind = Kind::kMessage;

@@ -5,7 +5,6 @@
 
 #include "sim/ping_targets.h"
 #include "sim/shared_disk.h"
-#include "src/model/configuration_toml.h"
 #include "src/model/known_configuration.h"
 
 namespace baton::sim {
@@ -88,7 +87,7 @@ void Checkers::applied(const Server& server, const node::EntryApplied& applied) 
 
 /// W7: nobody's word, but that of the other one itself, which has not been let go on since.
 void Checkers::check_end_before(const TakeOver& takeover, const database::Entry& entry) const {
-  const auto configuration = parse_configuration(reference_.configuration_text);
+  const auto configuration = known_configuration(reference_.configuration_text);
   if (configuration->np == NpKind::kDisk && settings_.shared_disk->names(takeover.server)) return world_.count("went on by the disk");
   const bool by_ping = configuration->np == NpKind::kPing;
   const auto heard = heard_target_.find(takeover.server);
@@ -146,7 +145,7 @@ void Checkers::count_refused(const database::Entry& entry) const {
   if (rotation != nullptr && rotation->step == RotateKeys::Step::kBegin && may_go_on_by_itself(before->np))
     world_.count("rotations refused beside an arbiter");
   const auto* apply = std::get_if<ApplyConfiguration>(&entry.command);
-  if (apply != nullptr && parse_configuration(apply->text)->np != before->np) world_.count("changes of np refused");
+  if (apply != nullptr && known_configuration(apply->text)->np != before->np) world_.count("changes of np refused");
 }
 
 /// T9, Q7: what decides between two servers changes by way of the operator, not away from targets that have let one go on, and

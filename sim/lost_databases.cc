@@ -4,7 +4,7 @@
 
 #include "sim/cluster.h"
 #include "src/core/database/restored_voter.h"
-#include "src/model/configuration_toml.h"
+#include "src/model/known_configuration.h"
 #include "src/model/mirror_place.h"
 
 namespace baton::sim {
@@ -57,7 +57,7 @@ void Cluster::lose_databases() {
 /// Among them those whose copies have less than others: nothing here goes by who restores.
 Server& Cluster::restore_somewhere(const std::vector<database::Entry>& backup, bool old_ones_come) {
   std::vector<Server*> some;
-  const auto configuration = parse_configuration(checkers_->state().configuration_text);
+  const auto configuration = known_configuration(checkers_->state().configuration_text);
   for (const auto& server : configuration->servers)
     if (servers_.at(server.id)->enlisted()) some.push_back(servers_.at(server.id).get());
   Server& chosen = *some[random_.below(some.size())];
@@ -90,7 +90,7 @@ void Cluster::come_after_restore(Server& server, const Server& first, bool old_o
 /// Each once he has seen all copies that there are, and looked for a while.
 void Cluster::name_copies(uint64_t permits_then) {
   const Instant asked = world_.now() + kHeLooks;
-  const auto configuration = parse_configuration(checkers_->state().configuration_text);
+  const auto configuration = known_configuration(checkers_->state().configuration_text);
   const auto unknown = [&](const auto& mirror) { return mirror.second.unknown && find_mirror(*configuration, mirror.first); };
   for (const Instant limit = world_.now() + kPatience; world_.now() < limit; run_until(world_.now() + kLook)) {
     for (const auto& [id, server] : servers_) {

@@ -5,7 +5,7 @@
 
 #include "sim/mirror_truth.h"
 #include "src/core/planner/planner.h"
-#include "src/model/configuration_toml.h"
+#include "src/model/known_configuration.h"
 #include "src/model/known_configuration.h"
 #include "src/model/mirror_place.h"
 
@@ -88,7 +88,7 @@ void Operator::change_configuration(Server& server) { apply_text(server, setting
 /// Where a disk decides, or is to, he looks first; with ping targets it is refused where it must be (T9).
 void Operator::apply_text(Server& server, const std::string& text) {
   const NpKind before = server.node().configuration().np;
-  const NpKind after = parse_configuration(text)->np;
+  const NpKind after = known_configuration(text)->np;
   if (before != after && (before == NpKind::kDisk || after == NpKind::kDisk) && !both_are_well()) return;
   ask(server, before == after ? "operator apply" : "operator changes np", ApplyConfiguration{server.node().state().configuration_version, text, ""});
 }

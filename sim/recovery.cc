@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "sim/cluster.h"
-#include "src/model/configuration_toml.h"
+#include "src/model/known_configuration.h"
 
 namespace baton::sim {
 
@@ -42,7 +42,7 @@ Server* Cluster::some_survivor(std::set<ServerId>& lost) {
 
 void Cluster::lose_majority() {
   std::set<ServerId> lost;
-  const auto configuration = parse_configuration(checkers_->state().configuration_text);
+  const auto configuration = known_configuration(checkers_->state().configuration_text);
   if (!configuration || may_call_operator(configuration->np)) return;  // there a takeover is meant
   Server* survivor = recoveries_ >= weather_.disasters ? nullptr : some_survivor(lost);
   if (survivor == nullptr) return;

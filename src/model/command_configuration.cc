@@ -149,7 +149,7 @@ Applied apply(ClusterState& state, const ApplyConfiguration& command, uint64_t i
   if (command.expected_version != state.configuration_version)
     return refuse("the configuration has changed meanwhile (version {}, decided from {})", state.configuration_version,
                   command.expected_version);
-  auto after = parse_configuration(command.text);
+  const auto after = known_configuration(command.text);
   if (!after) return refuse("{}", after.error().message);
   const uint32_t level = state.configuration_version == 0 ? std::max(command.format_level, 1U) : state.format_level;
   if (after->level > level)
