@@ -6,7 +6,6 @@
 #include "sim/mirror_truth.h"
 #include "src/core/planner/planner.h"
 #include "src/model/known_configuration.h"
-#include "src/model/known_configuration.h"
 #include "src/model/mirror_place.h"
 
 namespace baton::sim {
