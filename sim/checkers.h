@@ -56,6 +56,8 @@ class Checkers {
   void check_majority_of(const std::set<ServerId>& voters, const database::Entry& entry) const;
   void newly_committed(const database::Entry& entry, const Applied& outcome);
   void check_reason(const database::Entry& entry, const ClusterState& before) const;
+  void count_refused(const database::Entry& entry) const;
+  void check_np(const database::Entry& entry, const ClusterState& before) const;
   void check_one_owner() const;
   void check_leader(const Server& server);
   void check_state(const Server& server);

@@ -64,6 +64,10 @@ TEST(Planted, OldMajorityOnly) { EXPECT_NE(find_violation("old-majority-only", 5
 TEST(Planted, KeyInForceEarly) { EXPECT_NE(find_violation("key-in-force-early", 100, "keys"), 0u); }
 
 TEST(Planted, GuardDeafToRecovery) { EXPECT_NE(find_violation("guard-deaf-to-recovery", 200, "lost-majority"), 0u); }
+// Each shows only where two of its features meet: restores and rotations; ping targets, and changes of np or rotations.
+TEST(Planted, RestoredKeyForgotten) { EXPECT_NE(find_violation("restored-key-forgotten", 100, "everything"), 0u); }
+TEST(Planted, NpChangedAlone) { EXPECT_NE(find_violation("np-changed-alone", 100, "everything"), 0u); }
+TEST(Planted, KeyReplacedWithPing) { EXPECT_NE(find_violation("key-replaced-with-ping", 100, "everything"), 0u); }
 TEST(Planted, RestoredSetKept) { EXPECT_NE(find_violation("restored-set-kept", 50, "lost-databases"), 0u); }
 TEST(Planted, ReturningNotRefused) { EXPECT_NE(find_violation("returning-not-refused", 50, "lost-majority"), 0u); }
 

@@ -65,6 +65,9 @@ bool plant([[maybe_unused]] const std::string& name) {
       {"loss-taken-for-an-end", Plant::kLossTakenForAnEnd},
       {"other-claim-ignored", Plant::kOtherClaimIgnored},
       {"old-ping-counts", Plant::kOldPingCounts},
+      {"restored-key-forgotten", Plant::kRestoredKeyForgotten},
+      {"np-changed-alone", Plant::kNpChangedAlone},
+      {"key-replaced-with-ping", Plant::kKeyReplacedWithPing},
       {"lock-freed-early", Plant::kLockFreedEarly},
   };
   const auto found = kPlants.find(name);

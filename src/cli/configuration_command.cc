@@ -74,7 +74,9 @@ Status show_plan(const Context& context, const std::string& file) {
   auto plan = context.api.post("/v1/plan", *text);
   if (!plan) return with_file_name(plan.error(), file);
   if (context.json) {
-    print_json(*plan);
+    json shown = *plan;
+    shown["warning"] = warning_of(parse_configuration(*text)->np);
+    print_json(shown);
   } else if (list_of(*plan, "changes").empty()) {
     print("no change\n");
   } else {
@@ -95,6 +97,7 @@ Status apply_configuration(const Context& context, const std::string& file) {
   if (context.json) {
     json result = *applied;
     result["changes"] = list_of(*plan, "changes");
+    result["warning"] = warning_of(parse_configuration(*text)->np);
     print_json(result);
     return {};
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "src/base/planted.h"
 #include "src/model/command_rules.h"
 #include "src/model/known_configuration.h"
 #include "src/model/mirror_place.h"
@@ -153,7 +154,7 @@ Applied apply(ClusterState& state, const ApplyConfiguration& command, uint64_t i
   if (command.expected_version != state.configuration_version)
     return refuse("the configuration has changed meanwhile (version {}, decided from {})", state.configuration_version,
                   command.expected_version);
-  auto after = parse_configuration(command.text);
+  const auto after = known_configuration(command.text);
   if (!after) return refuse("{}", after.error().message);
   const uint32_t level = state.configuration_version == 0 ? std::max(command.format_level, 1U) : state.format_level;
   if (after->level > level)
@@ -166,7 +167,7 @@ Applied apply(ClusterState& state, const ApplyConfiguration& command, uint64_t i
       return refuse("{} cannot be changed in one step once the cluster is founded", changed);
     if (const auto why = rotation_in_the_way(state, *before, *after); !why.empty()) return Applied{false, why};
     // SAFETY: T9. Who went on by targets is told from who had a person's word by what is configured: T7.
-    if (before->np == NpKind::kPing && after->np != NpKind::kPing && state.taken_over != ServerId{})
+    if (before->np == NpKind::kPing && after->np != NpKind::kPing && state.taken_over != ServerId{} && !planted(Plant::kNpChangedAlone))
       return refuse("one of the two servers decides alone (np = \"ping\"): what decides between them changes only while both do together");
     if (const Applied servers = check_servers(state, *before, *after); !servers.applied) return servers;
     if (const Applied mirrors = check_mirror_definitions(state, *before, *after); !mirrors.applied) return mirrors;

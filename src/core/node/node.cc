@@ -340,6 +340,9 @@ void NodeCore::Implementation::on_standing() {
   if (standing.serving && !known_standing.serving) {
     note({.kind = "database", .text = fmt::format("the cluster database serves: epoch {}, led by {}", standing.epoch,
                                                   configuration.server_name(standing.leader))});
+    // Who joined after this batond's first configuration, and was in no view of its life, is away, too.
+    for (const auto& server : configuration.servers)
+      if (const auto [peer, added] = peers.try_emplace(server.id); added) peer->second.absent_since = now;
   } else if (!standing.serving && standing.waiting != known_standing.waiting) {
     note({.kind = "database", .text = "the cluster database waits: " + standing.waiting});
   }
