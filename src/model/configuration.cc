@@ -95,6 +95,10 @@ std::string Configuration::server_name(ServerId id) const {
   return found ? found->name : fmt::format("server {}", id);
 }
 
+milliseconds Configuration::longest_detection() const {
+  return timing.token + timing.consensus + TimingProfile::kConsensusStep * (voters().size() / 2);
+}
+
 std::vector<ServerId> Configuration::voters() const {
   std::vector<ServerId> ids;
   for (const ServerConfiguration& server : servers) ids.push_back(server.id);

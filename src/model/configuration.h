@@ -31,6 +31,9 @@ struct TimingProfile {
   milliseconds lease{1100};      // a server's right to hold groups, from the sending of its renewal
   milliseconds beat{100};        // interval of renewals
   milliseconds restart_grace{90000};  // how long batond may be away while its server's guard goes on
+
+  /// Each server waits so much longer than the next lower one before it agrees on a ring, so that the lowest one's is taken.
+  static constexpr milliseconds kConsensusStep{8};  // more than timers differ by
 };
 
 /// The profile of that name (fast, lan, wan); nothing if there is none.
@@ -221,6 +224,8 @@ struct Configuration {
   /// The name of a server, or "server N" for one that is not configured.
   std::string server_name(ServerId id) const;
   std::vector<ServerId> voters() const;
+  /// How long at most until those who are left have agreed that half of the voters, or fewer, are lost.
+  milliseconds longest_detection() const;
   /// The numbers of the links, preferred ones first.
   std::vector<size_t> links_by_priority() const;
   ReturnPolicy return_policy_of(ServerId id) const;

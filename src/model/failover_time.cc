@@ -21,20 +21,21 @@ milliseconds assumed_start(const ResourceConfiguration& resource) {
   return 0ms;
 }
 
-FailoverPart detection_part(const TimingProfile& timing) {
+FailoverPart detection_part(const Configuration& configuration) {
+  const TimingProfile& timing = configuration.timing;
   FailoverPart part{.name = "detection"};
-  part.expected = part.worst = timing.token + timing.consensus;
+  part.expected = timing.token + timing.consensus;
+  part.worst = configuration.longest_detection();
   part.text = fmt::format("token {} ms + consensus {} ms", timing.token.count(), timing.consensus.count());
   return part;
 }
 
 /// The last grant to the lost server was made at its last beat, at most one `beat` before it fell silent.
-FailoverPart lease_part(const TimingProfile& timing) {
-  const milliseconds detection = timing.token + timing.consensus;
+FailoverPart lease_part(const TimingProfile& timing, const FailoverPart& detection) {
   const milliseconds with_drift = timing.lease + timing.lease / 100;
   FailoverPart part{.name = "lease"};
-  part.expected = std::max(0ms, with_drift - timing.beat / 2 - detection);
-  part.worst = std::max(0ms, with_drift - detection);
+  part.expected = std::max(0ms, with_drift - timing.beat / 2 - detection.expected);
+  part.worst = std::max(0ms, with_drift - detection.worst);
   part.text = fmt::format("what remains of {} ms + 1% after detection", timing.lease.count());
   return part;
 }
@@ -88,7 +89,8 @@ milliseconds longest_path(const GroupConfiguration& group, const std::vector<Fai
 FailoverTime failover_time(const Configuration& configuration, const GroupConfiguration& group,
                            const FailoverAssumptions& assumptions) {
   FailoverTime time;
-  time.parts = {detection_part(configuration.timing), lease_part(configuration.timing), decision_part(assumptions)};
+  const FailoverPart detection = detection_part(configuration);
+  time.parts = {detection, lease_part(configuration.timing, detection), decision_part(assumptions)};
   for (const auto& part : time.parts) {
     time.expected += part.expected;
     time.worst += part.worst;

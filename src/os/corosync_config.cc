@@ -15,6 +15,8 @@
 #include <set>
 #include <sstream>
 
+#include "src/model/configuration.h"
+
 namespace baton {
 
 namespace {
@@ -28,7 +30,6 @@ constexpr int kIdleRounds = 2;
 // so before a member that lost the word for it: it would be cut off. docs/protocol.md, K5.
 constexpr int kMissedRounds = 1;
 constexpr int kJoinMs = 30;            // the least that corosync takes; its own choice is 50
-constexpr int kConsensusStepMs = 8;    // from one server to the next: more than timers differ by
 
 /// How often a lost token is sent again: corosync wants 30 ms between two, of token / (retransmits + 0.2).
 uint32_t token_retransmits(const EngineTiming& timing) {
@@ -39,7 +40,7 @@ uint32_t token_retransmits(const EngineTiming& timing) {
 int64_t staggered_consensus(const EngineConfig& config) {
   const auto lower = std::count_if(config.nodes.begin(), config.nodes.end(),
                                    [&](const EngineNode& node) { return node.id < config.self; });
-  return config.timing.consensus_ms + kConsensusStepMs * lower;
+  return config.timing.consensus_ms + TimingProfile::kConsensusStep.count() * lower;
 }
 
 bool is_plain(const std::string& text) {
