@@ -56,6 +56,39 @@ TEST(VoterChanges, ANewcomerCatchesUpThenVotes) {
   EXPECT_TRUE(cluster.database(4).standing().serving);
 }
 
+/// The third to the sixteenth join one by one; then seven of them are lost for good, and taken out one by one by the rest.
+TEST(VoterChanges, UpToSixteenAndBack) {
+  constexpr uint32_t kMost = 16, kLost = 7;
+  Cluster cluster;
+  std::set<ServerId> present{kOne, kTwo, kThree};
+  for (uint32_t id = 4; id <= kMost; ++id) {
+    const std::set<ServerId> before = present;
+    present.insert(ServerId{id});
+    cluster.join(ServerId{id});
+    cluster.view(present);
+    cluster.pass(2s);
+    ASSERT_EQ(cluster.propose(change(before, present)), "") << id;
+    cluster.pass(100ms);
+    ASSERT_EQ(cluster.voters_of(id), (VoterSet{present, {}})) << id;
+  }
+  std::set<ServerId> left = present;
+  for (uint32_t id = kMost - kLost + 1; id <= kMost; ++id) left.erase(ServerId{id});
+  cluster.view({left.begin(), std::next(left.begin(), 8)});
+  cluster.pass(5s);
+  EXPECT_FALSE(cluster.database(1).standing().serving) << "eight of sixteen";
+  cluster.view(left);
+  cluster.pass(5s);
+  ASSERT_TRUE(cluster.database(1).standing().serving) << "nine of sixteen";
+  for (uint32_t id = kMost; id > kMost - kLost; --id) {
+    const std::set<ServerId> before = present;
+    present.erase(ServerId{id});
+    ASSERT_EQ(cluster.propose(change(before, present)), "") << id;
+    cluster.pass(100ms);
+    ASSERT_EQ(cluster.voters_of(2), (VoterSet{present, {}})) << id;
+  }
+  for (const ServerId id : left) EXPECT_EQ(cluster.voters[id].database->state(), cluster.database(1).state()) << id.value;
+}
+
 TEST(VoterChanges, UntilItIsSettledBothMajoritiesAreNeeded) {
   Cluster cluster{10s};
   cluster.four_comes();
