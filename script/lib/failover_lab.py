@@ -101,6 +101,11 @@ class Poller:
             return len(kinds) >= count and (not self.writes or "post" in kinds)
         self.cluster.wait_until(enough, seconds, f"{count} answers of the service")
 
+    def longest_request(self, since_us):
+        """Of any kind, of those that ended after `since_us`."""
+        self.read()
+        return max((request for request in self.requests if request.end_us >= since_us), key=lambda request: request.took_ms)
+
     def gap(self, since_us, kind="get", target=0):
         """(begin, end) of the longest time without a good answer that ended after `since_us`."""
         self.read()

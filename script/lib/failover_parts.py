@@ -48,3 +48,12 @@ def divide(events, kinds, begin_us, end_us, notice=None):
             name = "first answer" if middle >= last_end else "lease and commits"
         parts[name] = parts.get(name, 0) + (right - left) / 1000
     return parts
+
+
+def divide_stall(events, begin_us, end_us):
+    """Milliseconds by part of a request that waits through the loss of another server; without such a loss in it, it is one part."""
+    noticed = noticed_at(events, begin_us, end_us)
+    if noticed is None:
+        return {"request": (end_us - begin_us) / 1000}
+    noticed = max(noticed, begin_us)
+    return {"detection": (noticed - begin_us) / 1000, "epoch and in-sync set": (end_us - noticed) / 1000}

@@ -16,6 +16,8 @@ TAIL = 130
 REASONS = 6
 # The lines of a log that say best why: an exception's, a failed expectation's place, a violated invariant's.
 REASON = re.compile(r"^(?:[\w.]*(?:Error|Failure|Exception|Interrupt)\b.*|\S+:\d+: Failure|.*\bviolat.*)$", re.M)
+# Those that no seed draws by itself (docs/simulation.md).
+WEATHERS = ("two-servers", "two-disk", "two-ping", "keys", "policies", "everything")
 SKIPPED = 77  # exit status of a test that cannot be run here; its last line says why
 # How the last words of the different kinds of tests are read: (passed, failed) from a match.
 COUNTS = (
@@ -57,6 +59,9 @@ def test_jobs(fast):
     jobs.append(Job("scenarios", [scenarios, os.path.join(ROOT, "tests", "scenarios")], 5))
     simulation = os.path.join(ROOT, "script", "sim")
     jobs.append(Job("simulation", [simulation, "--count", "30" if fast else "2000"], 15))
+    jobs.append(Job("simulation twice", [simulation, "--count", "10" if fast else "100", "--twice"], 5))
+    for weather in WEATHERS:
+        jobs.append(Job("simulation " + weather, [simulation, "--count", "10" if fast else "200", "--weather", weather], 10))
     if not fast:
         jobs += [Job("planted " + os.path.basename(program)[:-len("_planted_test")], [program, "--gtest_brief=1"], 15)
                  for program in planted]

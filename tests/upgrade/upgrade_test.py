@@ -1,17 +1,21 @@
 #!/usr/bin/env python3
 """A rolling upgrade from the previous version to this one, in the lab with corosync and PostgreSQL: one server at a time, a
-client writing all the time; the group moves between the versions, by hand and after a power cut, and there is a way back."""
+client writing all the time; the group moves between the versions, by hand and after a power cut, and there is a way back. And
+batond alone is upgraded on the server that has the group, under the former version's other programs."""
 import os
+import signal
 import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "script", "lib"))
 import previous_version
 from cluster_test import OTHER, ClusterTest, run_tests
-from lab_cluster import BIN, GROUP, started_on
+from lab_cluster import BIN, GROUP, now_ns, started_on
 
 SKIPPED = 77  # exit status, for script/test
 OF_BATON = ("batond", "baton-guard", "baton-mirrord", "corosync")
+STAY = ("baton-guard", "baton-mirrord", "baton-shim")  # what goes on while batond is replaced
+UNDISTURBED_MS = 250
 
 
 class Upgrade(ClusterTest):
@@ -66,11 +70,43 @@ class Upgrade(ClusterTest):
         self.end_and_check()
         self.check_copies()
 
+    def running(self, server):
+        return {name: self.cluster.processes(server, name) for name in STAY}
+
+    def is_new(self, server):
+        """Its batond is of the file that this version has built."""
+        batonds = self.cluster.processes(server, "batond")
+        return len(batonds) == 1 and os.path.samestat(os.stat(f"/proc/{batonds[0]}/exe"), os.stat(os.path.join(BIN, "batond")))
+
+    def test_batond_alone_on_the_owner(self):
+        owner = self.owner()
+        others, postmaster = self.running(owner), self.cluster.postmaster(owner)
+        batond = self.cluster.processes(owner, "batond")[0]
+        # A package puts the new file in the old one's place, and batond is started again.
+        self.cluster.inside(owner, "mount", "--bind", os.path.join(BIN, "batond"), os.path.join(self.servers_run, "batond"))
+        before = now_ns()
+        os.kill(batond, signal.SIGTERM)
+        self.cluster.wait_until(lambda: self.is_new(owner), 30, f"{owner} to run the new batond")
+        self.cluster.wait_for(lambda status: status["database"]["serving"], 60, "the new batond to serve", [owner])
+        self.cluster.wait_normal(120)
+        self.rows_go_on(500)
+        gap = self.ledger.longest_gap(before).ms
+        self.say(f"longest gap between two commits: {gap:.0f} ms")
+        self.assertLess(gap, UNDISTURBED_MS)
+        self.assertEqual(self.owner(), owner)
+        self.assertEqual(self.cluster.postmaster(owner), postmaster, "PostgreSQL was restarted")
+        self.assertEqual(self.running(owner), others, "the other programs were replaced, too")
+        # It steers what the former version began: the group stops there in order, and starts elsewhere.
+        self.move_to(OTHER[owner])
+        self.change(owner, BIN)
+        self.end_and_check()
+        self.check_copies()
+
 
 if __name__ == "__main__":
     try:
         Upgrade.servers_run = previous_version.programs(lambda text: print(f"  {text}", flush=True))
-        sys.exit(run_tests(6))
+        sys.exit(run_tests(9))
     except previous_version.NoHistory as why:
         print(f"not run: {why}")
         sys.exit(SKIPPED)
