@@ -70,6 +70,7 @@ void print_text(const survey::TuneFigures& figures, const survey::Recommendation
   print(painter.paint("Recommended: " + line, Colour::kBold) + "\n");
   print(wrap_text(fmt::format("from {} seconds: watch when the machines are busiest, on every server, and take the longest",
                               figures.watched.count()), 0));
+  print(wrap_text("the timing is set when a cluster is created: a running one keeps its own", 0));
 }
 
 }  // namespace
