@@ -48,7 +48,7 @@ class FailbackPlanner {
       : input_(input), placement_(placement), plan_(plan), busy_(something_moves(input, plan)) {}
 
   void run(const GroupConfiguration& group, const GroupState& state) {
-    if (state.owner == group.servers.front() || !is_settled(input_, state)) return;
+    if (state.owner == group.servers.front() || !is_settled(input_, state) || has_step(plan_, group.name)) return;
     if (state.placed == state.owner)
       return stays(group, "an operator has moved it here; back to its policy: baton group start " + group.name);
     std::vector<Candidate> candidates = judge_candidates(input_, placement_, group);

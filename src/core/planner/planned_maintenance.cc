@@ -52,6 +52,10 @@ std::string why_not_now(const Input& input, const GroupConfiguration& group, con
   return input.starting;
 }
 
+bool has_step(const Plan& plan, const std::string& group) {
+  return std::any_of(plan.steps.begin(), plan.steps.end(), [&](const PlannedStep& step) { return step.group == group; });
+}
+
 bool something_moves(const Input& input, const Plan& plan) {
   const bool planned = std::any_of(plan.steps.begin(), plan.steps.end(), [](const PlannedStep& step) {
     const auto* wish = std::get_if<WishGroup>(&step.command);

@@ -15,6 +15,9 @@ std::string why_not_now(const Input& input, const GroupConfiguration& group, con
 /// Groups leave servers that are drained or shut down: one after another; what cannot leave says why.
 void plan_departures(const Input& input, Placement& placement, Plan& plan);
 
+/// The group has its command in this plan already: it gets no second one.
+bool has_step(const Plan& plan, const std::string& group);
+
 /// A group is on its way, or (by this plan) about to be: one is moved at a time.
 bool something_moves(const Input& input, const Plan& plan);
 

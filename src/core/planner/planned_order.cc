@@ -5,6 +5,7 @@
 
 #include "src/base/planted.h"
 #include "src/core/planner/candidate.h"
+#include "src/core/planner/planned_maintenance.h"
 #include "src/model/command_rules.h"
 
 namespace baton::planner {
@@ -73,8 +74,7 @@ std::string why_leave(const Input& input, const GroupState& state, const std::st
 
 /// Stopped now, and started again by the planner, where and when that is right.
 void stop_for_now(const std::string& name, const GroupState& state, const std::string& reason, Plan& plan) {
-  const bool stepped = std::any_of(plan.steps.begin(), plan.steps.end(), [&](const PlannedStep& step) { return step.group == name; });
-  if (!stepped) plan.steps.push_back({name, WishGroup{name, state.version, true, ServerId{}, reason, kOwnAuthor, state.owner}, reason});
+  if (!has_step(plan, name)) plan.steps.push_back({name, WishGroup{name, state.version, true, ServerId{}, reason, kOwnAuthor, state.owner}, reason});
 }
 
 }  // namespace
