@@ -65,8 +65,9 @@ void RealMirror::completed(int index, const mirror::CompleteRequest& done) {
   side.requests.erase(place);
   if (!done.ok) return;
   if (!side.server->lease_page_valid()) violated("one owner", fmt::format("server {} answers without a lease", side.server->id()));
-  ++acknowledged_;
   const auto kind = request.request.kind;
+  if (kind == mirror::RequestKind::kRead && side.server->woken_unseen()) return;  // F5: it may be an old one
+  ++acknowledged_;
   const bool flushes = kind == mirror::RequestKind::kFlush || request.request.force_unit_access;
   around_.truth().acknowledge(key_, side.server->id(), side.permit, flushes);
   world_.mark('w', side.server->id(), done.id, static_cast<int>(kind));
