@@ -30,7 +30,10 @@ void Server::pause_machine(Standstill kind) {
                                                          : "the machine stands still with all its clocks");
   machine_paused_ = true;
   standstill_ = kind;
-  if (kind != Standstill::kClocksGoOn) clock_stands_since_ = world_.now();
+  if (kind != Standstill::kClocksGoOn) {
+    clock_stands_since_ = world_.now();
+    woken_until_ = kNever;  // by its clock the lease does not end, and it answers nobody
+  }
   bus_.engine_paused(id_, true);
 }
 

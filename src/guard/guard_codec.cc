@@ -258,8 +258,8 @@ Bytes encode_kept(const Kept& kept) {
   put(out, kept.duties);
   put_later(out, kept.knowledge);
   if (!kept.clocks_ahead) return bytes;
-  out.put(to_ns(kept.clocks_ahead->boottime));
-  out.put(to_ns(kept.clocks_ahead->realtime));
+  out.put(static_cast<int64_t>(kept.clocks_ahead->boottime.count()));
+  out.put(static_cast<int64_t>(kept.clocks_ahead->realtime.count()));
   return bytes;
 }
 
