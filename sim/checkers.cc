@@ -252,7 +252,8 @@ void Checkers::check_right(const Server& server) {
   } else if (right.boot != server.boot()) {
     throw Violation("right", fmt::format("server {} decides alone, and nobody has told it to since it was switched on", server.id()));
   } else if (right.long_gaps != server.long_gaps() && server.lease_page_valid()) {
-    throw Violation("right", fmt::format("server {} decides alone, and nobody has told it to since it stood still for more than 10 s", server.id()));
+    throw Violation("right", fmt::format("server {} decides alone, and nobody has told it to since it stood still for more than 10 s",
+                                         server.id()));
   }
 }
 
