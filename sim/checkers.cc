@@ -64,7 +64,7 @@ void Checkers::applied(const Server& server, const node::EntryApplied& applied) 
     if (const auto* takeover = std::get_if<TakeOver>(&entry.command)) {
       if (takeover->author.empty()) check_end_before(*takeover, entry);
       voters_ = VoterSet{{takeover->server}, {}};
-      rights_[takeover->server] = server.boot();
+      rights_[takeover->server] = right_now(server);
     }
     check_majority(server, entry);
     if (entry.request != 0 && !requests_.insert({entry.origin, entry.request}).second)
@@ -227,7 +227,10 @@ void Checkers::stepped(Server& server) {
   check_right(server);
 }
 
-/// W4: who decides alone was told to since its power was on, or the other one is there.
+Checkers::Right Checkers::right_now(const Server& server) { return {server.boot(), server.long_gaps()}; }
+
+/// W4: who decides alone was told to since its power was on, or since its guard saw that it had stood still for long; or the other one is
+/// there.
 void Checkers::check_right(const Server& server) {
   // What the targets had said when it began to, whatever comes before the entry is committed.
   auto& [start, alone] = known_alone_[server.id()];
@@ -240,14 +243,17 @@ void Checkers::check_right(const Server& server) {
   const bool together = std::any_of(peers.begin(), peers.end(), [&](const auto& peer) {
     return peer.first != server.id() && peer.second.in_view;
   });
+  Right& right = rights_[server.id()];
   if (together) {
-    rights_[server.id()] = server.boot();
-  } else if (rights_[server.id()] != server.boot() && server.node().configuration().np == NpKind::kDisk &&
-             settings_.shared_disk->names(server.id())) {
+    right = right_now(server);
+  } else if (right != right_now(server) && server.node().configuration().np == NpKind::kDisk && settings_.shared_disk->names(server.id())) {
     world_.count("went on by the disk after a start");
-    rights_[server.id()] = server.boot();
-  } else if (rights_[server.id()] != server.boot()) {
+    right = right_now(server);
+  } else if (right.boot != server.boot()) {
     throw Violation("right", fmt::format("server {} decides alone, and nobody has told it to since it was switched on", server.id()));
+  } else if (right.long_gaps != server.long_gaps() && server.lease_page_valid()) {
+    throw Violation("right", fmt::format("server {} decides alone, and nobody has told it to since it stood still for more than 10 s",
+                                         server.id()));
   }
 }
 
@@ -266,11 +272,11 @@ void Checkers::check_state(const Server& server) {
 }
 
 /// I1: at most one server has, by its own knowledge and clock, the group with something of it up, and the right
-/// to hold it. And, whatever they believe, a resource serves at one server at most.
+/// to hold it. And, whatever they believe, a resource serves at one server at most. Left out is, for moments, who has just woken (F5).
 void Checkers::check_one_owner() const {
   std::vector<const Server*> valid;
   for (const auto& [id, server] : servers_)
-    if (server->lease_page_valid()) valid.push_back(server.get());
+    if (server->lease_page_valid() && !server->woken_unseen()) valid.push_back(server.get());
   if (valid.size() < 2) return;
   for (const auto& group : settings_.configuration.groups) {
     const Server* owner = nullptr;

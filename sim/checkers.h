@@ -96,7 +96,13 @@ class Checkers {
   std::set<std::pair<ServerId, uint64_t>> answered_;
   std::map<Epoch, ServerId> leaders_;
   VoterSet voters_;  // by the committed entries
-  std::map<ServerId, uint64_t> rights_;  // the boot in which a server was let decide alone, or agreed with the other one
+  struct Right {
+    uint64_t boot = 0;
+    uint64_t long_gaps = 0;
+    bool operator==(const Right&) const = default;
+  };
+  static Right right_now(const Server& server);
+  std::map<ServerId, Right> rights_;  // when a server was let decide alone, or agreed with the other one
   std::map<ServerId, std::pair<uint64_t, bool>> known_alone_;  // the start of its batond, and whether it decided alone by its log
   std::map<ServerId, bool> heard_target_;  // ... and when that began: had a ping target answered since the loss?
 };

@@ -50,7 +50,8 @@ struct Weather {
   bool real_mirrors = false;       // with the real mirror cores and their data
   Shape shape;
 };
-/// `name` empty: any.
+std::vector<std::string> weather_names();
+/// `name`: one of these; empty: any.
 Weather make_weather(Random& random, const std::string& name);
 
 struct Outcome {
@@ -103,6 +104,7 @@ class Cluster : public Server::Observer, public RealMirror::Surroundings {
   void fault();
   void power_fault(Server& server);
   void pause_fault(Server& server);
+  void suspend(Server& server);
   void guard_fault(Server& server);
   void guards_die_with(Server& server);
   void network_fault();

@@ -111,22 +111,24 @@ void choose_cluster(Random& random, Weather& weather) {
 }
 
 using MakeWeather = Weather (*)();
-constexpr MakeWeather kWeathers[] = {single_faults, changing, crashes,      storm,
-                                     crash_storm,   flutter,  figure_eight, sick_groups,
-                                     joins,         joins_in_flutter, maintenance, lost_majority, lost_databases};
+/// A seed draws one of the first ones; the others come by name only.
+constexpr MakeWeather kWeathers[] = {single_faults, changing,    crashes,       storm,          crash_storm, flutter,  figure_eight,
+                                     sick_groups,   joins,       joins_in_flutter, maintenance, lost_majority, lost_databases,
+                                     keys,          two_servers, two_disk,      two_ping,       policies,    everything};
+constexpr size_t kDrawn = 13;
 
 }  // namespace
 
+std::vector<std::string> weather_names() {
+  std::vector<std::string> names;
+  for (const MakeWeather make : kWeathers) names.push_back(make().name);
+  return names;
+}
+
 Weather make_weather(Random& random, const std::string& name) {
-  Weather weather = kWeathers[random.below(std::size(kWeathers))]();
+  Weather weather = kWeathers[random.below(kDrawn)]();
   for (const MakeWeather make : kWeathers)
     if (make().name == name) weather = make();
-  if (name == two_servers().name) weather = two_servers();
-  if (name == keys().name) weather = keys();
-  if (name == policies().name) weather = policies();
-  if (name == two_disk().name) weather = two_disk();
-  if (name == everything().name) weather = everything();
-  if (name == two_ping().name) weather = two_ping();
   weather.eager_rings = random.chance(0.35);
   weather.extreme_clocks = random.chance(0.3);
   if (random.chance(0.3)) weather.most_entries = random.between(1, 3);
@@ -217,6 +219,7 @@ void Cluster::power_fault(Server& server) {
 
 void Cluster::pause_fault(Server& server) {
   Duration pause = random_.chance(0.5) ? random_.between(1ms, 400ms) : random_.between(400ms, 6s);
+  if (random_.chance(0.3)) return suspend(server);
   if (random_.chance(0.5)) {
     world_.count("batond paused");
     if (random_.chance(0.2)) pause *= 2;  // beyond the grace
@@ -227,6 +230,22 @@ void Cluster::pause_fault(Server& server) {
     server.pause_machine();
     world_.after(pause, [&server] { server.resume_machine(); });
   }
+}
+
+/// With its clock. Sometimes nobody there lives to see it: another guard and another batond wake up.
+void Cluster::suspend(Server& server) {
+  Duration lasts = random_.chance(0.4) ? random_.between(25ms, 1500ms) : random_.between(1500ms, 6s);
+  if (random_.chance(0.3)) lasts = random_.between(6s, 15s);
+  // What no clock ever shows ends no right (W4): who decides alone would go on beside the other one.
+  const bool unseen = !two_decide() && random_.chance(0.25);
+  world_.count(unseen ? "stood still unseen" : lasts > guard::kLongGap ? "suspended for more than 10 s" : "suspended");
+  if (random_.chance(0.25)) {
+    server.kill_guard();
+    if (random_.chance(0.4)) server.kill_batond();
+  }
+  server.pause_machine(unseen ? Standstill::kUnseen : Standstill::kSuspended);
+  world_.after(lasts, [&server] { server.resume_machine(); });
+  if (unseen && random_.chance(0.7)) world_.after(lasts + random_.between(1ms, 5s), [&server] { server.set_wall_clock_right(); });
 }
 
 /// The power of one server, and at the same time the guards of the others: no voter can say when that one's lease ends.
@@ -536,6 +555,7 @@ void Cluster::heal_everything() {
     server->cure();
     if (server->disk().rotten) server->disk().lose_everything();
     server->resume_machine();
+    server->set_wall_clock_right();
     server->regain_engine();
     server->resume_guard();
     server->resume_batond();

@@ -54,6 +54,9 @@ TEST(Planted, LossTakenForAnEnd) { EXPECT_NE(find_violation("loss-taken-for-an-e
 TEST(Planted, AloneWithoutRight) { EXPECT_NE(find_violation("alone-without-right", 100, "two-servers"), 0u); }
 TEST(Planted, UncleanCopyPromotedByTwo) { EXPECT_NE(find_violation("unclean-copy-promoted", 100, "two-servers"), 0u); }
 
+TEST(Planted, GapIgnored) { EXPECT_NE(find_violation("gap-ignored", 200), 0u); }
+TEST(Planted, RightKeptOverGap) { EXPECT_NE(find_violation("right-kept-over-gap", 200, "two-servers"), 0u); }
+
 TEST(Planted, PlacementIgnored) { EXPECT_NE(find_violation("placement-ignored", 50, "policies"), 0u); }
 TEST(Planted, OrderIgnored) { EXPECT_NE(find_violation("order-ignored", 100, "policies"), 0u); }
 TEST(Planted, FailbackForgets) { EXPECT_NE(find_violation("failback-forgets", 200, "policies"), 0u); }

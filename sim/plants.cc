@@ -69,6 +69,8 @@ bool plant([[maybe_unused]] const std::string& name) {
       {"np-changed-alone", Plant::kNpChangedAlone},
       {"key-replaced-with-ping", Plant::kKeyReplacedWithPing},
       {"lock-freed-early", Plant::kLockFreedEarly},
+      {"gap-ignored", Plant::kGapIgnored},
+      {"right-kept-over-gap", Plant::kRightKeptOverGap},
   };
   const auto found = kPlants.find(name);
   if (found == kPlants.end()) return false;

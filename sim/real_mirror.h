@@ -110,6 +110,7 @@ class RealMirror {
   void issue(int index);
   void completed(int index, const mirror::CompleteRequest& done);
   void check_write(int index, const Request& request) const;
+  bool is_newer(BlockRange range, const std::vector<uint64_t>& data) const;
   void check_flush(int index, const Request& request) const;
   void judge_promotion(int index, bool set_crashed);
   bool holds_every_write(int member) const;

@@ -69,8 +69,6 @@ Scenario::Server* Scenario::find(const std::string& name) {
   return nullptr;
 }
 
-Instant Scenario::local_now(const Server& server) const { return now_ + server.clock_ahead; }
-
 void Scenario::boot(Server& server) {
   if (server.powered) return;
   server.powered = server.engine = true;
@@ -125,6 +123,9 @@ void Scenario::take_power(Server& server) {
   server.missed.clear();
   server.published = Instant{};
   server.guard_knowledge = {};
+  server.guard_clocks = server.clocks_ahead;
+  server.suspended_at = kNever;
+  server.woken_until = Instant{};
 }
 
 void Scenario::start_batond(Server& server, Duration joins_after) {

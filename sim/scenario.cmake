@@ -1,6 +1,6 @@
 # The scripted cluster (tests/scenarios).
 set(scenario_sources scenario.cc scenario_network.cc scenario_rings.cc scenario_mirrors.cc scenario_watch.cc
-                     scenario_script.cc scenario_fencing.cc scenario_folder.cc scenario_guard.cc scenario_keys.cc)
+                     scenario_script.cc scenario_fencing.cc scenario_folder.cc scenario_guard.cc scenario_clocks.cc scenario_keys.cc)
 add_library(baton_scenario STATIC ${scenario_sources})
 target_link_libraries(baton_scenario PUBLIC baton_core_node)
 add_executable(baton_cold_start_test cold_start_test.cc)

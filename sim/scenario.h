@@ -62,7 +62,6 @@ class Scenario {
   void start_batond(Server& server, Duration joins_after);
   void kill_batond(Server& server);
   void pause_machine(Server& server, bool paused);
-  Instant local_now(const Server& server) const;
   void feed(Server& server, const node::Event& event);
   void arm_tick(Server& server);
   void carry_out(Server& server, node::Action& action);
@@ -110,6 +109,13 @@ class Scenario {
   void arm_guard_tick(Server& server);
   void carry_out_guard(Server& server, const guard::Action& action);
   void drop_addresses(Server& server);
+
+  // ---- Clocks (scenario_clocks.cc) ----
+  Instant local_now(const Server& server) const;
+  void wake(Server& server, bool unseen);
+  void look_at_clocks_soon(Server& server);
+  void look_at_clocks(Server& server);
+  Status run_on_clocks(Server& server, const Words& words, bool& known);
 
   // ---- Mirrors (scenario_mirrors.cc) ----
   void mirror_tick(Server& server);

@@ -20,6 +20,7 @@ void Scenario::start_guard(Server& server) {
   const Instant now = local_now(server);
   server.guard = std::make_unique<guard::GuardCore>(settings, start, server.guard_knowledge, server.published, now);
   server.guard_tick_at = kNever;
+  look_at_clocks(server);
 }
 
 /// Another one is there when the script says so.

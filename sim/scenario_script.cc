@@ -99,7 +99,7 @@ Status Scenario::run_network(const Words& words) {
 
 /// VERB SERVER ...
 Status Scenario::run_on_server(Server& server, const Words& words) {
-  for (const auto part : {&Scenario::run_on_machine, &Scenario::run_on_cables, &Scenario::run_on_programs,
+  for (const auto part : {&Scenario::run_on_machine, &Scenario::run_on_clocks, &Scenario::run_on_cables, &Scenario::run_on_programs,
                           &Scenario::run_on_resources}) {
     bool known = true;
     if (auto run = (this->*part)(server, words, known); known || !run) return run;

@@ -4,6 +4,7 @@
 #include <deque>
 
 #include "sim/scenario.h"
+#include "src/core/guard/clocks.h"
 
 namespace baton::sim {
 
@@ -28,6 +29,9 @@ struct Scenario::Server {
   bool powered = false;
   uint64_t boots = 0;  // what an earlier boot began has no effect
   Duration clock_ahead{};
+  Instant suspended_at = kNever;    // by the script's time
+  guard::ClocksAhead clocks_ahead;  // CLOCK_BOOTTIME and the wall clock, of the monotonic one
+  Instant woken_until{};            // by its clock: from a suspension that its guard has not seen yet
   bool ended_in_order = false;  // before this boot
   bool machine_paused = false;
   std::vector<std::function<void()>> missed;  // while the machine stood still
@@ -47,6 +51,7 @@ struct Scenario::Server {
   // The guard
   std::unique_ptr<guard::GuardCore> guard;
   guard::Knowledge guard_knowledge;  // its page, for as long as the power
+  guard::ClocksAhead guard_clocks;   // ... and what stands there of the clocks
   uint64_t guard_starts = 0;
   Instant guard_tick_at = kNever;
   // batond

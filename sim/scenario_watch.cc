@@ -49,7 +49,8 @@ void Scenario::observe() {
     std::set<std::string> data, addresses;
     for (const auto& [id, server] : servers_) {
       if (answers(*server, group)) by = server->name;
-      if (holds_data(*server, group)) data.insert(server->name);
+      const bool woken = local_now(*server) < server->woken_until;  // F5: reads, for that long
+      if (holds_data(*server, group) && !woken) data.insert(server->name);
       if (holds_address(*server, group)) addresses.insert(server->name);
     }
     if (data.size() > 1 && two_owners_ && data != service.owners)

@@ -99,6 +99,7 @@ void Server::power_off() {
   guard_spared_ = false;
   kill_guard();
   guard_page_ = guard::Knowledge{};
+  guard_page_clocks_.reset();
   powered_ = false;
   machine_paused_ = false;
   ++boot_;
@@ -111,6 +112,7 @@ void Server::power_off() {
     mirror_loses_power(mirror);
   }
   clock_goes_on();
+  woken_until_ = Instant{};
   engine_lost_ = false;
   ownership_changed_ = true;
 }

@@ -13,6 +13,7 @@
 #include "sim/bus.h"
 #include "sim/voter_disk.h"
 #include "sim/world.h"
+#include "src/core/guard/clocks.h"
 #include "src/core/node/node.h"
 
 namespace baton::sim {
@@ -50,6 +51,10 @@ struct MirrorStandIn {
   uint64_t written = 0;            // the newest write that it has (sim/mirror_truth.h)
   uint64_t flushed = 0;            // ... for sure
 };
+
+/// What a machine's clocks do while it stands still: go on; CLOCK_MONOTONIC stands (a suspended machine); all stand (a virtual machine
+/// whose host has suspended it without a word).
+enum class Standstill { kClocksGoOn, kSuspended, kUnseen };
 
 /// What is wrong with a group on a server.
 enum class Sickness { kNone, kStartFails, kStartHangs, kStopHangs, kEverythingHangs };
@@ -108,8 +113,7 @@ class Server {
   void kill_batond();
   void pause_batond();
   void resume_batond();
-  /// `clock_stops`: its monotonic clock, too, as a virtual machine's does.
-  void pause_machine(bool clock_stops = false);
+  void pause_machine(Standstill kind = Standstill::kClocksGoOn);
   void resume_machine();
   void kill_guard();
   void pause_guard();
@@ -117,7 +121,9 @@ class Server {
   /// corosync ends under a batond that goes on; and is back.
   void lose_engine();
   void regain_engine();
-  void jump_wall_clock(Duration by) { wall_offset_ += by; }
+  void jump_wall_clock(Duration by);
+  /// NTP sets it by what the machine stood still unseen.
+  void set_wall_clock_right();
   void set_sick(const std::string& group, Sickness sickness) { sick_[group] = sickness; }
   void cure() { sick_.clear(); }
   /// A resource that is up is not any more.
@@ -157,6 +163,11 @@ class Server {
 
   /// By this server's clock: the lease page is valid now.
   bool lease_page_valid() const { return powered_ && local_now() < page_; }
+  /// F5: its clock stood still and goes on. Until its guard looks at the clocks, and if they show nothing until the end of what was left of
+  /// the lease, it may still answer reads and have addresses.
+  bool woken_unseen() const { return local_now() < woken_until_; }
+  /// How often its guard has seen that it stood still for longer than a right lasts (W4).
+  uint64_t long_gaps() const { return long_gaps_; }
   /// The committed state as this server knows or knew it last says that it owns the group.
   bool believes_to_own(const std::string& group) const;
   /// A resource, by "group.resource": its daemon or address would serve if the lease page allows it.
@@ -193,6 +204,10 @@ class Server {
   void arm_tick();
   // sim/server_guard.cc
   void start_guard();
+  guard::ClocksAhead clocks_ahead() const;
+  void look_at_clocks_within(Duration most);
+  void look_at_clocks();
+  void gap_was_seen(Duration length);
   void watch_guard();
   void feed_guard(guard::Event event);
   void tell_guard(const guard::Tell& tell);
@@ -250,7 +265,9 @@ class Server {
   const Duration clock_offset_;
   const int64_t clock_drift_ppm_;
   Duration clock_stood_{};  // in pauses of the machine
+  Duration suspended_{};   // ... of which CLOCK_BOOTTIME has counted so much
   Duration wall_offset_{};
+  Duration wall_behind_{}; // ... of which NTP does not know yet
   bool witness_ = false;
   bool enlisted_ = false;
   bool ended_in_order_ = false;  // before the next start
@@ -269,6 +286,9 @@ class Server {
   bool powered_ = false;
   bool machine_paused_ = false;
   Instant clock_stands_since_ = kNever;  // the world's
+  Standstill standstill_ = Standstill::kClocksGoOn;
+  Instant woken_until_{};  // by its own clock
+  uint64_t long_gaps_ = 0;
   bool engine_lost_ = false;
   bool ownership_changed_ = true;
   std::map<std::string, Sickness> sick_;  // by group
@@ -284,12 +304,14 @@ class Server {
 
   // The guard; its page survives it.
   guard::Knowledge guard_page_;
+  std::optional<guard::ClocksAhead> guard_page_clocks_;
   std::unique_ptr<guard::GuardCore> guard_;
   uint64_t guard_start_ = 0;
   bool guard_paused_ = false;
   std::deque<guard::Event> guard_inbox_;
   bool guard_pumping_ = false;
   Instant guard_tick_at_ = kNever;
+  uint64_t guard_looks_ = 0;
   Instant guard_told_at_{};  // when the newest of batond's messages arrives, by the world's clock
 
   // batond.

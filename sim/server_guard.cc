@@ -28,12 +28,42 @@ void Server::start_guard() {
   settings.beat = settings_.configuration.timing.beat;
   const uint64_t start = random_.below(uint64_t{1} << 38) + 1;
   guard_ = std::make_unique<guard::GuardCore>(settings, start, guard_page_, page_, local_now());
+  if (!guard_page_clocks_) guard_page_clocks_ = clocks_ahead();
   guard_paused_ = false;
   guard_inbox_.clear();
   guard_pumping_ = false;
   guard_tick_at_ = kNever;
+  look_at_clocks();
   if (!engine_lost_) guard_bus_.process_started(id_);
   feed(node::GuardReported{guard_->report(local_now())});
+}
+
+guard::ClocksAhead Server::clocks_ahead() const {
+  return {suspended_, world_.now().time_since_epoch() + wall_offset_ - local_now().time_since_epoch()};
+}
+
+/// Its timer runs by the monotonic clock.
+void Server::look_at_clocks_within(Duration most) {
+  if (!guard_runs()) return;
+  const Duration wait = random_.between(1us, most);
+  world_.after(wait, [this, look = ++guard_looks_] {
+    if (guard_looks_ == look && guard_runs()) look_at_clocks();
+  });
+}
+
+/// F5, as baton-guard does it each beat.
+void Server::look_at_clocks() {
+  const guard::ClocksAhead now = clocks_ahead();
+  if (const auto unseen = guard::unseen_time(*guard_page_clocks_, now)) {
+    world_.count("gaps seen by a guard");
+    feed_guard(guard::TimeJumped{*unseen});
+  } else {
+    guard_page_clocks_ = now;
+  }
+  const Duration beat = settings_.configuration.timing.beat;
+  world_.after(beat + beat / 100 + 50us, [this, look = ++guard_looks_] {
+    if (guard_looks_ == look && guard_runs()) look_at_clocks();
+  });
 }
 
 void Server::kill_guard() {
@@ -64,6 +94,7 @@ void Server::resume_guard() {
   guard_paused_ = false;
   guard_tick_at_ = kNever;
   if (random_.chance(0.5)) guard_inbox_.emplace_front(guard::Tick{});  // time is noticed before the messages
+  look_at_clocks_within(50us);
   pump_guard();
   arm_guard_tick();
 }
@@ -113,8 +144,17 @@ void Server::handle_guard(const guard::Event& event) {
     if (crashing_ && random_.chance(settings_.crash_chance / 4)) kill_guard();
     if (guard_start_ != start) break;  // ended in the middle
   }
+  if (const auto* jumped = std::get_if<guard::TimeJumped>(&event); jumped != nullptr && guard_start_ == start) gap_was_seen(jumped->length);
   observer_.stepped(*this);
   if (guard_start_ == start) arm_guard_tick();
+}
+
+/// The page keeps what has been acted upon; and nothing is excused from here on.
+void Server::gap_was_seen(Duration length) {
+  guard_page_clocks_ = clocks_ahead();
+  woken_until_ = Instant{};
+  ownership_changed_ = true;
+  if (length > guard::kLongGap) ++long_gaps_;
 }
 
 void Server::carry_out(guard::Action action) {

@@ -1,6 +1,7 @@
 // What stands still on a server and goes on: its program, the whole machine with or without its clock, its engine.
 // Deterministic, one thread.
 #include <algorithm>
+#include <utility>
 
 #include "sim/server.h"
 
@@ -21,12 +22,18 @@ void Server::resume_batond() {
   goes_on();
 }
 
-void Server::pause_machine(bool clock_stops) {
+void Server::pause_machine(Standstill kind) {
   if (!powered_ || machine_paused_) return;
-  world_.mark('P', id_, clock_stops);
-  world_.say(id_, "the machine is paused{}", clock_stops ? ", its clock stands" : "");
+  world_.mark('P', id_, static_cast<int>(kind));
+  world_.say(id_, "{}", kind == Standstill::kClocksGoOn  ? "the machine is paused"
+                        : kind == Standstill::kSuspended ? "the machine is suspended"
+                                                         : "the machine stands still with all its clocks");
   machine_paused_ = true;
-  if (clock_stops) clock_stands_since_ = world_.now();
+  standstill_ = kind;
+  if (kind != Standstill::kClocksGoOn) {
+    clock_stands_since_ = world_.now();
+    woken_until_ = kNever;  // by its clock the lease does not end, and it answers nobody
+  }
   bus_.engine_paused(id_, true);
 }
 
@@ -36,8 +43,14 @@ void Server::resume_machine() {
   world_.say(id_, "the machine goes on");
   machine_paused_ = false;
   ownership_changed_ = true;
+  const bool stood = clock_stands_since_ != kNever;
   clock_goes_on();
+  const auto& timing = settings_.configuration.timing;
+  // No beat that was sent before gives more than that.
+  if (stood) woken_until_ = local_now() + timing.lease;
   bus_.engine_paused(id_, false);
+  guard_tick_at_ = kNever;
+  look_at_clocks_within(stood ? timing.beat : 50us);
   pump_guard();
   arm_guard_tick();
   if (node_ == nullptr) return start_batond();
@@ -46,8 +59,24 @@ void Server::resume_machine() {
 
 void Server::clock_goes_on() {
   if (clock_stands_since_ == kNever) return;
-  clock_stood_ += world_.now() - clock_stands_since_;
-  clock_stands_since_ = kNever;
+  const Duration stood = world_.now() - std::exchange(clock_stands_since_, kNever);
+  clock_stood_ += stood;
+  if (standstill_ == Standstill::kSuspended) {
+    suspended_ += stood;
+  } else {
+    wall_offset_ -= stood;
+    wall_behind_ += stood;
+  }
+}
+
+void Server::jump_wall_clock(Duration by) {
+  world_.mark('j', id_, by.count());
+  world_.say(id_, "its wall clock is set by {} ms", to_ms(by));
+  wall_offset_ += by;
+}
+
+void Server::set_wall_clock_right() {
+  if (wall_behind_ != Duration{0}) jump_wall_clock(std::exchange(wall_behind_, Duration{0}));
 }
 
 /// The time that has passed is noticed before the messages, or after them.

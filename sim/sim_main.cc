@@ -4,6 +4,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <fmt/ranges.h>
+
+#include <algorithm>
 #include <ctime>
 #include <cstdio>
 #include <cstdlib>
@@ -119,8 +122,15 @@ int run_many(const Options& options) {
   return violations == 0 ? 0 : 1;
 }
 
+bool is_weather(const std::string& name) {
+  const auto names = weather_names();
+  if (std::find(names.begin(), names.end(), name) != names.end()) return true;
+  std::fputs(fmt::format("baton-sim: there is no weather \"{}\"; there are: {}\n", name, fmt::join(names, ", ")).c_str(), stderr);
+  return false;
+}
+
 int usage() {
-  std::fputs("usage: baton-sim --seed N [-v] | --count N [--start S] [--report] [--json] [--twice]   [--weather NAME]\n"
+  std::fputs("usage: baton-sim --seed N [-v] | --count N [--start S] [--report] [--json] [--twice] [--weather NAME]\n"
              "       (planted build: [--plant NAME])\n",
              stderr);
   return 2;
@@ -146,6 +156,7 @@ int main(int count, char** words) {
       options.start = number();
     } else if (word == "--weather" && place + 1 < count) {
       options.weather = words[++place];
+      if (!is_weather(options.weather)) return 2;
     } else if (word == "--report") {
       options.report = true;
     } else if (word == "--json") {

@@ -45,13 +45,15 @@ std::string Checkers::unfinished_keys() const {
   return {};
 }
 
-/// What is exclusive may find no server empty, and what comes after another group waits for as long as that is not wanted: for good.
+/// What is exclusive may find no server empty, what is kept apart from a group may have its only good copy where that group is, and what
+/// comes after another group waits for as long as that is not wanted: for good.
 bool Checkers::waits_for_others(const std::string& name, const std::string& waits) const {
   const auto configuration = known_configuration(reference_.configuration_text);
   const GroupConfiguration* group = configuration->group(name);
   if (group == nullptr) return false;
   const bool no_server_empty = group->exclusive && waits.find("has group") != std::string::npos;
-  return no_server_empty || std::any_of(group->start_after.begin(), group->start_after.end(),
+  const bool kept_away = waits.find("is kept apart") != std::string::npos;
+  return no_server_empty || kept_away || std::any_of(group->start_after.begin(), group->start_after.end(),
                                         [&](const std::string& before) { return !reference_.groups.at(before).wanted; });
 }
 

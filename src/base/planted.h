@@ -58,6 +58,8 @@ enum class Plant {
   kNpChangedAlone,                 // what decides between two servers changes while one decides alone by ping targets
   kKeyReplacedWithPing,            // the key is replaced although ping targets decide
   kLockFreedEarly,                 // ... and frees it as soon as it decides, before the other one has its vote again
+  kGapIgnored,                     // a guard takes no notice of clocks that ran ahead of the monotonic one
+  kRightKeptOverGap,               // a server that decides alone does so after it stood still for long, too
 };
 
 #ifdef BATON_PLANTED

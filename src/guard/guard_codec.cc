@@ -257,6 +257,9 @@ Bytes encode_kept(const Kept& kept) {
   put(out, kept.knowledge);
   put(out, kept.duties);
   put_later(out, kept.knowledge);
+  if (!kept.clocks_ahead) return bytes;
+  out.put(static_cast<int64_t>(kept.clocks_ahead->boottime.count()));
+  out.put(static_cast<int64_t>(kept.clocks_ahead->realtime.count()));
   return bytes;
 }
 
@@ -267,6 +270,10 @@ Result<Kept> decode_kept(std::span<const uint8_t> bytes) {
   kept.knowledge = take_knowledge(in);
   kept.duties = take_duties(in);
   take_later(in, kept.knowledge);
+  if (in.left() > 0) {
+    const Duration boottime(in.take<int64_t>());
+    kept.clocks_ahead = ClocksAhead{boottime, Duration(in.take<int64_t>())};
+  }
   return checked(in, std::move(kept), "the guard's page");
 }
 

@@ -2,6 +2,7 @@
 // keeps what it was told. All of one version: docs/operations.md, "Versions". Any thread.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 #include <variant>
@@ -9,6 +10,7 @@
 
 #include "src/base/bytes.h"
 #include "src/base/result.h"
+#include "src/core/guard/clocks.h"
 #include "src/core/guard/guard.h"
 
 namespace baton::guard {
@@ -43,6 +45,7 @@ Result<ReportMessage> decode_report(std::span<const uint8_t> bytes);
 struct Kept {
   Knowledge knowledge;
   Duties duties;
+  std::optional<ClocksAhead> clocks_ahead{};  // when a guard looked last (F5); none: of a version that did not keep it
 };
 Bytes encode_kept(const Kept& kept);
 Result<Kept> decode_kept(std::span<const uint8_t> bytes);

@@ -77,6 +77,7 @@ TEST(GuardCodec, OfAVersionThatKnowsNoLineages) {
   EXPECT_EQ(std::get<Tell>(*decode_from_batond(std::span(tell).first(tell.size() - kLaterBytes))).knowledge, before);
   const Bytes kept = encode_kept({knowledge(), duties()});
   EXPECT_EQ(decode_kept(std::span(kept).first(kept.size() - kLaterBytes))->knowledge, before);
+  EXPECT_EQ(decode_kept(kept)->clocks_ahead, std::nullopt) << "of one that kept no clocks";
   const Bytes report = encode_report({1, 2, 3, knowledge(), {}, {}, {ServerId{3}}, {}}, "");
   const auto decoded = decode_report(std::span(report).first(report.size() - kLaterBytes - 4));
   ASSERT_TRUE(decoded);
@@ -119,13 +120,14 @@ TEST_F(PageTest, KeepsTheNewestAndFallsBackToTheOneBefore) {
     Kept older{knowledge(), duties()};
     older.knowledge.knows.index = 6;
     ASSERT_TRUE(page->keep(older));
-    ASSERT_TRUE(page->keep({knowledge(), duties()}));
+    ASSERT_TRUE(page->keep({knowledge(), duties(), ClocksAhead{3s, -5s}}));
   }
   {
     auto page = GuardPage::open(path);
     ASSERT_TRUE(page);
     EXPECT_EQ(page->load().knowledge, knowledge());
     EXPECT_EQ(page->load().duties, duties());
+    EXPECT_EQ(page->load().clocks_ahead, (ClocksAhead{3s, -5s})) << "the next guard knows of a gap that this one does not see (F5)";
   }
   damage(64 * 1024 + 40);  // the newest is in the second place
   auto page = GuardPage::open(path);

@@ -20,13 +20,16 @@ namespace {
 constexpr const char* kProcessGroup = "baton-guard";
 constexpr size_t kLargestMessage = 128 * 1024;
 constexpr int kBeatsForAnew = 3;       // a majority's answer takes one or two
-constexpr Duration kUnseenGap = 20ms;  // of CLOCK_BOOTTIME: it differs only by suspended time
-constexpr Duration kWallJump = 500ms;  // of CLOCK_REALTIME: an ordinary step of the clock costs one exchange of beats
 
 Duration read_clock(clockid_t clock) {
   timespec time{};
   ::clock_gettime(clock, &time);
   return seconds(time.tv_sec) + Duration(time.tv_nsec);
+}
+
+ClocksAhead clocks_ahead() {
+  const Duration monotonic = read_clock(CLOCK_MONOTONIC);
+  return {read_clock(CLOCK_BOOTTIME) - monotonic, read_clock(CLOCK_REALTIME) - monotonic};
 }
 
 uint64_t random_start() {
@@ -83,8 +86,8 @@ Status GuardDaemon::start(const std::vector<std::string>& problems) {
   messaging_->open();
   say(fmt::format("started; {}{}", kept.knowledge.grants ? "goes on with what its page says" : "knows nothing yet",
                   problem_.empty() ? "" : "; " + problem_));
-  unseen_ = read_clock(CLOCK_BOOTTIME) - read_clock(CLOCK_MONOTONIC);
-  wall_offset_ = read_clock(CLOCK_REALTIME) - read_clock(CLOCK_MONOTONIC);
+  // SAFETY: F5, W4. Of a gap that the guard before this one did not live to see only the page knows.
+  clocks_ahead_ = kept.clocks_ahead.value_or(clocks_ahead());
   watch_clocks();
   look_at_duties();
   return {};
@@ -130,7 +133,7 @@ void GuardDaemon::take(std::span<const uint8_t> bytes) {
   if (!message) return say(message.error().message);
   if (const auto* tell = std::get_if<Tell>(&*message)) return feed(*tell);
   take_duties(std::get<Duties>(*message));
-  if (auto kept = page_->keep({core_->knowledge(), duties_}); !kept) say(kept.error().message);
+  if (auto kept = page_->keep({core_->knowledge(), duties_, clocks_ahead_}); !kept) say(kept.error().message);
   look_at_duties();
 }
 
@@ -147,17 +150,19 @@ void GuardDaemon::carry_out(const Action& action) {
                    lease_page_->set_deadline(publish.until);
                    look_at_duties();
                  },
-                 [&](const Keep& keep) {
-                   const auto kept = page_->keep({keep.knowledge, duties_});
-                   if (kept) return;
-                   // SAFETY: L2. Nothing is confirmed that is not kept; the next one starts from what is there.
-                   say(kept.error().message);
-                   std::abort();
-                 },
+                 [&](const Keep& wanted) { keep(wanted.knowledge); },
                  [&](const SendBeat& send) { (void)messaging_->send(encode_beat(send.beat)).has_value(); },
                  [&](const Report&) { send_report(); },
              },
              action);
+}
+
+void GuardDaemon::keep(const Knowledge& knowledge) {
+  const auto kept = page_->keep({knowledge, duties_, clocks_ahead_});
+  if (kept) return;
+  // SAFETY: L2. Nothing is confirmed that is not kept; the next one starts from what is there.
+  say(kept.error().message);
+  std::abort();
 }
 
 std::string GuardDaemon::problems() const {
@@ -197,16 +202,13 @@ void GuardDaemon::arm_timers() {
 
 /// F5; and a sign of life for batond, also while there is no corosync.
 void GuardDaemon::watch_clocks() {
-  const Duration unseen = read_clock(CLOCK_BOOTTIME) - read_clock(CLOCK_MONOTONIC);
-  const Duration wall = read_clock(CLOCK_REALTIME) - read_clock(CLOCK_MONOTONIC);
-  const bool jumped = unseen > unseen_ + kUnseenGap || wall > wall_offset_ + kWallJump;
-  const Duration length = std::max(unseen - unseen_, wall - wall_offset_);
-  unseen_ = unseen;
-  wall_offset_ = wall;
-  if (jumped) {
+  const ClocksAhead now = clocks_ahead();
+  if (const auto unseen = unseen_time(clocks_ahead_, now)) {
     say("time has passed unseen (the machine was suspended, or a clock was set): the lease is asked for anew");
-    feed(TimeJumped{length});
+    feed(TimeJumped{*unseen});
   }
+  clocks_ahead_ = now;  // kept only now: a guard that is killed before leaves the gap to the next one
+  keep(core_->knowledge());
   send_report();
   clock_tick_ = loop_.after(options_.settings.beat, [this] { watch_clocks(); });
 }

@@ -38,6 +38,7 @@ class GuardDaemon {
   void take(std::span<const uint8_t> bytes);
   void feed(const Event& event);
   void carry_out(const Action& action);
+  void keep(const Knowledge& knowledge);
   void send_report();
   void arm_timers();
   void on_view(const GroupView& view);
@@ -66,8 +67,7 @@ class GuardDaemon {
   EventLoop::Handle clock_tick_;
   EventLoop::Handle duty_tick_;
   Instant tick_at_ = kNever;
-  Duration unseen_{};  // by how much the other clocks are ahead of the monotonic one
-  Duration wall_offset_{};
+  ClocksAhead clocks_ahead_;  // at the last look
   std::string problem_;
 };
 

@@ -45,19 +45,23 @@ void GuardCore::step(Instant now, const Event& event, std::vector<Action>& actio
 void GuardCore::notice_gap() {
   const bool late = now_ > (beat_at_ == kNever ? last_step_ + kIdleTick : beat_at_) + settings_.lease / 4;
   if (late && beat_at_ != kNever) lease_.forget_sent();
-  if (late && stalled_since_ == kNever) stalled_since_ = last_step_;
-  if (late) late_at_ = now_;
   // SAFETY: W4. Between two gaps it must have run for long enough to be seen by the other server; else they are one.
-  if (now_ > late_at_ + 2 * settings_.lease) stalled_since_ = kNever;
-  if (stalled_since_ != kNever && now_ > stalled_since_ + kLongGap) {
-    stalled_since_ = kNever;
-    long_gap();
-  }
+  if (!late && now_ > late_at_ + 2 * settings_.lease) stalled_since_ = kNever;
+  if (late) stalled(last_step_);
+  if (stalled_since_ != kNever && now_ > stalled_since_ + kLongGap) long_gap();
   last_step_ = now_;
+}
+
+/// It has not run from then until now, but perhaps for moments.
+void GuardCore::stalled(Instant since) {
+  late_at_ = now_;
+  stalled_since_ = std::min(stalled_since_, since);
 }
 
 /// SAFETY: W4. Meanwhile an operator may have let the other server go on.
 void GuardCore::long_gap() {
+  stalled_since_ = kNever;
+  if (planted(Plant::kRightKeptOverGap)) return;
   ++knowledge_.gaps;
   actions_->push_back(Keep{knowledge_});
   if (!may_publish()) withdraw();
@@ -114,8 +118,8 @@ void GuardCore::handle(const Tell& event) {
   knowledge_.gaps = before.gaps;
   knowledge_.newest_lineage = std::max(before.newest_lineage, knowledge_.lineage);
   knowledge_.knows = std::max(knowledge_.knows, knew);  // F1: never back
-  // SAFETY: W7. Batond may have been held up since it decided so.
-  if (!has_right && now_ >= knowledge_.right_by) knowledge_.right = 0;
+  // SAFETY: W7, T3. Batond may have been held up since it decided so, or this server's clock stood still.
+  if (!has_right && limit_is_over()) knowledge_.right = 0;
   take_knowledge();
   actions_->push_back(Keep{knowledge_});
   // SAFETY: F3, before the answer that lets batond acknowledge the entry. (What the other guard has granted lasts to its end; W4 is
@@ -125,11 +129,28 @@ void GuardCore::handle(const Tell& event) {
   if ((knowledge_.knows > knew || knowledge_.grants != granted) && beat_at_ != kNever) beat_at_ = now_;
 }
 
+/// Of the right's time limit, which goes by a clock that did not see all.
+bool GuardCore::limit_is_over() const {
+  const bool recent = now_ <= jumped_at_ + kLongGap;
+  return knowledge_.right_by != kNever && now_ + (recent ? unseen_ : Duration{0}) >= knowledge_.right_by;
+}
+
 void GuardCore::handle(const TimeJumped& event) {
+  if (planted(Plant::kGapIgnored)) return;
+  const Duration length = std::min(event.length, 2 * kLongGap);
+  unseen_ = length + (now_ <= jumped_at_ + kLongGap ? unseen_ : Duration{0});
+  jumped_at_ = now_;
   // SAFETY: F5. The page's deadline is one of a clock that stood still meanwhile.
   lease_.forget_lease();
   withdraw();
-  if (event.length > kLongGap) long_gap();
+  // What no clock of this core's has counted lies before everything that it counts as one gap with it.
+  stalled(std::min(stalled_since_, now_) - length);
+  if (now_ > stalled_since_ + kLongGap) long_gap();
+  // SAFETY: W7, T3. A right whose limit is yet to come may have been taken a moment ago, before this was seen.
+  if (knowledge_.right != 0 && now_ < knowledge_.right_by && limit_is_over()) {
+    knowledge_.right = 0;
+    actions_->push_back(Keep{knowledge_});
+  }
   if (beat_at_ != kNever) beat_at_ = now_;
 }
 

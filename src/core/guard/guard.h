@@ -101,11 +101,13 @@ class GuardCore {
   void handle(const Tick&) {}
   void take_knowledge();
   void notice_gap();
+  void stalled(Instant since);
   void long_gap();
   void hear_of_recovery(Epoch lineage);
   void withdraw();
   bool may_publish() const;
   bool outdated() const;
+  bool limit_is_over() const;
   void publish();
   void beat_if_due();
 
@@ -123,6 +125,8 @@ class GuardCore {
   Instant last_step_{};
   Instant late_at_{};              // the last step that came late
   Instant stalled_since_ = kNever; // ... and since when it has not run for long in one piece
+  Instant jumped_at_{};            // the last time that the clocks showed a gap
+  Duration unseen_{};              // ... and how long it was, with those shortly before
   std::vector<Action>* actions_ = nullptr;
 };
 

@@ -154,6 +154,24 @@ TEST(Guard, GapsBetweenWhichItCannotBeSeenAreOne) {
   EXPECT_EQ(gaps_after(3s), 1u) << "it has";
 }
 
+/// What the clocks do not show (F5) counts as a piece, too.
+TEST(Guard, SuspensionsBetweenWhichItCannotBeSeenAreOneGap) {
+  const auto gaps_after = [](Duration first, Duration between, Duration second) {
+    Bench bench;
+    bench.feed(at(0ms), ViewChanged{{kOne}});
+    bench.feed(at(0ms), Tell{5, 1, alone(1)});
+    Instant now = at(100ms);
+    bench.feed(now, TimeJumped{first});
+    for (const Instant end = now + between; now < end; now += 100ms) bench.feed(now, Tick{});
+    bench.feed(now, TimeJumped{second});
+    return bench.guard.knowledge().gaps;
+  };
+  EXPECT_EQ(gaps_after(6s, 100ms, 6s), 2u) << "the other server may not have seen it for 12 s";
+  EXPECT_EQ(gaps_after(6s, 3s, 6s), 1u) << "it has";
+  EXPECT_EQ(gaps_after(11s, 3s, 11s), 3u);
+  EXPECT_EQ(gaps_after(Duration::max(), 3s, 1s), 2u) << "of a length that is not known";
+}
+
 TEST(Guard, AloneItTakesARightOnlyInTime) {
   Knowledge told = alone(1);
   told.right_by = at(500ms);
@@ -169,6 +187,30 @@ TEST(Guard, AloneItTakesARightOnlyInTime) {
   soon.feed(at(700ms), Tell{5, 2, told});
   soon.feed(at(800ms), Tick{});
   EXPECT_EQ(soon.guard.published_until(), at(800ms) + 1000ms) << "what it has taken it keeps";
+}
+
+/// T3, W7. The limit goes by a clock that stood still.
+TEST(Guard, AloneItTakesARightInTimeThatItsClockDidNotSee) {
+  Knowledge told = alone(1);
+  told.right_by = at(4s);
+  const auto right_after = [&](Instant jump, Instant tell, Duration length) {
+    Bench bench;
+    bench.feed(at(0ms), ViewChanged{{kOne}});
+    for (Instant now = at(0ms); now <= at(15s); now += 50ms) {
+      if (now == jump) bench.feed(now, TimeJumped{length});
+      if (now == tell) {
+        told.right_by = tell + 3500ms;
+        bench.feed(now, Tell{5, 1, told});
+      }
+      bench.feed(now, Tick{});
+    }
+    return bench.guard.knowledge().right;
+  };
+  EXPECT_EQ(right_after(at(400ms), at(500ms), 3s), 1u);
+  EXPECT_EQ(right_after(at(400ms), at(500ms), 4s), 0u) << "told after the look";
+  EXPECT_EQ(right_after(at(600ms), at(500ms), 4s), 0u) << "and before it";
+  EXPECT_EQ(right_after(at(5s), at(500ms), 4s), 1u) << "long since taken";
+  EXPECT_EQ(right_after(at(400ms), at(12s), 4s), 1u) << "long ago";
 }
 
 TEST(Guard, TheLeaseFromBothLastsWhenItIsToldThatItIsAlone) {
