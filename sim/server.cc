@@ -315,6 +315,8 @@ void Server::carry_out(const node::Action& action) {
     tell_guard(tell->tell);
   } else if (const auto* step = std::get_if<node::RunStep>(&action)) {
     run_step(*step);
+  } else if (const auto* check = std::get_if<node::RunCheck>(&action)) {
+    run_check(*check);
   } else if (const auto* applied = std::get_if<node::EntryApplied>(&action)) {
     world_.say(fmt::format("server {}", id_), "applied {}: {}{}", applied->entry.index,
                describe(applied->entry.command),

@@ -184,6 +184,7 @@ class Server {
   void handle(const node::Event& event);
   void carry_out(const node::Action& action);
   void run_step(const node::RunStep& step);
+  void run_check(const node::RunCheck& check);
   void finish_step(const node::RunStep& step, uint64_t start, uint64_t kills);
   bool given_up(const node::RunStep& step, uint64_t start) const;
   void step_real_mirror(const node::RunStep& step, RealMirror& real, uint64_t start);

@@ -128,6 +128,7 @@ void read_group(const TomlEntry& entry, ConfigurationDraft& draft) {
   }
   if (startup == "manual") group.startup = Startup::kManual;
   read_resources(section, group, draft);
+  read_monitors(section, group, draft);
   check_group(section, group, named, draft.findings);
   check_mirrors(section.path(), group, draft);
   section.finish();

@@ -28,7 +28,9 @@ void NodeCore::Implementation::manage_groups() {
         run->kill(now, fmt::format("{} is no longer configured", name));
       }
     }
+    held->watch_monitors(now);
     collect_steps(name, *held);  // perhaps renewed
+    collect_checks(name, *held);
   }
 }
 
@@ -169,6 +171,11 @@ void NodeCore::Implementation::collect_steps(const std::string& name, group::Gro
     if (previous != previous_owner.end()) wanted.previous_owner = previous->second;
     out().push_back(wanted);
   }
+}
+
+void NodeCore::Implementation::collect_checks(const std::string& name, group::GroupRun& run) {
+  for (auto& news : run.take_news()) note({.kind = news.problem ? "problem" : "monitor", .group = name, .text = std::move(news.text)});
+  for (auto& check : run.take_checks()) out().push_back(RunCheck{check.token, name, std::move(check.monitor)});
 }
 
 Permit NodeCore::Implementation::permit_of(const std::string& name, const std::string& resource) const {
