@@ -17,19 +17,26 @@ Bus::Bus(World& world, const BusSettings& settings, const std::vector<ServerId>&
 bool Bus::reach(ServerId one, ServerId other) const {
   const Engine& first = engines_.at(one);
   const Engine& second = engines_.at(other);
-  if (!first.up || !second.up || first.paused || second.paused) return false;
+  return first.up && second.up && !first.paused && !second.paused && hears(one, other);
+}
+
+bool Bus::hears(ServerId one, ServerId other) const {
+  if (one == other) return true;
   const auto key = keys_.find(one), other_key = keys_.find(other);
   if (key != keys_.end() && other_key != keys_.end() && key->second != other_key->second) return false;
-  return one == other || (!cut_.contains({one, other}) && !cut_.contains({other, one}));
+  return linked(one, other);
 }
 
 /// The token goes round only while every member reaches every other.
 bool Bus::runs(const Ring& ring) const {
   if (world_.now() < unsettled_until_) return false;
   for (const ServerId one : ring.members) {
-    if (engines_.at(one).ring.get() != &ring) return false;
-    for (const ServerId other : ring.members)
-      if (!reach(one, other)) return false;
+    const Engine& engine = engines_.at(one);
+    if (engine.ring.get() != &ring || !engine.up || engine.paused) return false;
+    for (const ServerId other : ring.members) {
+      if (other == one) break;
+      if (!hears(one, other)) return false;
+    }
   }
   return true;
 }
@@ -98,8 +105,7 @@ void Bus::sequence(ServerId server) {
     engine.ring->log.push_back(std::move(engine.outgoing.front()));
     engine.outgoing.pop_front();
   }
-  const auto members = engine.ring->members;
-  for (const ServerId member : members) deliver_later(member);
+  for (const ServerId member : engine.ring->members) deliver_later(member);
   sequence_later(server);
 }
 
@@ -130,8 +136,7 @@ void Bus::deliver_next(ServerId server) {
   if (!engine.up || engine.paused || engine.delivered >= engine.ring->log.size()) return;
   // A broken ring delivers what was on the wire, as far as it got.
   if (!runs(*engine.ring) && random_.chance(0.4)) return;
-  const Item item = engine.ring->log[engine.delivered++];
-  give(server, item);
+  give(server, engine.ring->log[engine.delivered++]);
   deliver_later(server);
 }
 

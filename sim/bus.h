@@ -68,12 +68,15 @@ class Bus {
   bool linked(ServerId one, ServerId other) const { return !cut_.contains({one, other}) && !cut_.contains({other, one}); }
   /// By which key this server's engine speaks and hears, here and in the other group.
   void set_key(ServerId server, const std::string& key);
+  const std::string& key_of(ServerId server) const { return keys_.at(server); }
   /// The members of its engine's ring, itself included.
   std::set<ServerId> ring_of(ServerId server) const;
   /// In both directions, with both engines at work, by one key.
   bool reach(ServerId one, ServerId other) const;
 
  private:
+  /// In both directions, by one key.
+  bool hears(ServerId one, ServerId other) const;
   struct Item {
     enum class Kind { kMessage, kJoin, kLeave, kSync };
     Kind kind = Kind::kMessage;

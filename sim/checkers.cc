@@ -5,7 +5,7 @@
 
 #include "sim/ping_targets.h"
 #include "sim/shared_disk.h"
-#include "src/model/configuration_toml.h"
+#include "src/model/known_configuration.h"
 
 namespace baton::sim {
 
@@ -47,6 +47,7 @@ void Checkers::restored(const std::vector<database::Entry>& backup) {
   });
   history_.restored(backup.size());
   maintenance_.restored();
+  policy_.restored();
   truth_.everybody_lost_power();
 }
 
@@ -87,7 +88,7 @@ void Checkers::applied(const Server& server, const node::EntryApplied& applied) 
 
 /// W7: nobody's word, but that of the other one itself, which has not been let go on since.
 void Checkers::check_end_before(const TakeOver& takeover, const database::Entry& entry) const {
-  const auto configuration = parse_configuration(reference_.configuration_text);
+  const auto configuration = known_configuration(reference_.configuration_text);
   if (configuration->np == NpKind::kDisk && settings_.shared_disk->names(takeover.server)) return world_.count("went on by the disk");
   const bool by_ping = configuration->np == NpKind::kPing;
   const auto heard = heard_target_.find(takeover.server);
@@ -130,10 +131,39 @@ void Checkers::newly_committed(const database::Entry& entry, const Applied& outc
   history_.committed(entry, outcome);
   states_[entry.index] = reference_;
   while (states_.size() > 256) states_.erase(states_.begin());
-  if (!outcome.applied) return;
+  if (!outcome.applied) return count_refused(entry);
   truth_.committed(entry, before, reference_);
   maintenance_.committed(entry, before, reference_);
+  policy_.committed(entry, reference_);
   check_reason(entry, before);
+  check_np(entry, before);
+}
+
+/// Of what T9 and K1 are about.
+void Checkers::count_refused(const database::Entry& entry) const {
+  const auto before = known_configuration(reference_.configuration_text);
+  if (!before) return;
+  const auto* rotation = std::get_if<RotateKeys>(&entry.command);
+  if (rotation != nullptr && rotation->step == RotateKeys::Step::kBegin && may_go_on_by_itself(before->np))
+    world_.count("rotations refused beside an arbiter");
+  const auto* apply = std::get_if<ApplyConfiguration>(&entry.command);
+  if (apply != nullptr && known_configuration(apply->text)->np != before->np) world_.count("changes of np refused");
+}
+
+/// T9, Q7: what decides between two servers changes by way of the operator, not away from targets that have let one go on, and
+/// keys are not replaced beside a disk or targets.
+void Checkers::check_np(const database::Entry& entry, const ClusterState& before) const {
+  if (before.configuration_version == 0) return;
+  const NpKind then = known_configuration(before.configuration_text)->np;
+  const NpKind now = known_configuration(reference_.configuration_text)->np;
+  const auto violated = [&](const std::string& what) {
+    throw Violation("np", fmt::format("entry {} ({}): np is \"{}\" after \"{}\", {}", entry.index, describe(entry.command), to_string(now),
+                                      to_string(then), what));
+  };
+  if (now != then && may_go_on_by_itself(now) && may_go_on_by_itself(then)) violated("in one step");
+  if (now != then && then == NpKind::kPing && before.taken_over != ServerId{})
+    violated(fmt::format("while server {} decides alone", before.taken_over));
+  if (may_go_on_by_itself(now) && reference_.keys.under_way()) violated("while the key is being replaced");
 }
 
 /// I4: a move says why, and what led to it.

@@ -11,6 +11,7 @@
 
 #include "sim/maintenance_checker.h"
 #include "sim/mirror_truth.h"
+#include "sim/policy_checker.h"
 #include "sim/request_history.h"
 #include "sim/server.h"
 
@@ -55,12 +56,15 @@ class Checkers {
   void check_majority_of(const std::set<ServerId>& voters, const database::Entry& entry) const;
   void newly_committed(const database::Entry& entry, const Applied& outcome);
   void check_reason(const database::Entry& entry, const ClusterState& before) const;
+  void count_refused(const database::Entry& entry) const;
+  void check_np(const database::Entry& entry, const ClusterState& before) const;
   void check_one_owner() const;
   void check_leader(const Server& server);
   void check_state(const Server& server);
   void check_waiting(const Server& server);
   std::string residue() const;
   std::string unfinished_keys() const;
+  bool waits_for_others(const std::string& name, const std::string& waits) const;
   std::string incomplete_group(const std::string& name, const GroupState& group) const;
   std::string incomplete_mirrors() const;
 
@@ -86,6 +90,7 @@ class Checkers {
   MirrorTruth truth_;
   RequestHistory history_;
   MaintenanceChecker maintenance_;
+  PolicyChecker policy_;
   std::vector<std::pair<std::string, std::string>> exclusive_;  // group, resource: what serves at one place only
   std::set<std::pair<ServerId, uint64_t>> requests_;
   std::set<std::pair<ServerId, uint64_t>> answered_;

@@ -17,6 +17,7 @@ constexpr uint32_t kSpareServers = 2;
 
 Cluster::Cluster(World& world, const Weather& weather) : world_(world), random_(world.random().fork()), weather_(weather) {
   settings_.texts = make_texts(weather.shape);
+  settings_.nps = std::max<size_t>(weather.shape.nps.size(), 1);
   settings_.founding = everything_in({settings_.texts.front()});
   settings_.configuration = everything_in(settings_.texts);
   settings_.keys_change = weather.keys > 0;
@@ -40,7 +41,7 @@ Cluster::Cluster(World& world, const Weather& weather) : world_(world), random_(
   if (weather.figure_eight) bus.wait_at_most = 5ms;
   bus_ = std::make_unique<Bus>(world, bus, all_,
                                [this](ServerId to, const BusEvent& event) {
-                                 if (weather_.ping) watch_parting(to, event);
+                                 if (weather_.shape.may_be(NpKind::kPing)) watch_parting(to, event);
                                  servers_.at(to)->delivered(event);
                                });
   guard_bus_ = std::make_unique<Bus>(
@@ -117,7 +118,7 @@ void Cluster::run() {
   run_until(world_.now() + 3s);
   const std::string problem = checkers_->why_not_well();
   if (!problem.empty()) throw Violation("progress", "it was well, and without any fault is not any more: " + problem);
-  if (disk_decides() || weather_.ping) lose_one_of_two();
+  if (may_go_on_by_itself(np())) lose_one_of_two();
   for (auto& [key, mirror] : real_mirrors_) mirror->stop_client();
   run_until(world_.now() + 1s);
   for (const auto& [key, group] : checkers_->state().groups)
@@ -131,9 +132,10 @@ bool Cluster::two_decide() const {
   return weather_.everything ? configured_.size() == 2 : weather_.shape.voters() == 2;
 }
 
-bool Cluster::disk_decides() const {
+/// As configured now.
+NpKind Cluster::np() const {
   const auto configuration = known_configuration(checkers_->state().configuration_text);
-  return weather_.disk && configuration && configuration->np == NpKind::kDisk;
+  return configuration ? configuration->np : settings_.founding.np;
 }
 
 /// With a disk in common, or targets, the other one goes on by nobody's word; and both together decide as before.
@@ -142,8 +144,8 @@ void Cluster::lose_one_of_two() {
   run_until(world_.now() + 2s);
   const ServerId lost = ids_[random_.below(ids_.size())];
   const ServerId other = ids_[0] == lost ? ids_[1] : ids_[0];
-  world_.say("sim", "server {} is lost, and the {} there", lost, weather_.disk ? "disk is" : "targets are");
-  if (weather_.ping) ping_targets_.parted(world_.now(), random_, lost, lost, other);
+  world_.say("sim", "server {} is lost, and the {} there", lost, np() == NpKind::kDisk ? "disk is" : "targets are");
+  if (np() == NpKind::kPing) ping_targets_.parted(world_.now(), random_, lost, lost, other);
   servers_.at(lost)->power_off();
   const Instant limit = world_.now() + 10s;
   while (world_.now() < limit && !servers_.at(other)->node().standing().serving) run_until(world_.now() + 100ms);
@@ -168,9 +170,11 @@ void Cluster::wait_until_free() {
 
 /// Also where a view says so that has been overtaken by now.
 void Cluster::watch_parting(ServerId server, const BusEvent& event) {
+  if (!event.view || (server != ids_[0] && server != ids_[1])) return;
   const ServerId other = ids_[0] == server ? ids_[1] : ids_[0];
-  if (event.view) ping_targets_.view(world_.now(), server, event.view->members.contains(other));
-  if (event.view && !event.view->members.contains(other)) ping_targets_.parted(world_.now(), random_, ServerId{}, ids_[0], ids_[1]);
+  const bool both = event.view->members.contains(other);
+  ping_targets_.view(world_.now(), server, both);
+  if (!both) ping_targets_.parted(world_.now(), random_, ServerId{}, ids_[0], ids_[1]);
 }
 
 /// A target; or an address of a group, that answers where it is up under a lease.
@@ -184,7 +188,8 @@ bool Cluster::echo_answered(const Server& server, const std::string& address) {
   }
   const auto& targets = settings_.configuration.ping_targets;
   if (!server.powered() || !ping_targets_.reached(world_.now(), server.id())) return false;
-  if (std::find(targets.begin(), targets.end(), address) != targets.end()) return true;
+  if (std::find(targets.begin(), targets.end(), address) != targets.end())
+    return ping_targets_.answers(world_.now(), server.id(), address);
   for (const auto& group : settings_.configuration.groups)
     for (const auto& resource : group.resources)
       for (const auto& [id, holder] : servers_)

@@ -36,10 +36,10 @@ struct Weather {
   bool eager_rings = false;        // they form anew sooner than by time-outs
   double joins = 0.04;             // of the faults: servers join and leave
   bool two = false;                // two servers without a witness
-  bool disk = false;               // ... with a disk in common that decides between them
-  bool ping = false;               // ... or ping targets
+  std::vector<NpKind> nps;         // ... and what may decide between them (sim/shape.h)
   double maintenance = 0.04;       // ... operators do maintenance
   double keys = 0;                 // of the faults: operators replace the cluster's keys
+  bool policies = false;           // groups with a failover policy
   bool sick_groups = false;        // one group at a time is ill, and nothing else
   double lost_majority = 0;        // of the faults: for good, and an operator recovers
   double lost_databases = 0;       // ... all of them, and an operator restores a backup
@@ -118,9 +118,10 @@ class Cluster : public Server::Observer, public RealMirror::Surroundings {
   void heal_everything();
   void shared_disk_fault(Server& server);
   void prepare_shared_disk();
+  void change_np();
   void lose_one_of_two();
   bool two_decide() const;
-  bool disk_decides() const;
+  NpKind np() const;
   void ping_fault(Server& server);
   void wait_until_free();
   void watch_parting(ServerId server, const BusEvent& event);
@@ -139,6 +140,7 @@ class Cluster : public Server::Observer, public RealMirror::Surroundings {
   Server& recover_somewhere(const std::set<ServerId>& lost, Server& survivor);
   Epoch newest_lineage() const;
   Instant some_batonds_away(const std::set<ServerId>& lost);
+  void wait_for_own_key(Server& survivor);
   void bring_back(Server& survivor, const std::set<ServerId>& lost);
 
   // sim/lost_databases.cc

@@ -60,20 +60,26 @@ Weather sick_groups() { return {.name = "sick-groups", .lasts = 40s, .sick_group
 /// The cluster's keys are replaced all the time, with faults in between.
 Weather keys() { return {.name = "keys", .lasts = 40s, .quiet_at_most = 2500ms, .crash_chance = 0.001, .keys = 0.3}; }
 
+/// Three servers and more, with groups that are exclusive, kept apart, started in an order, and fail back by themselves.
+Weather policies() {
+  return {
+      .name = "policies", .lasts = 40s, .quiet_at_most = 2500ms, .crash_chance = 0.0005, .joins = 0, .maintenance = 0.12, .policies = true};
+}
+
 /// Two servers without a witness. Who is off stays so for longer: an operator must get to decide something.
 Weather two_servers() { return {.name = "two-servers", .lasts = 60s, .quiet_at_most = 4s, .crash_chance = 0.0005, .two = true}; }
 
 /// ... which have a disk in common that decides between them: it fails, hangs, or is slow for one or both.
 Weather two_disk() {
-  return {.name = "two-disk", .lasts = 60s, .quiet_at_most = 3s, .crash_chance = 0.0005, .joins = 0, .two = true, .disk = true};
+  return {.name = "two-disk", .lasts = 60s, .quiet_at_most = 3s, .crash_chance = 0.0005, .joins = 0, .two = true, .nps = {NpKind::kDisk}};
 }
 
 /// ... which ask ping targets: whatever parts them cuts one of them off from the targets, too, and sometimes that happens by itself.
 Weather two_ping() {
-  return {.name = "two-ping", .lasts = 60s, .quiet_at_most = 3s, .crash_chance = 0.0005, .joins = 0, .two = true, .ping = true};
+  return {.name = "two-ping", .lasts = 60s, .quiet_at_most = 3s, .crash_chance = 0.0005, .joins = 0, .two = true, .nps = {NpKind::kPing}};
 }
 
-/// What the others have one at a time, in one cluster: two servers with a disk in common, two with an operator, or more.
+/// What the others have one at a time, in one cluster: two servers with a disk in common, ping targets, an operator, or more of them.
 Weather everything() {
   return {.name = "everything",
           .lasts = 70s,
@@ -91,9 +97,14 @@ Weather everything() {
 void choose_cluster(Random& random, Weather& weather) {
   const bool rich = weather.shape.rich;
   weather.two = random.chance(0.67);
-  weather.disk = weather.two && random.chance(0.5);
-  if (weather.two)
-    weather.shape = Shape{.servers = 2, .witness = false, .disk = weather.disk, .np_changes = weather.disk, .rich = rich};
+  static const std::vector<NpKind> kNps[] = {
+      {NpKind::kOperator},
+      {NpKind::kDisk, NpKind::kOperator},
+      {NpKind::kPing, NpKind::kOperator},
+      {NpKind::kOperator, NpKind::kPing},
+      {NpKind::kPing, NpKind::kOperator, NpKind::kDisk},
+  };
+  if (weather.two) weather.shape = Shape{.servers = 2, .witness = false, .nps = kNps[random.below(std::size(kNps))], .rich = rich};
   // A person who names copies after a restore looks at stand-ins.
   weather.real_mirrors = random.chance(0.3);
   if (weather.real_mirrors) weather.lost_databases = 0;
@@ -112,6 +123,7 @@ Weather make_weather(Random& random, const std::string& name) {
     if (make().name == name) weather = make();
   if (name == two_servers().name) weather = two_servers();
   if (name == keys().name) weather = keys();
+  if (name == policies().name) weather = policies();
   if (name == two_disk().name) weather = two_disk();
   if (name == everything().name) weather = everything();
   if (name == two_ping().name) weather = two_ping();
@@ -120,21 +132,25 @@ Weather make_weather(Random& random, const std::string& name) {
   if (random.chance(0.3)) weather.most_entries = random.between(1, 3);
   weather.shape = make_shape(random);
   weather.real_mirrors = random.chance(0.3) && !weather.flutter && weather.lost_databases == 0;
+  if (weather.policies)
+    weather.shape = Shape{.servers = static_cast<uint32_t>(random.between(3, 5)), .witness = random.chance(0.3), .policies = true};
   if (weather.figure_eight) weather.shape = Shape{.servers = 2, .witness = true};  // the play has three parts
   if (weather.flutter) weather.shape.rich = false;
   if (weather.everything) choose_cluster(random, weather);
-  else if (weather.two) weather.shape = Shape{.servers = 2, .witness = false, .disk = weather.disk, .ping = weather.ping, .rich = weather.shape.rich};
+  else if (weather.two) weather.shape = Shape{.servers = 2, .witness = false, .nps = weather.nps, .rich = weather.shape.rich};
   return weather;
 }
 
 void Cluster::fault() {
   Server& server = some_server();
   const bool two = two_decide();
-  if (weather_.disk && random_.chance(0.15)) return shared_disk_fault(server);
-  if (weather_.ping && random_.chance(0.15)) return ping_fault(server);
-  if (two && random_.chance(weather_.disk || weather_.ping ? 0.1 : 0.3)) return operator_->take_over(server);
+  const Shape& shape = weather_.shape;
+  if (shape.may_be(NpKind::kDisk) && random_.chance(0.15)) return shared_disk_fault(server);
+  if (shape.may_be(NpKind::kPing) && random_.chance(0.15)) return ping_fault(server);
+  if (two && random_.chance(may_go_on_by_itself(np()) ? 0.1 : 0.3)) return operator_->take_over(server);
   if (two && random_.chance(0.1)) return operator_->shut_down(server);
-  if (weather_.shape.np_changes && random_.chance(0.03)) return prepare_shared_disk();
+  if (shape.nps.size() > 1 && random_.chance(0.1)) return change_np();
+  if (shape.nps.size() > 1 && shape.may_be(NpKind::kDisk) && random_.chance(0.03)) return prepare_shared_disk();
   if (!server.powered() && random_.chance(two ? 0.2 : 0.6)) return server.power_on();
   if (weather_.lost_majority > 0 && random_.chance(weather_.lost_majority)) return lose_majority();
   if (weather_.lost_databases > 0 && random_.chance(weather_.lost_databases)) return lose_databases();
@@ -399,15 +415,32 @@ void Cluster::prepare_shared_disk() {
   shared_disk_.clear();
 }
 
-/// The way to the targets: of one server, or both.
+/// The way to the targets, or one of them, or how long its answers take: of one server, or both.
 void Cluster::ping_fault(Server& server) {
   const bool both = random_.chance(0.3);
-  world_.count(both ? "targets reached by nobody" : "targets not reached by one");
+  const uint64_t kind = random_.below(4);
+  static constexpr const char* kNames[] = {"targets not reached", "targets not reached", "a target silent", "targets slow"};
+  world_.count(kNames[kind]);
+  const auto& targets = settings_.configuration.ping_targets;
+  const std::string& target = targets[random_.below(targets.size())];
+  const Duration slower = random_.between(50ms, 1200ms);
   for (const ServerId id : ids_) {
     if (!both && id != server.id()) continue;
-    world_.say("sim", "server {} does not reach the targets", id);
-    ping_targets_.cut(id, world_.now() + random_.between(50ms, 8s));
+    world_.say("sim", "for server {}: {}", id, kNames[kind]);
+    const Instant until = world_.now() + random_.between(50ms, 8s);
+    if (kind < 2) ping_targets_.cut(id, until);
+    else if (kind == 2) ping_targets_.silence(id, target, until);
+    else ping_targets_.slow_down(id, slower, until);
   }
+}
+
+/// A person says that something else is to decide between the two servers, and just then something happens, or not.
+void Cluster::change_np() {
+  operator_->change_np(some_server());
+  if (random_.chance(0.3)) return;
+  run_until(world_.now() + random_.between(100us, 60ms));
+  if (random_.chance(0.5)) return network_fault();
+  power_fault(some_server());
 }
 
 /// What corosync makes of bad links, and of its own end.

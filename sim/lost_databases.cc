@@ -4,7 +4,7 @@
 
 #include "sim/cluster.h"
 #include "src/core/database/restored_voter.h"
-#include "src/model/configuration_toml.h"
+#include "src/model/known_configuration.h"
 #include "src/model/mirror_place.h"
 
 namespace baton::sim {
@@ -33,7 +33,7 @@ void Cluster::lose_databases() {
   world_.say("sim", "all databases are lost; the backup holds {} of {} entries", backup.size(), checkers_->committed());
   for (const auto& [id, server] : servers_)
     if (server->enlisted()) server->lose();
-  const bool disk_decided = disk_decides();
+  const bool disk_decided = np() == NpKind::kDisk;
   run_until(world_.now() + random_.between(1s, 4s));
   bus_->heal();
   guard_bus_->heal();
@@ -42,7 +42,7 @@ void Cluster::lose_databases() {
   followed_ = backup.size();
   voters_ = checkers_->state().voters;
   // "A restored database knows nothing of the disk's claims: ... Have none, or prepare the disk anew": he has none.
-  const bool old_ones_come = weather_.everything && !disk_decided && !disk_decides() && random_.chance(0.5);
+  const bool old_ones_come = weather_.everything && !disk_decided && np() != NpKind::kDisk && random_.chance(0.5);
   Server& first = restore_somewhere(backup, old_ones_come);
   go_by_backup(checkers_->state().configuration_text, first.keys().current);
   for (const auto& [id, server] : servers_) {
@@ -57,7 +57,7 @@ void Cluster::lose_databases() {
 /// Among them those whose copies have less than others: nothing here goes by who restores.
 Server& Cluster::restore_somewhere(const std::vector<database::Entry>& backup, bool old_ones_come) {
   std::vector<Server*> some;
-  const auto configuration = parse_configuration(checkers_->state().configuration_text);
+  const auto configuration = known_configuration(checkers_->state().configuration_text);
   for (const auto& server : configuration->servers)
     if (servers_.at(server.id)->enlisted()) some.push_back(servers_.at(server.id).get());
   Server& chosen = *some[random_.below(some.size())];
@@ -90,7 +90,7 @@ void Cluster::come_after_restore(Server& server, const Server& first, bool old_o
 /// Each once he has seen all copies that there are, and looked for a while.
 void Cluster::name_copies(uint64_t permits_then) {
   const Instant asked = world_.now() + kHeLooks;
-  const auto configuration = parse_configuration(checkers_->state().configuration_text);
+  const auto configuration = known_configuration(checkers_->state().configuration_text);
   const auto unknown = [&](const auto& mirror) { return mirror.second.unknown && find_mirror(*configuration, mirror.first); };
   for (const Instant limit = world_.now() + kPatience; world_.now() < limit; run_until(world_.now() + kLook)) {
     for (const auto& [id, server] : servers_) {

@@ -70,7 +70,7 @@ void Cluster::follow_membership(const node::EntryApplied& applied) {
   } else if (const auto* takeover = std::get_if<TakeOver>(&applied.entry.command)) {
     voters_ = VoterSet{{takeover->server}, {}};
   } else if (const auto* configuration = std::get_if<ApplyConfiguration>(&applied.entry.command)) {
-    configured_ = servers_in(*parse_configuration(configuration->text));
+    configured_ = servers_in(*known_configuration(configuration->text));
     enlist_and_dismiss(configuration->text);
   }
 }

@@ -30,6 +30,11 @@ class MirrorHistory {
   /// The position of the newest value that a block must have at least: by acknowledgement, or by flush.
   size_t acknowledged_floor(uint64_t block) const { return blocks_[block].acknowledged; }
   size_t flushed_floor(uint64_t block) const { return blocks_[block].flushed; }
+  /// The value was written to the block at position `floor` or later.
+  bool is_at_least(uint64_t block, uint64_t value, size_t floor) const {
+    if (value == 0) return floor == 0;
+    return value < values_.size() && values_[value].block == block && values_[value].position >= floor;
+  }
   /// Empty: the value was written to the block at position `floor` or later; else what is wrong.
   std::string judge(uint64_t block, uint64_t value, size_t floor) const;
 

@@ -107,19 +107,18 @@ void MirrorPair::violated(const std::string& text) { throw Violation{text}; }
 // ---- Time ----
 
 void MirrorPair::at(Instant when, std::function<void()> what) {
-  queue_.emplace(std::pair{std::max(when, now_), order_++}, std::move(what));
+  queue_.add(std::max(when, now_), std::move(what));
 }
 
 bool MirrorPair::run_next() {
-  if (queue_.empty()) return false;
-  auto first = queue_.extract(queue_.begin());
-  now_ = first.key().first;
-  first.mapped()();
+  if (queue_.next() == kNever) return false;
+  now_ = queue_.next();
+  queue_.take()();
   return true;
 }
 
 void MirrorPair::run_until(Instant end) {
-  while (!queue_.empty() && queue_.begin()->first.first <= end) run_next();
+  while (queue_.next() <= end) run_next();
   now_ = end;
 }
 

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "sim/event_queue.h"
 #include "sim/mirror_database.h"
 #include "sim/mirror_disk.h"
 #include "sim/mirror_history.h"
@@ -155,8 +156,7 @@ class MirrorPair {
   const bool trace_;
   Random random_;
   Instant now_{Duration::zero()};
-  uint64_t order_ = 0;
-  std::map<std::pair<Instant, uint64_t>, std::function<void()>> queue_;
+  EventQueue queue_;
   std::array<Node, 2> nodes_;
   MirrorDatabase database_;
   MirrorHistory history_;

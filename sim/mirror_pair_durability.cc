@@ -27,9 +27,10 @@ void MirrorPair::check_either_disk(int index) const {
     throw Violation{fmt::format("I2: copy {} is in the set and not consistent: the other disk may die", index)};
   }
   const auto judge = [&](uint64_t block, uint64_t value) {
-    const std::string wrong = history_.judge(block, value, history_.flushed_floor(block));
-    if (wrong.empty()) return;
-    throw Violation{fmt::format("I2: a flush would not survive a loss of power and of disk {}: {}", 1 - index, wrong)};
+    const size_t floor = history_.flushed_floor(block);
+    if (history_.is_at_least(block, value, floor)) return;
+    throw Violation{fmt::format("I2: a flush would not survive a loss of power and of disk {}: {}", 1 - index,
+                                history_.judge(block, value, floor))};
   };
   for (uint64_t block = 0; block < history_.size(); ++block) {
     if (history_.flushed_floor(block) > 0) judge(block, disk.durable()[block]);

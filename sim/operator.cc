@@ -5,7 +5,6 @@
 
 #include "sim/mirror_truth.h"
 #include "src/core/planner/planner.h"
-#include "src/model/configuration_toml.h"
 #include "src/model/known_configuration.h"
 #include "src/model/mirror_place.h"
 
@@ -83,13 +82,26 @@ bool Operator::both_are_well() const {
   });
 }
 
-void Operator::change_configuration(Server& server) {
-  ApplyConfiguration apply;
-  apply.expected_version = server.node().state().configuration_version;
-  apply.text = settings_.texts[random_.below(settings_.texts.size())];
-  const bool by_disk = parse_configuration(apply.text)->np == NpKind::kDisk;
-  if (by_disk != (server.node().configuration().np == NpKind::kDisk) && !both_are_well()) return;
-  ask(server, "operator apply", apply);
+void Operator::change_configuration(Server& server) { apply_text(server, settings_.texts[random_.below(settings_.texts.size())]); }
+
+/// Where a disk decides, or is to, he looks first; with ping targets it is refused where it must be (T9).
+void Operator::apply_text(Server& server, const std::string& text) {
+  const NpKind before = server.node().configuration().np;
+  const NpKind after = known_configuration(text)->np;
+  if (before != after && (before == NpKind::kDisk || after == NpKind::kDisk) && !both_are_well()) return;
+  ask(server, before == after ? "operator apply" : "operator changes np", ApplyConfiguration{server.node().state().configuration_version, text, ""});
+}
+
+void Operator::change_np(Server& server) {
+  if (!server.running()) return;
+  const auto& texts = settings_.texts;
+  const auto present = std::find(texts.begin(), texts.end(), server.node().state().configuration_text);
+  if (present == texts.end()) return;  // others have joined
+  // As many for each np, in the same order.
+  const size_t each = texts.size() / settings_.nps;
+  const size_t place = static_cast<size_t>(present - texts.begin());
+  const size_t other = (place / each + random_.between(1, settings_.nps - 1)) % settings_.nps;
+  apply_text(server, texts[other * each + place % each]);
 }
 
 void Operator::handle_mirror(Server& server) {
@@ -117,15 +129,17 @@ bool Operator::decides_alone(const Server& server) const {
   return false;
 }
 
-/// By what is on their disks the same is to decide between them.
-bool Operator::same_word(const Server& one, const Server& other) const {
-  const auto by_disk = [](const Server& server) {
+/// By what is on their disks. With targets it is enough that he sees the other one off: it does not go on by them when it is started.
+bool Operator::may_go_by_another_word(const Server& server, const Server& other) const {
+  if (!other.enlisted() || !other.disk().stored().counting) return false;
+  const auto np = [](const Server& one) {
     ClusterState state;
-    for (const auto& entry : server.disk().stored().entries) apply_command(state, entry.command, entry.index);
+    for (const auto& entry : one.disk().stored().entries) apply_command(state, entry.command, entry.index);
     const auto configuration = known_configuration(state.configuration_text);
-    return configuration && configuration->np == NpKind::kDisk;
+    return configuration ? configuration->np : NpKind::kOperator;
   };
-  return by_disk(one) == by_disk(other);
+  const NpKind own = np(server), others = np(other);
+  return own != others && (other.powered() || own == NpKind::kDisk || others == NpKind::kDisk);
 }
 
 void Operator::take_over(Server& server) {
@@ -140,7 +154,7 @@ void Operator::take_over(Server& server) {
     if (id != server.id() && decides_alone(*other)) return;
   // "If one is lost within the same second, ... a takeover is safe only when the other server is off and stays off": he waits.
   for (const auto& [id, other] : servers_)
-    if (id != server.id() && other->enlisted() && other->disk().stored().counting && !same_word(server, *other)) return;
+    if (id != server.id() && may_go_by_another_word(server, *other)) return;
   last_taken_over_ = server.id();
   taken_over_at_ = world_.now();
   ask(server, "operator takeover", offer->command);

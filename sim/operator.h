@@ -26,6 +26,8 @@ class Operator {
   void move(Server& server, const std::string& group, ServerId target);
   bool maintained() const { return maintained_; }
   void want(Server& server, const std::string& group, bool wanted);
+  /// As configured now, but for what decides between two servers.
+  void change_np(Server& server);
   /// Two servers without a witness: lets this one go on alone. He knows what he does: never one that lacks what the other one
   /// has decided alone.
   void take_over(Server& server);
@@ -41,8 +43,9 @@ class Operator {
   void maintain(Server& server, const char* scope, const char* verb);
   bool decides_alone(const Server& server) const;
   bool both_are_well() const;
-  bool same_word(const Server& one, const Server& other) const;
+  bool may_go_by_another_word(const Server& server, const Server& other) const;
   void change_configuration(Server& server);
+  void apply_text(Server& server, const std::string& text);
   void handle_mirror(Server& server);
   void end_maintenance(Server& server);
 

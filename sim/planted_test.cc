@@ -54,12 +54,20 @@ TEST(Planted, LossTakenForAnEnd) { EXPECT_NE(find_violation("loss-taken-for-an-e
 TEST(Planted, AloneWithoutRight) { EXPECT_NE(find_violation("alone-without-right", 100, "two-servers"), 0u); }
 TEST(Planted, UncleanCopyPromotedByTwo) { EXPECT_NE(find_violation("unclean-copy-promoted", 100, "two-servers"), 0u); }
 
+TEST(Planted, PlacementIgnored) { EXPECT_NE(find_violation("placement-ignored", 50, "policies"), 0u); }
+TEST(Planted, OrderIgnored) { EXPECT_NE(find_violation("order-ignored", 100, "policies"), 0u); }
+TEST(Planted, FailbackForgets) { EXPECT_NE(find_violation("failback-forgets", 200, "policies"), 0u); }
+
 TEST(Planted, NewMajorityOnly) { EXPECT_NE(find_violation("new-majority-only", 500, "joins"), 0u); }
 TEST(Planted, OldMajorityOnly) { EXPECT_NE(find_violation("old-majority-only", 500, "joins"), 0u); }
 
 TEST(Planted, KeyInForceEarly) { EXPECT_NE(find_violation("key-in-force-early", 100, "keys"), 0u); }
 
 TEST(Planted, GuardDeafToRecovery) { EXPECT_NE(find_violation("guard-deaf-to-recovery", 200, "lost-majority"), 0u); }
+// Each shows only where two of its features meet: restores and rotations; ping targets, and changes of np or rotations.
+TEST(Planted, RestoredKeyForgotten) { EXPECT_NE(find_violation("restored-key-forgotten", 100, "everything"), 0u); }
+TEST(Planted, NpChangedAlone) { EXPECT_NE(find_violation("np-changed-alone", 100, "everything"), 0u); }
+TEST(Planted, KeyReplacedWithPing) { EXPECT_NE(find_violation("key-replaced-with-ping", 100, "everything"), 0u); }
 TEST(Planted, RestoredSetKept) { EXPECT_NE(find_violation("restored-set-kept", 50, "lost-databases"), 0u); }
 TEST(Planted, ReturningNotRefused) { EXPECT_NE(find_violation("returning-not-refused", 50, "lost-majority"), 0u); }
 

@@ -53,6 +53,9 @@ bool plant([[maybe_unused]] const std::string& name) {
       {"guard-deaf-to-recovery", Plant::kGuardDeafToRecovery},
       {"breaker-forgets", Plant::kBreakerForgets},
       {"last-owner-stopped", Plant::kLastOwnerStopped},
+      {"placement-ignored", Plant::kPlacementIgnored},
+      {"order-ignored", Plant::kOrderIgnored},
+      {"failback-forgets", Plant::kFailbackForgets},
       {"drain-ignored", Plant::kDrainIgnored},
       {"shutdown-ignored", Plant::kShutdownIgnored},
       {"former-owner-not-killed", Plant::kFormerOwnerNotKilled},
@@ -62,6 +65,9 @@ bool plant([[maybe_unused]] const std::string& name) {
       {"loss-taken-for-an-end", Plant::kLossTakenForAnEnd},
       {"other-claim-ignored", Plant::kOtherClaimIgnored},
       {"old-ping-counts", Plant::kOldPingCounts},
+      {"restored-key-forgotten", Plant::kRestoredKeyForgotten},
+      {"np-changed-alone", Plant::kNpChangedAlone},
+      {"key-replaced-with-ping", Plant::kKeyReplacedWithPing},
       {"lock-freed-early", Plant::kLockFreedEarly},
   };
   const auto found = kPlants.find(name);

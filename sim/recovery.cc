@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "sim/cluster.h"
-#include "src/model/configuration_toml.h"
+#include "src/model/known_configuration.h"
 
 namespace baton::sim {
 
@@ -42,7 +42,7 @@ Server* Cluster::some_survivor(std::set<ServerId>& lost) {
 
 void Cluster::lose_majority() {
   std::set<ServerId> lost;
-  const auto configuration = parse_configuration(checkers_->state().configuration_text);
+  const auto configuration = known_configuration(checkers_->state().configuration_text);
   if (!configuration || may_call_operator(configuration->np)) return;  // there a takeover is meant
   Server* survivor = recoveries_ >= weather_.disasters ? nullptr : some_survivor(lost);
   if (survivor == nullptr) return;
@@ -112,8 +112,19 @@ Instant Cluster::some_batonds_away(const std::set<ServerId>& lost) {
   return world_.now() + random_.between(1s, 10s);
 }
 
+/// R4: they come back only where they reach it. Its corosync may have tried another key while it was alone (K6).
+void Cluster::wait_for_own_key(Server& survivor) {
+  for (const Instant limit = world_.now() + kPatience; world_.now() < limit; run_until(world_.now() + kLook)) {
+    if (!settings_.keys_change || bus_->key_of(survivor.id()) == survivor.keys().current) return;
+    survivor.power_on();
+    survivor.start_batond();
+  }
+  throw Violation("recovery", fmt::format("corosync on server {} does not go back to the key in force", survivor.id()));
+}
+
 /// They meet the survivor, whose network works: R4 speaks of the other case.
 void Cluster::bring_back(Server& survivor, const std::set<ServerId>& lost) {
+  wait_for_own_key(survivor);
   for (const ServerId id : lost) {
     Server& server = *servers_.at(id);
     if (!server.enlisted()) continue;

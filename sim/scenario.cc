@@ -186,6 +186,7 @@ void Scenario::feed(Server& server, const node::Event& event) {
     server.inbox.pop_front();
     std::vector<node::Action> actions;
     server.node->lease_page(server.published);
+    server.node->time_of_day(time_of_day());
     server.node->step(local_now(server), next, actions);
     for (auto& action : actions) carry_out(server, action);
   }

@@ -143,6 +143,7 @@ class Scenario {
   Status wish(const Words& words);
   Status take_over(Server& server);
   void restore(Server& server);
+  std::chrono::minutes time_of_day() const { return std::chrono::floor<std::chrono::minutes>(midnight_ + now_.time_since_epoch()) % 24h; }
   int64_t wall_ms() const { return to_ms(now_.time_since_epoch()); }
   Status maintenance(const Words& words);
   Status mirror_command(const Words& words);
@@ -164,6 +165,7 @@ class Scenario {
   ScenarioNetwork network_;
   SharedDisk shared_disk_;
   Instant now_{std::chrono::seconds{1}};
+  Duration midnight_{12h};  // since midnight, when the scenario began
   uint64_t order_ = 0;
   uint64_t rings_ = 0;
   uint64_t ring_turn_ = 0;

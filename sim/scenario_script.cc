@@ -56,6 +56,8 @@ Status Scenario::run_general(const Words& words) {
     level_ = wanted;
     mark();
     write_state();
+  } else if (verb == "time-of-day") {
+    midnight_ = std::chrono::minutes(std::stoll(words.at(1)) * 60 + std::stoll(words.at(2))) - now_.time_since_epoch();
   } else if (verb == "state") {
     write_state();
   } else if (verb == "explain") {

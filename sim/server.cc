@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "sim/real_mirror.h"
-#include "src/model/configuration_toml.h"
+#include "src/model/known_configuration.h"
 
 namespace baton::sim {
 
@@ -52,22 +52,16 @@ Instant Server::local_now() const {
 /// For people only: it jumps, also back.
 int64_t Server::wall_ms() const { return to_ms(world_.now().time_since_epoch() + wall_offset_); }
 
-std::function<void()> Server::while_batond(std::function<void()> what) {
-  return [this, start = start_, what = std::move(what)] {
-    if (node_ != nullptr && start_ == start) what();
-  };
-}
-
 void Server::enlist(const std::string& text) {
   world_.mark('e', id_);
-  world_.say(fmt::format("server {}", id_), "joins the cluster");
+  world_.say(id_, "joins the cluster");
   joined_text_ = text;
   enlisted_ = true;
 }
 
 void Server::dismiss() {
   world_.mark('f', id_);
-  world_.say(fmt::format("server {}", id_), "has left the cluster");
+  world_.say(id_, "has left the cluster");
   power_off();
   clear();
   lost_ = false;
@@ -77,7 +71,7 @@ void Server::dismiss() {
 void Server::power_on() {
   if (powered_ || !enlisted_ || lost_) return;
   world_.mark('+', id_);
-  world_.say(fmt::format("server {}", id_), "power on");
+  world_.say(id_, "power on");
   powered_ = true;
   ++boot_;
   for (auto& [key, mirror] : mirrors_) {
@@ -99,7 +93,7 @@ void Server::power_on() {
 void Server::power_off() {
   if (!powered_) return;
   world_.mark('-', id_);
-  world_.say(fmt::format("server {}", id_), "power off");
+  world_.say(id_, "power off");
   bus_.engine_down(id_);
   kill_batond();
   guard_spared_ = false;
@@ -122,7 +116,7 @@ void Server::power_off() {
 }
 
 void Server::end_in_order() {
-  world_.say(fmt::format("server {}", id_), "has ended in order");
+  world_.say(id_, "has ended in order");
   for (auto& [key, mirror] : mirrors_) mirror.flushed = mirror.written;
   power_off();
   ended_in_order_ = true;
@@ -134,14 +128,14 @@ void Server::start_batond() {
   if (!powered_ || node_ != nullptr || machine_paused_ || disk_.rotten) return;
   ++start_;
   world_.mark('b', id_, start_);
-  world_.say(fmt::format("server {}", id_), "batond starts");
+  world_.say(id_, "batond starts");
   node::Settings settings;
   settings.self = id_;
   settings.founding_text = settings_.texts.front();
   settings.founding = settings_.founding;
   if (!joined_text_.empty()) {
     settings.founding_text = joined_text_;
-    settings.founding = *parse_configuration(joined_text_);
+    settings.founding = *known_configuration(joined_text_);
     settings.joined = true;
   }
   settings.given_up = given_up_;
@@ -195,7 +189,7 @@ void Server::clear() {
 void Server::kill_batond() {
   if (node_ == nullptr) return;
   world_.mark('k', id_, start_);
-  world_.say(fmt::format("server {}", id_), "batond ends");
+  world_.say(id_, "batond ends");
   disk_.interrupt(random_);
   interrupt_round();
   node_.reset();
@@ -205,9 +199,9 @@ void Server::kill_batond() {
   if (!engine_lost_) bus_.process_ended(id_, powered_);
 }
 
-void Server::feed(const node::Event& event) {
+void Server::feed(node::Event event) {
   if (node_ == nullptr) return;
-  inbox_.push_back(event);
+  inbox_.push_back(std::move(event));
   pump();
 }
 
@@ -247,6 +241,7 @@ void Server::pump() {
 void Server::handle(const node::Event& event) {
   std::vector<node::Action> actions;
   node_->lease_page(page_);
+  node_->time_of_day(std::chrono::floor<std::chrono::minutes>(world_.now().time_since_epoch()) % 24h);
   node_->step(local_now(), event, actions);
   world_.mark('s', id_, event.index(), actions.size(), node_->standing().committed,
               node_->standing().epoch.value);
@@ -255,8 +250,8 @@ void Server::handle(const node::Event& event) {
   // What is applied is known here from now on (to mirrors, too), whatever of this step is still carried out.
   for (const auto& action : actions)
     if (const auto* applied = std::get_if<node::EntryApplied>(&action)) observer_.applied(*this, *applied);
-  for (const auto& action : actions) {
-    carry_out(action);
+  for (auto& action : actions) {
+    carry_out(std::move(action));
     if (crashing_ && random_.chance(settings_.crash_chance)) crash();
     if (start_ != start) break;  // ended in the middle
   }
@@ -306,9 +301,9 @@ void Server::learn_state() {
   ownership_changed_ = true;
 }
 
-void Server::carry_out(const node::Action& action) {
-  if (const auto* send = std::get_if<node::Send>(&action)) {
-    bus_.send(id_, std::make_shared<const node::Send>(*send));
+void Server::carry_out(node::Action action) {
+  if (auto* send = std::get_if<node::Send>(&action)) {
+    bus_.send(id_, std::make_shared<const node::Send>(std::move(*send)));
   } else if (const auto* wanted = std::get_if<node::Persist>(&action)) {
     persist(*wanted);
   } else if (const auto* tell = std::get_if<node::TellGuard>(&action)) {
@@ -318,7 +313,8 @@ void Server::carry_out(const node::Action& action) {
   } else if (const auto* check = std::get_if<node::RunCheck>(&action)) {
     run_check(*check);
   } else if (const auto* applied = std::get_if<node::EntryApplied>(&action)) {
-    world_.say(fmt::format("server {}", id_), "applied {}: {}{}", applied->entry.index,
+    if (world_.verbose())
+      world_.say(id_, "applied {}: {}{}", applied->entry.index,
                describe(applied->entry.command),
                applied->outcome.applied ? "" : " (refused: " + applied->outcome.refusal + ")");
     tell_mirrors();
@@ -336,7 +332,7 @@ void Server::carry_out(const node::Action& action) {
   } else if (const auto* down = std::get_if<node::StandDown>(&action)) {
     stand_down(*down);
   } else if (const auto* anew = std::get_if<node::StartAnew>(&action)) {
-    world_.say(fmt::format("server {}", id_), "starts anew: {}", anew->reason);
+    world_.say(id_, "starts anew: {}", anew->reason);
     world_.after(0ms, while_batond([this] {
                    kill_batond();
                    start_batond();
@@ -351,7 +347,7 @@ void Server::carry_out(const node::Action& action) {
   } else if (const auto* ring = std::get_if<node::SetRingKey>(&action)) {
     set_ring_key(*ring);
   } else if (const auto* note = std::get_if<node::Note>(&action)) {
-    world_.say(fmt::format("server {}", id_), "{}", note->text);
+    world_.say(id_, "{}", note->text);
   }
 }
 

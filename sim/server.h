@@ -23,6 +23,7 @@ class SharedDisk;
 /// What a run is about; the same for all servers.
 struct ClusterSettings {
   std::vector<std::string> texts;  // the cluster's TOML as founded, then what an operator may apply
+  size_t nps = 1;  // what may decide between two servers: each in as many of these texts
   Configuration founding;
   Configuration configuration;  // everything in any of the texts
   bool keys_change = false;     // else nobody is told of any
@@ -137,7 +138,7 @@ class Server {
   const std::string& ring_file() const { return ring_file_; }
 
   // ---- Events ----
-  void feed(const node::Event& event);
+  void feed(node::Event event);
   void delivered(const BusEvent& event);
   void delivered_to_guard(const BusEvent& event);
   /// Answered, if at all, by a Decided of that number.
@@ -182,7 +183,7 @@ class Server {
   void stand_down(const node::StandDown& wanted);
   void pump();
   void handle(const node::Event& event);
-  void carry_out(const node::Action& action);
+  void carry_out(node::Action action);
   void run_step(const node::RunStep& step);
   void run_check(const node::RunCheck& check);
   void finish_step(const node::RunStep& step, uint64_t start, uint64_t kills);
@@ -194,11 +195,11 @@ class Server {
   // sim/server_guard.cc
   void start_guard();
   void watch_guard();
-  void feed_guard(const guard::Event& event);
+  void feed_guard(guard::Event event);
   void tell_guard(const guard::Tell& tell);
   void pump_guard();
   void handle_guard(const guard::Event& event);
-  void carry_out(const guard::Action& action);
+  void carry_out(guard::Action action);
   void arm_guard_tick();
   void persist(const database::Persist& persist);
   void learn_state();
@@ -233,7 +234,12 @@ class Server {
   void propose(const SetInSync& change);
   void mirror_loses_power(MirrorStandIn& mirror);
   /// For events that end with the program.
-  std::function<void()> while_batond(std::function<void()> what);
+  template <class What>
+  auto while_batond(What what) const {
+    return [this, start = start_, what = std::move(what)] {
+      if (node_ != nullptr && start_ == start) what();
+    };
+  }
 
   World& world_;
   Bus& bus_;

@@ -70,8 +70,9 @@ void Server::send_ping(const arbiter::Ping& ping) {
   for (const auto& address : ping.addresses) {
     world_.after(some_delay(random_), while_batond([this, number = ping.number, address, sent = world_.now()] {
                    if (!observer_.echo_answered(*this, address)) return;
-                   settings_.ping_targets->answered(id_, sent);
-                   world_.after(some_delay(random_), while_batond([this, number, address] {
+                   const Duration back = some_delay(random_) + settings_.ping_targets->delay(world_.now(), id_);
+                   world_.after(back, while_batond([this, number, address, sent] {
+                                  settings_.ping_targets->answered(world_.now(), id_, sent);
                                   feed(arbiter::PingAnswer{number, address, ""});
                                 }));
                  }));

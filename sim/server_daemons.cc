@@ -28,7 +28,7 @@ void Server::run_check(const node::RunCheck& check) {
 }
 
 void Server::run_step(const node::RunStep& step) {
-  world_.say(fmt::format("server {}", id_), "{} {}.{}", group::to_string(step.action), step.group,
+  world_.say(id_, "{} {}.{}", group::to_string(step.action), step.group,
              step.resource);
   Duration takes = random_.between(2ms, 40ms);
   if (random_.chance(0.05)) takes = random_.between(40ms, 900ms);
@@ -71,7 +71,7 @@ void Server::fail_resource(const std::string& group, const std::string& resource
   const std::string key = mirror_key(group, resource);
   if (machine_paused_ || !is_up(key)) return;
   world_.mark('f', id_);
-  world_.say(fmt::format("server {}", id_), "{} fails", key);
+  world_.say(id_, "{} fails", key);
   ownership_changed_ = true;
   const auto mirror = mirrors_.find(key);
   if (RealMirror* real = mirror == mirrors_.end() ? nullptr : observer_.real_mirror(key)) {

@@ -20,7 +20,7 @@ void Server::start_guard() {
   if (!powered_ || guard_ != nullptr || machine_paused_) return;
   ++guard_start_;
   world_.mark('g', id_, guard_start_);
-  world_.say(fmt::format("server {}", id_), "the guard starts");
+  world_.say(id_, "the guard starts");
   guard::Settings settings;
   settings.self = id_;
   settings.voters = settings_.configuration.voters();
@@ -39,7 +39,7 @@ void Server::start_guard() {
 void Server::kill_guard() {
   if (guard_ == nullptr || (guard_spared_ && powered_)) return;
   world_.mark('K', id_, guard_start_);
-  world_.say(fmt::format("server {}", id_), "the guard ends");
+  world_.say(id_, "the guard ends");
   guard_.reset();
   ++guard_start_;
   guard_inbox_.clear();
@@ -52,7 +52,7 @@ void Server::kill_guard() {
 void Server::pause_guard() {
   if (guard_ == nullptr || guard_paused_ || guard_spared_) return;
   world_.mark('h', id_);
-  world_.say(fmt::format("server {}", id_), "the guard is stopped (SIGSTOP)");
+  world_.say(id_, "the guard is stopped (SIGSTOP)");
   guard_paused_ = true;
   watch_guard();
 }
@@ -60,7 +60,7 @@ void Server::pause_guard() {
 void Server::resume_guard() {
   if (!guard_paused_) return;
   world_.mark('H', id_);
-  world_.say(fmt::format("server {}", id_), "the guard goes on");
+  world_.say(id_, "the guard goes on");
   guard_paused_ = false;
   guard_tick_at_ = kNever;
   if (random_.chance(0.5)) guard_inbox_.emplace_front(guard::Tick{});  // time is noticed before the messages
@@ -73,9 +73,9 @@ void Server::delivered_to_guard(const BusEvent& event) {
   feed_guard(guard::BeatReceived{event.from, *std::static_pointer_cast<const guard::Beat>(event.message)});
 }
 
-void Server::feed_guard(const guard::Event& event) {
+void Server::feed_guard(guard::Event event) {
   if (guard_ == nullptr) return;
-  guard_inbox_.push_back(event);
+  guard_inbox_.push_back(std::move(event));
   pump_guard();
 }
 
@@ -108,8 +108,8 @@ void Server::handle_guard(const guard::Event& event) {
   guard_->step(local_now(), event, actions);
   world_.mark('G', id_, event.index(), actions.size());
   const uint64_t start = guard_start_;
-  for (const auto& action : actions) {
-    carry_out(action);
+  for (auto& action : actions) {
+    carry_out(std::move(action));
     if (crashing_ && random_.chance(settings_.crash_chance / 4)) kill_guard();
     if (guard_start_ != start) break;  // ended in the middle
   }
@@ -117,16 +117,16 @@ void Server::handle_guard(const guard::Event& event) {
   if (guard_start_ == start) arm_guard_tick();
 }
 
-void Server::carry_out(const guard::Action& action) {
+void Server::carry_out(guard::Action action) {
   if (const auto* publish = std::get_if<guard::Publish>(&action)) {
     page_ = publish->until;
     ownership_changed_ = true;
-  } else if (const auto* keep = std::get_if<guard::Keep>(&action)) {
-    guard_page_ = keep->knowledge;
-  } else if (const auto* send = std::get_if<guard::SendBeat>(&action)) {
-    guard_bus_.send(id_, std::make_shared<const guard::Beat>(send->beat));
-  } else if (const auto* report = std::get_if<guard::Report>(&action)) {
-    feed(node::GuardReported{*report});
+  } else if (auto* keep = std::get_if<guard::Keep>(&action)) {
+    guard_page_ = std::move(keep->knowledge);
+  } else if (auto* send = std::get_if<guard::SendBeat>(&action)) {
+    guard_bus_.send(id_, std::make_shared<const guard::Beat>(std::move(send->beat)));
+  } else if (auto* report = std::get_if<guard::Report>(&action)) {
+    feed(node::GuardReported{std::move(*report)});
   }
 }
 

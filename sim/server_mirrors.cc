@@ -52,7 +52,7 @@ void Server::fence(const std::string& key, Permit permit) {
   if (!here.up || here.permit >= here.newest) return;
   here.up = false;
   ownership_changed_ = true;
-  world_.say(fmt::format("server {}", id_), "mirror {}: fenced by permit {}", key, here.newest);
+  world_.say(id_, "mirror {}: fenced by permit {}", key, here.newest);
   const size_t dot = key.find('.');
   feed(node::ResourceFailed{key.substr(0, dot), key.substr(dot + 1), "the export was aborted: newer permit"});
   report_mirror(key);
@@ -93,7 +93,7 @@ bool Server::step_mirror(const node::RunStep& step, MirrorStandIn& mirror) {
 }
 
 void Server::mirror_aborted(const std::string& key, const std::string& reason) {
-  world_.say(fmt::format("server {}", id_), "mirror {} aborts: {}", key, reason);
+  world_.say(id_, "mirror {} aborts: {}", key, reason);
   const size_t dot = key.find('.');
   feed(node::ResourceFailed{key.substr(0, dot), key.substr(dot + 1), reason});
 }

@@ -9,14 +9,14 @@ namespace baton::sim {
 void Server::pause_batond() {
   if (node_ == nullptr || batond_paused_) return;
   world_.mark('p', id_);
-  world_.say(fmt::format("server {}", id_), "batond is stopped (SIGSTOP)");
+  world_.say(id_, "batond is stopped (SIGSTOP)");
   batond_paused_ = true;
 }
 
 void Server::resume_batond() {
   if (!batond_paused_) return;
   world_.mark('c', id_);
-  world_.say(fmt::format("server {}", id_), "batond goes on");
+  world_.say(id_, "batond goes on");
   batond_paused_ = false;
   goes_on();
 }
@@ -24,7 +24,7 @@ void Server::resume_batond() {
 void Server::pause_machine(bool clock_stops) {
   if (!powered_ || machine_paused_) return;
   world_.mark('P', id_, clock_stops);
-  world_.say(fmt::format("server {}", id_), "the machine is paused{}", clock_stops ? ", its clock stands" : "");
+  world_.say(id_, "the machine is paused{}", clock_stops ? ", its clock stands" : "");
   machine_paused_ = true;
   if (clock_stops) clock_stands_since_ = world_.now();
   bus_.engine_paused(id_, true);
@@ -33,7 +33,7 @@ void Server::pause_machine(bool clock_stops) {
 void Server::resume_machine() {
   if (!machine_paused_) return;
   world_.mark('C', id_);
-  world_.say(fmt::format("server {}", id_), "the machine goes on");
+  world_.say(id_, "the machine goes on");
   machine_paused_ = false;
   ownership_changed_ = true;
   clock_goes_on();
@@ -64,7 +64,7 @@ void Server::goes_on() {
 void Server::lose_engine() {
   if (!powered_ || engine_lost_) return;
   world_.mark('e', id_);
-  world_.say(fmt::format("server {}", id_), "corosync ends");
+  world_.say(id_, "corosync ends");
   engine_lost_ = true;
   bus_.engine_down(id_);
   feed(node::ViewChanged{});
@@ -75,7 +75,7 @@ void Server::regain_engine() {
   if (engine_lost_) load_ring_key();
   if (!powered_ || !engine_lost_) return;
   world_.mark('E', id_);
-  world_.say(fmt::format("server {}", id_), "corosync is back");
+  world_.say(id_, "corosync is back");
   engine_lost_ = false;
   bus_.engine_up(id_);
   if (node_ != nullptr) bus_.process_started(id_);

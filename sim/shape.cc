@@ -1,7 +1,6 @@
 // The configurations of a run. One thread.
 #include "sim/shape.h"
 
-#include <algorithm>
 #include <iterator>
 #include <tuple>
 
@@ -17,12 +16,12 @@ namespace {
 // Short, so that a step that hangs is over within a run.
 constexpr const char* kLimits = "start_timeout = \"2500 ms\"\nstop_timeout = \"2500 ms\"\n";
 
-std::string servers_text(const Shape& shape, bool disk) {
+std::string servers_text(const Shape& shape, NpKind np) {
   std::string text = "[cluster]\nname = \"sim\"\nstartup_wait = \"0 s\"\npublic_lan = \"10.0.0.0/24\"\n"
                      "timing = { profile = \"lan\", restart_grace = \"3 s\" }\n";
   if (shape.strict) text.replace(text.find("\"0 s\""), 5, "\"3 s\"");
-  if (disk) text += "np = \"disk\"\nnp_disk = \"/dev/np\"\n";
-  if (shape.ping) text += "np = \"ping\"\nping_targets = [\"10.0.0.254\", \"2001:db8::1\"]\n";
+  if (np == NpKind::kDisk) text += "np = \"disk\"\nnp_disk = \"/dev/np\"\n";
+  if (np == NpKind::kPing) text += "np = \"ping\"\nping_targets = [\"10.0.0.254\", \"2001:db8::1\"]\n";
   if (shape.strict) text += "return = \"manual\"\nbreaker = { groups = 1, failovers = 2, window = \"30 s\" }\n";
   if (shape.fencing == Shape::Fencing::kRequired) text += "fencing = \"required\"\n";
   for (uint32_t id = 1; id <= shape.voters(); ++id) {
@@ -60,22 +59,29 @@ std::string service(const std::string& group, int restarts) {
   return fmt::format("[group.{}.service.daemon]\ncommand = [\"/bin/daemon\"]\nrestarts = {}\n{}", group, restarts, kLimits);
 }
 
-std::string group(const std::string& name, const std::string& servers, bool manual = false) {
-  return fmt::format("[group.{}]\nservers = [{}]\n{}", name, servers, manual ? "startup = \"manual\"\n" : "");
+std::string group(const std::string& name, const std::string& servers, const std::string& keys = "") {
+  return fmt::format("[group.{}]\nservers = [{}]\n{}", name, servers, keys);
 }
 
 /// The database of the demo in small: all four kinds, one above the other.
 std::string database(const Shape& shape) {
-  return group("db", policy(shape, 1, 2)) + mirror("db", 7800) + filesystem("db") + address("db", 9) + service("db", 1);
+  return group("db", policy(shape, 1, 2), shape.policies ? "failback = \"online\"\n" : "") + mirror("db", 7800) + filesystem("db") +
+         address("db", 9) + service("db", 1);
 }
 std::string web(const Shape& shape, bool turned) {
-  return group("web", policy(shape, turned ? 1 : 2, 3)) + address("web", 10) + service("web", 0);
+  return group("web", policy(shape, turned ? 1 : 2, 3), shape.policies ? "failback = \"online\"\n" : "") + address("web", 10) +
+         service("web", 0);
 }
 std::string files(const Shape& shape) {
-  return group("files", policy(shape, shape.servers, 2)) + mirror("files", 7810) + filesystem("files");
+  return group("files", policy(shape, shape.servers, 2), shape.policies ? "apart_from = [\"web\"]\n" : "") + mirror("files", 7810) +
+         filesystem("files");
 }
+/// With four servers and more it wants one for itself alone, which nobody else depends on.
 std::string spare(const Shape& shape) {
-  return group("spare", policy(shape, 1, shape.servers), true) + service("spare", 2);
+  const bool exclusive = shape.policies && shape.servers > 3;
+  const std::string keys =
+      std::string("startup = \"manual\"\n") + (shape.policies ? "start_after = [\"db\"]\n" : "") + (exclusive ? "exclusive = true\n" : "");
+  return group("spare", exclusive ? policy(shape, shape.servers - 1, 1) : policy(shape, 1, shape.servers), keys) + service("spare", 2);
 }
 std::string plain(const Shape& shape) {
   return group("db", policy(shape, 1, 2)) + mirror("db", 7800) + address("db", 9) +
@@ -96,14 +102,17 @@ Shape make_shape(Random& random) {
 
 std::string describe(const Shape& shape) {
   static constexpr const char* kFencing[] = {"", ", fencing besides", ", fencing required"};
-  return fmt::format("{} servers{}{}{}{}", shape.servers, shape.witness ? " and a witness" : "", shape.rich ? "" : ", two groups",
-                     kFencing[static_cast<int>(shape.fencing)], shape.strict ? ", returns by hand, a narrow breaker" : shape.disk ? ", a disk in common" : shape.ping ? ", ping targets" : "");
+  std::string nps;
+  for (const NpKind np : shape.nps) nps += fmt::format("{}{}", nps.empty() ? ", np " : " or ", to_string(np));
+  return fmt::format("{} servers{}{}{}{}{}", shape.servers, shape.witness ? " and a witness" : "", shape.rich ? "" : ", two groups",
+                     kFencing[static_cast<int>(shape.fencing)],
+                     shape.policies ? ", policies" : shape.strict ? ", returns by hand, a narrow breaker" : "", nps);
 }
 
 namespace {
 
-std::vector<std::string> make_texts(const Shape& shape, bool disk) {
-  const std::string servers = servers_text(shape, disk);
+std::vector<std::string> make_texts(const Shape& shape, NpKind np) {
+  const std::string servers = servers_text(shape, np);
   if (!shape.rich) return {servers + plain(shape)};
   const std::string all = database(shape) + web(shape, false) + files(shape) + spare(shape);
   const std::string extra = group("extra", policy(shape, 2, shape.servers)) +
@@ -119,9 +128,10 @@ std::vector<std::string> make_texts(const Shape& shape, bool disk) {
 }  // namespace
 
 std::vector<std::string> make_texts(const Shape& shape) {
-  std::vector<std::string> texts = make_texts(shape, shape.disk);
-  if (shape.np_changes)
-    for (auto& text : make_texts(shape, !shape.disk)) texts.push_back(std::move(text));
+  if (shape.nps.empty()) return make_texts(shape, NpKind::kOperator);
+  std::vector<std::string> texts;
+  for (const NpKind np : shape.nps)
+    for (auto& text : make_texts(shape, np)) texts.push_back(std::move(text));
   return texts;
 }
 
@@ -134,6 +144,7 @@ Configuration everything_in(const std::vector<std::string>& texts) {
       all = *parsed;
       continue;
     }
+    if (all.ping_targets.empty()) all.ping_targets = parsed->ping_targets;
     for (const auto& added : parsed->groups)
       if (all.group(added.name) == nullptr) all.groups.push_back(added);
   }

@@ -2,6 +2,7 @@
 // operator may apply meanwhile. Plain values, one thread.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -17,11 +18,11 @@ struct Shape {
   enum class Fencing { kNone, kBesides, kRequired };
   Fencing fencing = Fencing::kNone;
   bool strict = false;  // servers return by hand, and the breaker's bounds are narrow
-  bool disk = false;   // the two servers have one in common that decides between them
-  bool np_changes = false;  // ... or an operator does, as he says
-  bool ping = false;   // ... or ping targets
+  bool policies = false;  // groups say more of their places than their servers
+  std::vector<NpKind> nps;  // what decides between two servers: as founded, then what else a person may apply; none: not said
   bool rich = true;  // many groups; else one with a mirror and one without
 
+  bool may_be(NpKind np) const { return std::find(nps.begin(), nps.end(), np) != nps.end(); }
   uint32_t voters() const { return servers + (witness ? 1 : 0); }
 };
 
@@ -29,7 +30,8 @@ struct Shape {
 Shape make_shape(Random& random);
 std::string describe(const Shape& shape);
 
-/// The founding configuration first; the others differ from it in ways that an operator may want at any time.
+/// The founding configuration first; the others differ from it in ways that an operator may want at any time. As many for each
+/// np that the shape may have, in the same order.
 std::vector<std::string> make_texts(const Shape& shape);
 
 /// Everything that any of the texts configures: for checkers and stand-ins, which have to know what may be left over.

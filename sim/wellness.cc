@@ -45,6 +45,16 @@ std::string Checkers::unfinished_keys() const {
   return {};
 }
 
+/// What is exclusive may find no server empty, and what comes after another group waits for as long as that is not wanted: for good.
+bool Checkers::waits_for_others(const std::string& name, const std::string& waits) const {
+  const auto configuration = known_configuration(reference_.configuration_text);
+  const GroupConfiguration* group = configuration->group(name);
+  if (group == nullptr) return false;
+  const bool no_server_empty = group->exclusive && waits.find("has group") != std::string::npos;
+  return no_server_empty || std::any_of(group->start_after.begin(), group->start_after.end(),
+                                        [&](const std::string& before) { return !reference_.groups.at(before).wanted; });
+}
+
 std::string Checkers::incomplete_group(const std::string& name, const GroupState& group) const {
   if (!group.wanted) {
     if (group.phase == GroupPhase::kStopped) return {};
@@ -57,6 +67,7 @@ std::string Checkers::incomplete_group(const std::string& name, const GroupState
       const auto plan = server->node().plan(server->local_now());
       if (plan.waiting.contains(name)) waits = "; " + plan.waiting.at(name);
     }
+    if (waits_for_others(name, waits)) return {};
     return fmt::format("group {} is {} on server {} ({}){}", name, to_string(group.phase), group.owner, group.reason, waits);
   }
   const Server& owner = *servers_.at(group.owner);

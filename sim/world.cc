@@ -7,17 +7,16 @@
 namespace baton::sim {
 
 void World::at(Instant when, std::function<void()> what) {
-  queue_.emplace(std::pair{std::max(when, now_), ++order_}, std::move(what));
+  queue_.add(std::max(when, now_), std::move(what));
 }
 
 bool World::run_next(Instant end) {
-  if (queue_.empty() || queue_.begin()->first.first > end) {
+  if (queue_.next() == kNever || queue_.next() > end) {
     now_ = std::max(now_, end);
     return false;
   }
-  auto first = queue_.extract(queue_.begin());
-  now_ = first.key().first;
-  first.mapped()();
+  now_ = queue_.next();
+  queue_.take()();
   return true;
 }
 

@@ -11,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include "sim/event_queue.h"
 #include "sim/random.h"
 #include "src/base/ids.h"
 #include "src/base/time.h"
@@ -46,12 +47,16 @@ class World {
   void say(const std::string& who, fmt::format_string<Args...> format, Args&&... args) {
     if (verbose_) print(who, fmt::format(format, std::forward<Args>(args)...));
   }
+  template <class... Args>
+  void say(ServerId who, fmt::format_string<Args...> format, Args&&... args) {
+    if (verbose_) print(fmt::format("server {}", who), fmt::format(format, std::forward<Args>(args)...));
+  }
   /// A fault, or what else a report counts, by its name.
   void count(const char* kind) { ++counts_[kind]; }
   void count_more(const char* kind, uint64_t more) { counts_[kind] += more; }
   const std::map<std::string, uint64_t>& counts() const { return counts_; }
   uint64_t hash() const { return hash_; }
-  uint64_t events() const { return order_; }
+  uint64_t events() const { return queue_.added(); }
 
  private:
   void mix(uint64_t number);
@@ -60,10 +65,9 @@ class World {
   Instant now_{};
   Random random_;
   bool verbose_;
-  uint64_t order_ = 0;
   uint64_t hash_ = 0xcbf29ce484222325;
   std::map<std::string, uint64_t> counts_;
-  std::map<std::pair<Instant, uint64_t>, std::function<void()>> queue_;
+  EventQueue queue_;
 };
 
 }  // namespace baton::sim

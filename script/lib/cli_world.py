@@ -20,6 +20,13 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 BATON = sys.argv[1] if len(sys.argv) > 1 else os.path.join(ROOT, "build/bin/baton")
 EXAMPLE = os.path.join(ROOT, "examples/database.toml")
 
+
+def two_with_ping(*targets):
+    """The example's text with two servers that ask these."""
+    text = open(EXAMPLE).read()
+    text = text[:text.index("[server.witness]")] + text[text.index("[group."):]
+    return text.replace("[cluster]\n", f'[cluster]\nnp = "ping"\nping_targets = {json.dumps(targets)}\n', 1)
+
 COPY = {"role": "secondary", "link": "connected", "incarnation": 1, "permit": 3,
         "generation": {"counter": 2, "random": 18446744073709551615}, "consistent": True, "exported": False,
         "size_bytes": 536870912, "dirty_bytes": 0, "copy": "none", "copy_reason": "", "copy_total_bytes": 0,

@@ -11,6 +11,8 @@ NAMED_IN = os.path.join(ROOT, "tests", "upgrade", "previous")
 PLACE = os.path.join(ROOT, "build", "previous")
 PROGRAMS = ("baton", "batond", "baton-guard", "baton-mirrord", "baton-shim", "baton-lab-init")
 BUILD_LIMIT_S = 1500
+# Nothing is measured with it: a third less time for the compiler than with its own options.
+QUICK = ("-DCMAKE_BUILD_TYPE=Quick", "-DCMAKE_CXX_FLAGS_QUICK=-O1") + (("-DCMAKE_CXX_COMPILER_LAUNCHER=ccache",) if shutil.which("ccache") else ())
 
 
 class NoHistory(Exception):
@@ -43,6 +45,8 @@ def programs(say=lambda text: None):
         raise subprocess.CalledProcessError(archive.returncode, "git archive")
     environment = {name: value for name, value in os.environ.items() if name != "BATON_BUILD_DIR"}
     with open(os.path.join(PLACE, "build.log"), "w") as log:
+        subprocess.run(["cmake", "-S", source, "-B", os.path.join(source, "build"), "-G", "Ninja", *QUICK], stdout=log, stderr=log,
+                       check=True, timeout=BUILD_LIMIT_S, env=environment)
         subprocess.run([os.path.join(source, "script", "build"), *PROGRAMS], cwd=source, stdout=log, stderr=log, check=True,
                        timeout=BUILD_LIMIT_S, env=environment)
     ready = os.path.join(PLACE, "ready")

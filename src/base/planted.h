@@ -42,6 +42,9 @@ enum class Plant {
   kGuardDeafToRecovery,            // a guard goes on granting although another one knows of a recovery
   kBreakerForgets,                 // the breaker counts nothing
   kLastOwnerStopped,               // a group leaves for a failing part although nobody else can run it
+  kPlacementIgnored,               // groups are given to servers whatever else is there
+  kOrderIgnored,                   // a group starts before those after which it comes
+  kFailbackForgets,                // a group is failed back to where it failed
   kDrainIgnored,                   // a drained server is given groups
   kShutdownIgnored,                // a server that is being shut down is given groups
   kFormerOwnerNotKilled,           // what belongs to another server by now stays up here
@@ -51,6 +54,9 @@ enum class Plant {
   kLossTakenForAnEnd,              // one of two goes on by itself whenever the other one is lost
   kOtherClaimIgnored,              // a server has the lock on the disk whatever the other one has written there
   kOldPingCounts,                  // an answer to an echo that was sent before the other server was lost counts
+  kRestoredKeyForgotten,           // a restored database goes by the key of its backup, whatever has been rotated since
+  kNpChangedAlone,                 // what decides between two servers changes while one decides alone by ping targets
+  kKeyReplacedWithPing,            // the key is replaced although ping targets decide
   kLockFreedEarly,                 // ... and frees it as soon as it decides, before the other one has its vote again
 };
 

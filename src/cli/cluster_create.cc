@@ -101,12 +101,14 @@ Status put_in_place(const std::vector<IdentityFile>& files, bool founded, std::v
   return {};
 }
 
-void report(const Context& context, const std::string& cluster, const std::string& server,
+void report(const Context& context, const Configuration& configuration, const std::string& server,
             const std::vector<std::string>& written, const std::string& new_key) {
+  const std::string& cluster = configuration.cluster_name;
   if (context.json) {
     json paths = json::array();
     for (const std::string& path : written) paths.push_back(path);
-    print_json({{"cluster", cluster}, {"server", server}, {"written", paths}, {"new_key", !new_key.empty()}});
+    print_json({{"cluster", cluster}, {"server", server}, {"written", paths}, {"new_key", !new_key.empty()},
+                {"warning", warning_of(configuration.np)}});
     return;
   }
   for (const std::string& path : written) print("wrote " + path + "\n");
@@ -147,7 +149,7 @@ Status create_cluster(const Context& context, const CreateOptions& options) {
   files.push_back({etc + "/server", name + "\n", 0644});
   std::vector<std::string> written;
   if (auto done = put_in_place(files, founded, written); !done) return done;
-  report(context, configuration->cluster_name, name, written, key_is_new ? etc + "/cluster.key" : "");
+  report(context, *configuration, name, written, key_is_new ? etc + "/cluster.key" : "");
   print_warning_of(context, configuration->np);
   return {};
 }

@@ -142,9 +142,9 @@ Status back_up_cluster(const Context& context, const BackupOptions& options);
 Status restore_cluster(const Context& context, const RestoreOptions& options);
 /// Lets this server, of two, decide alone although the other one is not reached: shows what that means, and asks.
 Status take_over_cluster(const Context& context, bool yes);
-/// Prepares a disk that two servers are to have in common.
-/// What people should know of how the cluster is to resolve partitions; nothing with --json, or where there is nothing to say.
+/// What people should know of how the cluster is to resolve partitions; with --json it is in the result, under `warning`.
 void print_warning_of(const Context& context, NpKind kind);
+/// Prepares a disk that two servers are to have in common.
 Status prepare_np_disk(const Context& context, const std::string& device, bool overwrite);
 Status remove_server_from_cluster(const Context& context, const std::string& name, bool yes);
 Status show_preflight(const Context& context, const PreflightOptions& options);

@@ -53,6 +53,9 @@ Status show_steps(const Context& context) {
   for (const auto& [group, why] : waiting.items()) {
     if (why.is_string()) print(group + ": waits\n" + wrap_text(why.get<std::string>(), 2));
   }
+  for (const auto& [group, why] : object_of(*plan, "failback").items()) {
+    if (why.is_string()) print(group + ": does not fail back\n" + wrap_text(why.get<std::string>(), 2));
+  }
   if (list_of(*plan, "steps").empty() && waiting.empty()) print("nothing to do\n");
   print_failovers(context, *plan);
   return {};
@@ -71,7 +74,9 @@ Status show_plan(const Context& context, const std::string& file) {
   auto plan = context.api.post("/v1/plan", *text);
   if (!plan) return with_file_name(plan.error(), file);
   if (context.json) {
-    print_json(*plan);
+    json shown = *plan;
+    shown["warning"] = warning_of(parse_configuration(*text)->np);
+    print_json(shown);
   } else if (list_of(*plan, "changes").empty()) {
     print("no change\n");
   } else {
@@ -92,6 +97,7 @@ Status apply_configuration(const Context& context, const std::string& file) {
   if (context.json) {
     json result = *applied;
     result["changes"] = list_of(*plan, "changes");
+    result["warning"] = warning_of(parse_configuration(*text)->np);
     print_json(result);
     return {};
   }

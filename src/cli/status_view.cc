@@ -225,6 +225,8 @@ std::string format_remarks(const json& group, const Painter& painter) {
   if (!target.empty() && target != text_of(group, "owner")) text += wrap_text("on its way to " + target, 2);
   std::string waiting = text_of(group, "waiting");
   if (!waiting.empty()) text += painter.paint(wrap_text("waits: " + waiting, 2), Colour::kYellow);
+  const std::string failback = text_of(group, "failback");
+  if (!failback.empty()) text += painter.paint(wrap_text("does not fail back: " + failback, 2), Colour::kYellow);
   const std::string held = text_of(group, "held");
   if (!held.empty()) text += painter.paint(wrap_text("held here: " + held, 2), Colour::kRed);
   if (!object_of(group, "suspended").empty())

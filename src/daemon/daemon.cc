@@ -210,6 +210,7 @@ void Daemon::feed(const node::Event& event) {
     queue_.pop_front();
     std::vector<node::Action> actions;
     node_->lease_page(lease_page_->deadline());
+    node_->time_of_day(time_of_day());
     node_->step(EventLoop::now(), next, actions);
     for (auto& action : actions) carry_out(action);
   }

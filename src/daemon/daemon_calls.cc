@@ -123,7 +123,11 @@ bool Daemon::take_links(ServerId server, const std::vector<LinkReport>& links) {
 }
 
 void Daemon::read_links() {
-  link_reader_->read(self_, [this](const Result<std::vector<LinkStatus>>& links) {
+  const EngineConfig engine = engine_config();
+  std::set<ServerId> peers;
+  for (const auto& node : engine.nodes)
+    if (node.id != self_) peers.insert(node.id);
+  link_reader_->read(peers, static_cast<uint32_t>(engine.links.size()), [this](const Result<std::vector<LinkStatus>>& links) {
     const std::vector<LinkStatus> known = links ? *links : std::vector<LinkStatus>{};
     link_watch_.take(EventLoop::now(), known);
     if (known != links_) {

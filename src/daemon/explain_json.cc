@@ -48,6 +48,8 @@ json explain_now(const json& status, const std::string& name) {
   // Without a majority nobody plans.
   if (const auto why = group->at("waiting").get<std::string>(); !why.empty() && database.at("serving").get<bool>())
     waiting.push_back(why);
+  if (const auto why = group->value("failback", std::string()); !why.empty() && database.at("serving").get<bool>())
+    waiting.push_back("with its failback: " + why);
   return {{"server", server}, {"phase", phase}, {"owner", group->at("owner")}, {"waiting", waiting}};
 }
 

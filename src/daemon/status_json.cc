@@ -152,9 +152,11 @@ json groups_json(const StatusSources& sources, const planner::Plan& plan) {
     for (const auto& [server, refusal] : state.refused)
       refused.push_back({{"server", name_of(server)}, {"reason", refusal.reason}, {"attempts", refusal.attempts}});
     const auto waiting = plan.waiting.find(group.name);
+    const auto failback = plan.failback.find(group.name);
     list.push_back({{"name", group.name}, {"phase", to_string(state.phase)}, {"owner", name_of(state.owner)},
                     {"wanted", state.wanted}, {"target", name_of(state.target)}, {"reason", state.reason},
                     {"version", state.version}, {"waiting", waiting == plan.waiting.end() ? "" : waiting->second},
+                    {"failback", failback == plan.failback.end() ? "" : failback->second},
                     {"held", state.held}, {"parked", name_of(state.parked)},
                     {"suspended", suspension_json(sources, planner::suspension_of(sources.node.state(), state))},
                     {"refused", refused}, {"resources", resources_json(sources, group, state)},
@@ -371,7 +373,7 @@ json plan_json(const planner::Plan& plan, const Configuration& configuration) {
   }
   json waiting = json::object();
   for (const auto& [group, why] : plan.waiting) waiting[group] = why;
-  return {{"steps", steps}, {"waiting", waiting}};
+  return {{"steps", steps}, {"waiting", waiting}, {"failback", plan.failback}};
 }
 
 }  // namespace baton

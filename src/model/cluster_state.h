@@ -118,6 +118,11 @@ struct GroupState {
   std::string held;                // why it stays where it is although something of it fails; empty: it does not
   bool released = false;           // an operator released it: the breaker lets its next move pass
   ServerId parked;                 // it was stopped along with this server, and waits for its return
+  ServerId last;                   // whom it was given to last
+  ServerId placed;                 // where a person has moved it: it stays there, until that server fails or a person says otherwise
+  /// Servers on which it failed, and when (cluster time): it is not failed back there until it was up there again, a person has
+  /// said something of the group, or a day is over.
+  std::map<ServerId, uint64_t> failed_on;
 
   bool operator==(const GroupState&) const = default;
 };

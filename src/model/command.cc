@@ -9,6 +9,7 @@
 #include "src/model/command_rules.h"
 #include "src/model/known_configuration.h"
 #include "src/model/mirror_place.h"
+#include "src/model/placement.h"
 
 namespace baton {
 
@@ -63,6 +64,8 @@ Applied apply(ClusterState& state, const AssignGroup& command, uint64_t index) {
   if (policy == nullptr) return refuse("there is no group {}", command.group);
   if (std::find(policy->servers.begin(), policy->servers.end(), command.server) == policy->servers.end())
     return refuse("server {} is not among the servers of the group {}", command.server, command.group);
+  if (const auto obstacle = Placement(*configuration, state).obstacle(*policy, command.server))
+    return refuse("{} {}", configuration->server_name(command.server), obstacle->why);
   if (const auto unfenced = unfenced_owner(state, *configuration, state.groups.at(command.group)); !unfenced.empty())
     return Applied{false, unfenced};
   if (!same_mirror_versions(state, *policy, command))
@@ -89,6 +92,8 @@ Applied apply(ClusterState& state, const AssignGroup& command, uint64_t index) {
   group.owner = command.server;
   if (!planted(Plant::kTargetKept)) group.target = ServerId{};
   group.parked = ServerId{};
+  group.last = command.server;
+  if (group.placed != command.server) group.placed = ServerId{};
   record(group, command.reason, index);
   return Applied{true, {}};
 }
@@ -133,7 +138,7 @@ namespace {
 void refuse_server(GroupState& group, const SetGroupPhase& command) {
   Refusal& refusal = group.refused[command.server];
   refusal.reason = command.failure;
-  refusal.at_ms = command.clock_ms;
+  refusal.at_ms = group.failed_on[command.server] = command.clock_ms;
   ++refusal.attempts;
 }
 
@@ -169,6 +174,7 @@ Applied apply(ClusterState& state, const SetGroupPhase& command, uint64_t index)
   group.phase = command.phase;
   if (command.phase == GroupPhase::kStarted) {
     group.refused.clear();
+    group.failed_on.erase(command.server);
     group.asked = false;
     promotions_are_through(state, command);
   }
@@ -207,6 +213,10 @@ Applied apply(ClusterState& state, const WishGroup& command, uint64_t index) {
   const bool fulfilled = runs && (there || command.target == ServerId{});
   group.asked = command.wanted && command.park == ServerId{} && !fulfilled;
   group.refused.clear();
+  if (command.author != kOwnAuthor) {
+    group.placed = command.wanted ? command.target : ServerId{};
+    group.failed_on.clear();
+  }
   if (group.phase == GroupPhase::kFailed) group.phase = GroupPhase::kStopped;
   record(group, command.reason, index);
   return Applied{true, {}};

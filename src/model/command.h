@@ -74,6 +74,9 @@ struct SetGroupPhase {
   bool operator==(const SetGroupPhase&) const = default;
 };
 
+/// Who Baton says it is where a person could have been.
+inline constexpr const char* kOwnAuthor = "baton";
+
 /// An operator's wish for a group: run (optionally at `target`) or not. Clears refusals.
 struct WishGroup {
   std::string group;

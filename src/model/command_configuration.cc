@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <array>
 
+#include "src/base/planted.h"
 #include "src/model/command_rules.h"
 #include "src/model/known_configuration.h"
 #include "src/model/mirror_place.h"
+#include "src/model/placement.h"
 
 namespace baton::command_rules {
 
@@ -96,8 +98,8 @@ bool changes_only_mirror_settings(const GroupConfiguration& present, const Group
 }
 
 /// Everything that a new configuration may not change under a group that is up.
-Applied check_running_group(const ClusterState& state, const std::string& name, const Configuration& before,
-                            const Configuration& after) {
+Applied check_running_group(const ClusterState& state, const std::string& name, const Configuration& before, const Configuration& after,
+                            const Placement& placement) {
   const GroupState& group = state.groups.at(name);
   if (is_down(group.phase)) return Applied{true, {}};
   const GroupConfiguration* wanted = after.group(name);
@@ -107,6 +109,10 @@ Applied check_running_group(const ClusterState& state, const std::string& name, 
   if (std::find(wanted->servers.begin(), wanted->servers.end(), group.owner) == wanted->servers.end())
     return refuse("group {} runs on {}, which would no longer be among its servers: move it first (baton group move)",
                   name, before.server_name(group.owner));
+  // What runs is never stopped to make room: what was decided about its place must go on to hold.
+  if (const auto obstacle = placement.conflict(*wanted, group.owner))
+    return refuse("group {} is {} on {}, which {}: stop or move one of them first (baton group move), then apply", name,
+                  to_string(group.phase), before.server_name(group.owner), obstacle->why);
   const auto* present = before.group(name);
   if (present != nullptr && !changes_only_mirror_settings(*present, *wanted))
     return refuse("the resources of group {} cannot change while it is {}: stop it first (baton group stop {}), apply, "
@@ -148,7 +154,7 @@ Applied apply(ClusterState& state, const ApplyConfiguration& command, uint64_t i
   if (command.expected_version != state.configuration_version)
     return refuse("the configuration has changed meanwhile (version {}, decided from {})", state.configuration_version,
                   command.expected_version);
-  auto after = parse_configuration(command.text);
+  const auto after = known_configuration(command.text);
   if (!after) return refuse("{}", after.error().message);
   const uint32_t level = state.configuration_version == 0 ? std::max(command.format_level, 1U) : state.format_level;
   if (after->level > level)
@@ -161,12 +167,13 @@ Applied apply(ClusterState& state, const ApplyConfiguration& command, uint64_t i
       return refuse("{} cannot be changed in one step once the cluster is founded", changed);
     if (const auto why = rotation_in_the_way(state, *before, *after); !why.empty()) return Applied{false, why};
     // SAFETY: T9. Who went on by targets is told from who had a person's word by what is configured: T7.
-    if (before->np == NpKind::kPing && after->np != NpKind::kPing && state.taken_over != ServerId{})
+    if (before->np == NpKind::kPing && after->np != NpKind::kPing && state.taken_over != ServerId{} && !planted(Plant::kNpChangedAlone))
       return refuse("one of the two servers decides alone (np = \"ping\"): what decides between them changes only while both do together");
     if (const Applied servers = check_servers(state, *before, *after); !servers.applied) return servers;
     if (const Applied mirrors = check_mirror_definitions(state, *before, *after); !mirrors.applied) return mirrors;
+    const Placement placement(*after, state);
     for (const auto& [name, group] : state.groups) {
-      const Applied checked = check_running_group(state, name, *before, *after);
+      const Applied checked = check_running_group(state, name, *before, *after, placement);
       if (!checked.applied) return checked;
     }
   }

@@ -33,7 +33,7 @@ Applied begin(ClusterState& state, const Configuration& configuration, const Rot
     return refuse("the disk between the servers ({}) is known by the key: apply np = \"operator\", replace the key, prepare the disk anew "
                   "(baton cluster np-disk {} --overwrite), and apply np = \"disk\" again", configuration.np_disk, configuration.np_disk);
   // SAFETY: K5, T3. A server that misses corosync's change of the key loses the other one, and nothing else: both would go on.
-  if (configuration.np == NpKind::kPing)
+  if (configuration.np == NpKind::kPing && !planted(Plant::kKeyReplacedWithPing))
     return refuse("with np = \"ping\" two servers that lose each other while the key changes would both go on: apply np = \"operator\", "
                   "replace the key, and apply np = \"ping\" again");
   // SAFETY: K1. Who has to have the new key must not change while it is handed out.

@@ -289,6 +289,7 @@ Applied apply(ClusterState& state, const ReleaseGroup& command, uint64_t) {
   std::erase_if(state.failures, [&](const Failure& failure) { return failure.group == command.group; });
   group.held.clear();
   group.refused.clear();
+  group.failed_on.clear();
   group.released = true;
   ++group.version;
   return kApplied;

@@ -56,6 +56,19 @@ const char* to_string(ResourceKind kind) {
   return "unknown";
 }
 
+const char* to_string(Failback failback) {
+  switch (failback) {
+    case Failback::kNo: return "no";
+    case Failback::kOffline: return "offline";
+    case Failback::kOnline: return "online";
+  }
+  return "unknown";
+}
+
+std::string to_string(const DayWindow& window) {
+  return fmt::format("{:02}:{:02}-{:02}:{:02}", window.from / 1h, window.from % 1h / 1min, window.until / 1h, window.until % 1h / 1min);
+}
+
 const char* to_string(LinkMode mode) { return mode == LinkMode::kActive ? "active" : "passive"; }
 
 const ResourceConfiguration* GroupConfiguration::find(const std::string& resource) const {

@@ -79,6 +79,9 @@ struct FlappingConfiguration {
   milliseconds hold{60000};    // doubled with each further loss
 };
 
+/// Amounts of things that an administrator counts: "memory_mb" -> 4096.
+using Amounts = std::map<std::string, uint64_t>;
+
 struct ServerConfiguration {
   std::string name;
   ServerId id;
@@ -87,6 +90,7 @@ struct ServerConfiguration {
   std::string watchdog;                    // its device; empty: none
   FenceConfiguration fence;
   std::optional<ReturnPolicy> return_policy;  // otherwise the cluster's
+  Amounts capacity;                           // what groups may need of it; of what is not named it has none
   SourcePosition position;
 };
 
@@ -177,12 +181,38 @@ struct MonitorConfiguration {
   bool operator==(const MonitorConfiguration&) const = default;
 };
 
+/// What a group does once a server that stands earlier in its policy can run it again.
+enum class Failback {
+  kNo,       // nothing: it starts again where it ran last, too
+  kOffline,  // it goes by its policy whenever it starts
+  kOnline,   // ... and is stopped and moved for that
+};
+const char* to_string(Failback failback);
+
+/// A time of each day; `until` may lie before `from`: then it crosses midnight.
+struct DayWindow {
+  std::chrono::minutes from{0};  // since midnight
+  std::chrono::minutes until{0};
+  bool contains(std::chrono::minutes time) const { return from < until ? from <= time && time < until : from <= time || time < until; }
+};
+std::string to_string(const DayWindow& window);  // "22:00-05:30"
+
 enum class Startup { kAutomatic, kManual };
 
 struct GroupConfiguration {
   std::string name;
   std::vector<ServerId> servers;  // failover policy: the first that can, runs it
   Startup startup = Startup::kAutomatic;
+  Failback failback = Failback::kOffline;
+  std::optional<DayWindow> failback_window;  // online failback only then; nothing: at any time
+  std::vector<std::string> start_after;   // groups that are started before it starts, and are stopped in order only after it
+  std::vector<std::string> started_before;  // those that name it there
+  bool exclusive = false;                 // alone on its server
+  std::vector<std::string> with;          // only on the server on which these groups are
+  std::vector<std::string> apart_from;    // never on a server with one of these groups, whichever of the two says so
+  std::vector<std::string> prefer_apart_from;  // ... if another server can run it as well
+  std::vector<std::string> prefer_with;        // rather where one of these is
+  Amounts needs;                          // of its server's capacity
   std::vector<ResourceConfiguration> resources;  // in start order: dependencies before dependents
   std::vector<MonitorConfiguration> monitors;    // in file order
   SourcePosition position;

@@ -16,6 +16,10 @@ std::string quote_command(const std::vector<std::string>& command) {
   return command.empty() ? "none" : fmt::format("[{}]", fmt::join(command, " "));
 }
 
+std::string list_or_none(const std::vector<std::string>& names) {
+  return names.empty() ? "none" : fmt::format("{}", fmt::join(names, ", "));
+}
+
 std::string describe_np(const Configuration& configuration) {
   if (configuration.np == NpKind::kDisk)
     return fmt::format("disk {} (an operator is called for after {})", configuration.np_disk, format_duration(configuration.np_wait));
@@ -60,20 +64,36 @@ std::string describe_fence(const FenceConfiguration& fence) {
                      fence.restart ? ", then on again" : "");
 }
 
+std::string describe_amounts(const Amounts& amounts) {
+  std::vector<std::string> parts;
+  for (const auto& [name, amount] : amounts) parts.push_back(fmt::format("{} {}", amount, name));
+  return list_or_none(parts);
+}
+
 Properties server_properties(const ServerConfiguration& server) {
   return {{"id", fmt::format("{}", server.id)},
           {"role", server.role == ServerRole::kWitness ? "witness" : "server"},
           {"interconnects", fmt::format("{}", fmt::join(server.interconnects, ", "))},
           {"watchdog", server.watchdog.empty() ? "none" : server.watchdog},
           {"fence", describe_fence(server.fence)},
-          {"return", server.return_policy ? to_string(*server.return_policy) : "none"}};
+          {"return", server.return_policy ? to_string(*server.return_policy) : "none"},
+          {"capacity", describe_amounts(server.capacity)}};
 }
 
 Properties group_properties(const Configuration& configuration, const GroupConfiguration& group) {
   std::vector<std::string> names;
   for (ServerId id : group.servers) names.push_back(configuration.server_name(id));
   return {{"servers", fmt::format("{}", fmt::join(names, ", "))},
-          {"startup", group.startup == Startup::kAutomatic ? "automatic" : "manual"}};
+          {"startup", group.startup == Startup::kAutomatic ? "automatic" : "manual"},
+          {"failback", to_string(group.failback)},
+          {"failback window", group.failback_window ? to_string(*group.failback_window) : "none"},
+          {"start after", list_or_none(group.start_after)},
+          {"exclusive", group.exclusive ? "yes" : "none"},
+          {"with", list_or_none(group.with)},
+          {"apart from", list_or_none(group.apart_from)},
+          {"rather apart from", list_or_none(group.prefer_apart_from)},
+          {"rather with", list_or_none(group.prefer_with)},
+          {"needs", describe_amounts(group.needs)}};
 }
 
 void add_service_properties(const ServiceConfiguration& service, Properties& properties) {
@@ -139,7 +159,7 @@ Properties resource_properties(const ResourceConfiguration& resource) {
       break;
   }
   properties.push_back(
-      {"after", resource.after.empty() ? "none" : fmt::format("{}", fmt::join(resource.after, ", "))});
+      {"after", list_or_none(resource.after)});
   properties.push_back({"start timeout", format_duration(resource.start_timeout)});
   properties.push_back({"stop timeout", format_duration(resource.stop_timeout)});
   return properties;

@@ -127,6 +127,8 @@ void read_group(const TomlEntry& entry, ConfigurationDraft& draft) {
                        "unknown startup \"{}\": use \"automatic\" or \"manual\"", startup);
   }
   if (startup == "manual") group.startup = Startup::kManual;
+  read_failback(section, group, draft);
+  read_placement(section, group, draft);
   read_resources(section, group, draft);
   read_monitors(section, group, draft);
   check_group(section, group, named, draft.findings);
@@ -140,6 +142,7 @@ void read_group(const TomlEntry& entry, ConfigurationDraft& draft) {
 
 void read_groups(SectionReader& file, ConfigurationDraft& draft) {
   for (const TomlEntry* entry : file.sections("group")) read_group(*entry, draft);
+  check_placement(draft);
 }
 
 }  // namespace baton

@@ -128,7 +128,7 @@ void read_monitors(SectionReader& section, GroupConfiguration& group, Configurat
     read_monitor(reader, monitor, group);
     reader.finish();
     group.monitors.push_back(std::move(monitor));
-    draft.configuration.level = std::max(draft.configuration.level, kLevel);
+    draft.needs_level(kLevel);
   }
 }
 

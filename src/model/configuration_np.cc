@@ -96,8 +96,8 @@ void read_np(SectionReader& cluster, ConfigurationDraft& draft) {
       cluster.read_duration("np_wait", std::chrono::seconds(10), std::chrono::hours(24), draft.configuration.np_wait);
   const bool disk = cluster.read_string("np_disk", draft.configuration.np_disk);
   const bool targets = cluster.read_strings("ping_targets", draft.configuration.ping_targets);
-  if (draft.np || waits) draft.configuration.level = std::max(draft.configuration.level, kLevel);
-  if (draft.np == NpKind::kDisk || draft.np == NpKind::kPing || disk || targets) draft.configuration.level = kArbiterLevel;
+  if (draft.np || waits) draft.needs_level(kLevel);
+  if (draft.np == NpKind::kDisk || draft.np == NpKind::kPing || disk || targets) draft.needs_level(kArbiterLevel);
 }
 
 void settle_np(ConfigurationDraft& draft) {

@@ -1,6 +1,7 @@
 // The readers of the parts of the file, and what they know together. Internal to the configuration's reading.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <string>
@@ -21,6 +22,9 @@ struct ConfigurationDraft {
   std::map<std::string, std::string> mounts;  // path -> filesystem
   std::map<uint16_t, std::string> ports;      // TCP port -> mirror
   uint32_t mirror_count = 0;
+
+  /// A key is used that only voters of this level understand.
+  void needs_level(uint32_t level) { configuration.level = std::max(configuration.level, level); }
 };
 
 /// `np` and what belongs to it, and, once the servers are known, its default and whether it fits them.
@@ -44,6 +48,15 @@ void read_groups(SectionReader& file, ConfigurationDraft& draft);
 /// The keys of [cluster] and [server.NAME] that say what is done about servers and groups that come, go and fail.
 void read_policies(SectionReader& cluster, ConfigurationDraft& draft);
 void read_return(SectionReader& section, std::optional<ReturnPolicy>& into, ConfigurationDraft& draft);
+
+/// The keys of [group.NAME] and [server.NAME] that say which groups may be together on which server.
+void read_placement(SectionReader& section, GroupConfiguration& group, ConfigurationDraft& draft);
+void read_capacity(SectionReader& section, ServerConfiguration& server, ConfigurationDraft& draft);
+/// REQUIRES: all groups have been read. Gives the names in them their spelling; reports unknown ones and what can never be.
+void check_placement(ConfigurationDraft& draft);
+
+/// `failback` and `failback_window` of [group.NAME].
+void read_failback(SectionReader& section, GroupConfiguration& group, ConfigurationDraft& draft);
 
 /// Reads one resource; its section's path is "group.GROUP.KIND.NAME".
 void read_resource(SectionReader& section, ResourceConfiguration& resource, ConfigurationDraft& draft);

@@ -84,6 +84,7 @@ void read_server(const TomlEntry& entry, ConfigurationDraft& draft) {
                        server.watchdog);
   }
   read_fence(section, server, draft);
+  read_capacity(section, server, draft);
   section.finish();
   draft.configuration.servers.push_back(server);
 }

@@ -3,10 +3,7 @@
 
 #include <corosync/cmap.h>
 
-#include <algorithm>
-#include <cstdio>
 #include <cstring>
-#include <tuple>
 
 #include "src/os/corosync_errors.h"
 #include "src/os/worker_thread.h"
@@ -39,27 +36,18 @@ LinkCounters read_counters(cmap_handle_t handle, ServerId peer, uint32_t link) {
   return counters;
 }
 
-Result<std::vector<LinkStatus>> read_links(cmap_handle_t handle, ServerId local) {
-  cmap_iter_handle_t iterator;
-  cs_error_t error = cmap_iter_init(handle, "stats.knet.node", &iterator);
-  if (error != CS_OK) return fail("cannot read link statistics: {}", corosync_error_text(error));
+/// Each by its name: to have corosync list its some two hundred figures is a question and an answer for each of them.
+Result<std::vector<LinkStatus>> read_links(cmap_handle_t handle, const std::set<ServerId>& peers, uint32_t count) {
   std::vector<LinkStatus> links;
-  char key[CMAP_KEYNAME_MAXLEN + 1];
-  size_t bytes;
-  cmap_value_types_t type;
-  while (cmap_iter_next(handle, iterator, key, &bytes, &type) == CS_OK) {
-    unsigned peer = 0, link = 0;
-    int end = 0;
-    uint8_t connected = 0;
-    if (std::sscanf(key, "stats.knet.node%u.link%u.connected%n", &peer, &link, &end) != 2 || end == 0) continue;
-    if (peer == local.value || cmap_get_uint8(handle, key, &connected) != CS_OK) continue;
-    links.push_back({ServerId(peer), link, connected != 0, {}});
+  for (const ServerId peer : peers) {
+    for (uint32_t link = 0; link < count; ++link) {
+      uint8_t connected = 0;
+      const cs_error_t error = cmap_get_uint8(handle, fmt::format("stats.knet.node{}.link{}.connected", peer, link).c_str(), &connected);
+      if (error == CS_ERR_NOT_EXIST) continue;
+      if (error != CS_OK) return fail("cannot read link statistics: {}", corosync_error_text(error));
+      links.push_back({peer, link, connected != 0, read_counters(handle, peer, link)});
+    }
   }
-  cmap_iter_finalize(handle, iterator);
-  for (auto& link : links) link.counters = read_counters(handle, link.peer, link.link);
-  std::sort(links.begin(), links.end(), [](const LinkStatus& left, const LinkStatus& right) {
-    return std::tie(left.peer, left.link) < std::tie(right.peer, right.link);
-  });
   return links;
 }
 
@@ -72,7 +60,7 @@ struct LinkStatusReader::Shared {
   }
 
   /// On the worker thread.
-  Result<std::vector<LinkStatus>> read(ServerId local) {
+  Result<std::vector<LinkStatus>> read(const std::set<ServerId>& peers, uint32_t count) {
     if (!connected) {
       cs_error_t error = cmap_initialize_map(&handle, CMAP_MAP_STATS);
       if (error != CS_OK) {
@@ -80,7 +68,7 @@ struct LinkStatusReader::Shared {
       }
       connected = true;
     }
-    auto links = read_links(handle, local);
+    auto links = read_links(handle, peers, count);
     if (!links) {
       cmap_finalize(handle);
       connected = false;
@@ -99,7 +87,7 @@ LinkStatusReader::LinkStatusReader(EventLoop& loop) : shared_(std::make_shared<S
 
 LinkStatusReader::~LinkStatusReader() { shared_->door.close(); }
 
-void LinkStatusReader::read(ServerId local, Callback callback) {
+void LinkStatusReader::read(const std::set<ServerId>& peers, uint32_t links, Callback callback) {
   if (shared_->busy) {
     Result<std::vector<LinkStatus>> error =
         fail_as(ErrorCode::kUnavailable, "corosync has not yet answered the previous question about its links");
@@ -107,12 +95,12 @@ void LinkStatusReader::read(ServerId local, Callback callback) {
     return;
   }
   shared_->busy = true;
-  shared_->worker.run([shared = shared_, local, callback = std::move(callback)] {
-    auto links = std::make_shared<Result<std::vector<LinkStatus>>>(shared->read(local));
+  shared_->worker.run([shared = shared_, peers, links, callback = std::move(callback)] {
+    auto known = std::make_shared<Result<std::vector<LinkStatus>>>(shared->read(peers, links));
     std::weak_ptr<Shared> weak = shared;
-    shared->door.post([weak, links, callback] {
+    shared->door.post([weak, known, callback] {
       if (auto owner = weak.lock()) owner->busy = false;
-      callback(std::move(*links));
+      callback(std::move(*known));
     });
   });
 }

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <set>
 #include <vector>
 
 #include "src/base/ids.h"
@@ -41,9 +42,9 @@ class LinkStatusReader {
   LinkStatusReader& operator=(const LinkStatusReader&) = delete;
 
   using Callback = std::function<void(Result<std::vector<LinkStatus>>)>;
-  /// The links to all peers, sorted; this server itself (if given) is left out. Errors: kUnavailable when
-  /// corosync is not there, or when the previous read has not been answered yet.
-  void read(ServerId local, Callback callback);
+  /// Those of the links 0 to `links` - 1 to these peers that corosync has, sorted. Errors: kUnavailable when corosync is not
+  /// there, or when the previous read has not been answered yet.
+  void read(const std::set<ServerId>& peers, uint32_t links, Callback callback);
 
  private:
   struct Shared;

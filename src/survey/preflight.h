@@ -30,7 +30,7 @@ void check_kernel(const PreflightOptions& options, Findings& findings);      // 
 void check_np_disk(const PreflightOptions& options, Findings& findings);     // survey_np_disk.cc
 void check_np_ping(const PreflightOptions& options, Findings& findings);     // survey_np_ping.cc
 
-/// Binds a port (0: any) of an IPv4 address and lets go again. 0, or the error number (EADDRNOTAVAIL: not an address of this server).
+/// Binds a port (0: any) of an address and lets go again. 0, or the error number (EADDRNOTAVAIL: not an address of this server).
 int try_port(int type, const std::string& address, uint16_t port);
 
 // What is judged apart from the looking.

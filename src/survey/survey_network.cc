@@ -16,6 +16,7 @@
 
 #include "src/model/configuration_network.h"
 #include "src/survey/preflight.h"
+#include "src/survey/socket_address.h"
 
 namespace baton::survey {
 namespace {
@@ -103,13 +104,10 @@ void check_port(const char* table, const std::string& address, uint16_t port, Fi
 }  // namespace
 
 int try_port(int type, const std::string& address, uint16_t port) {
-  const int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
+  const SocketAddress place(address, port);
+  const int fd = socket(place.family(), type | SOCK_CLOEXEC, 0);
   if (fd < 0) return errno;
-  sockaddr_in place{};
-  place.sin_family = AF_INET;
-  place.sin_port = htons(port);
-  inet_pton(AF_INET, address.c_str(), &place.sin_addr);
-  const int error = bind(fd, reinterpret_cast<sockaddr*>(&place), sizeof place) == 0 ? 0 : errno;
+  const int error = bind(fd, place.plain(), place.length()) == 0 ? 0 : errno;
   close(fd);
   return error;
 }

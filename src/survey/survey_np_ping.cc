@@ -1,5 +1,4 @@
 // The ping targets of two servers (np = "ping"): do they answer this one now? And what everybody should know of that kind.
-#include <netinet/ip_icmp.h>
 #include <sys/socket.h>
 
 #include <fmt/format.h>
@@ -22,18 +21,14 @@ void check_np_ping(const PreflightOptions& options, Findings& findings) {
     const auto add = [&](Verdict verdict, const std::string& text, const std::string& remedy) {
       findings.push_back({"np-ping", target, verdict, text, remedy});
     };
-    if (target.find(':') == std::string::npos && try_port(SOCK_DGRAM, target, 0) == 0) {
+    if (try_port(SOCK_DGRAM, target, 0) == 0) {
       add(Verdict::kProblem, "is an address of this server itself: it answers whatever is cut, so this server would never find itself cut off",
           "name a machine that outlives both servers");
       continue;
     }
-    if (target.find(':') != std::string::npos) {
-      add(Verdict::kOk, "an IPv6 address, not asked here: whether it answers is seen in baton status", "");
-      continue;
-    }
-    IcmpSocket socket("0.0.0.0", target);
+    IcmpSocket socket(target);
     if (!socket.good()) add(Verdict::kWarning, "it cannot be asked (no raw socket: this needs root)", "run it as root");
-    else if (socket.ask(ICMP_ECHO, ICMP_ECHOREPLY, kEchoBytes, kPatience)) add(Verdict::kOk, "answers", "");
+    else if (socket.echo(kEchoBytes, kPatience)) add(Verdict::kOk, "answers", "");
     else add(Verdict::kWarning, fmt::format("does not answer within {} s", kPatience / seconds(1)),
              "name a machine that answers ICMP echoes from both servers, or open the way to it");
   }

@@ -54,7 +54,7 @@ int mtu_of(const std::string& address) {
 
 bool answers(IcmpSocket& socket, size_t size) {
   for (int attempt = 0; attempt < kTries; ++attempt)
-    if (socket.ask(ICMP_ECHO, ICMP_ECHOREPLY, size, kAnswerLimit)) return true;
+    if (socket.echo(size, kAnswerLimit)) return true;
   return false;
 }
 

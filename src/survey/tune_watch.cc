@@ -58,7 +58,7 @@ void watch_network(int64_t until, const std::string& from, const std::string& to
   while (now_ns() < until) {
     const int64_t begin = now_ns();
     ++figures.sent;
-    if (socket.ask(ICMP_ECHO, ICMP_ECHOREPLY, kPingBytes, kPingLimit)) {
+    if (socket.echo(kPingBytes, kPingLimit)) {
       figures.round_trip.add((now_ns() - begin) / 1000);
     } else {
       ++figures.lost;

@@ -7,7 +7,7 @@ import sys
 import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "script", "lib"))
-from cli_world import BATON, EXAMPLE, expect, expect_in, expect_refused, expect_status, run  # noqa: E402
+from cli_world import BATON, EXAMPLE, expect, expect_in, expect_refused, expect_status, run, two_with_ping  # noqa: E402
 
 
 def test_config_check(world):
@@ -60,6 +60,16 @@ def test_apply(world):
     expect(done.out == "add group web\napplied as version 4\n", done.out)
     call = world.daemon.calls[-1]
     expect(call[3] == open(EXAMPLE).read() and call[2]["author"], "wrong text or no author")
+
+
+def test_np_ping_is_warned_of(world):
+    ping = world.file("ping.toml", two_with_ping("10.88.0.1"))
+    world.daemon.on("POST", "/v1/plan", {"changes": ["add group web"], "version": 3})
+    world.daemon.on("POST", "/v1/apply", {"version": 4})
+    for command in (("config", "check"), ("plan",), ("apply",)):
+        expect_in("does not promise one owner", " ".join(world.baton(*command, ping).out.split()))
+        expect_in("does not promise one owner", world.baton(*command, ping, "--json").json()["warning"])
+        expect(world.baton(*command, EXAMPLE, "--json").json()["warning"] == "", f"a warning of {command}, of nothing")
 
 
 def test_apply_bad_file(world):

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "script", "lib"))
-from cli_world import BATON, EXAMPLE, Outcome, expect, expect_in, run  # noqa: E402
+from cli_world import BATON, EXAMPLE, Outcome, expect, expect_in, run, two_with_ping  # noqa: E402
 
 HERE, THERE = f"preflight-a-{os.getpid()}", f"preflight-b-{os.getpid()}"
 
@@ -147,6 +147,20 @@ def test_disks(world):
     expect(disks[memory]["verdict"] == "problem" and "tmpfs" in disks[memory]["text"] and status == 1, str(disks))
     expect(space["database"]["verdict"] == "problem", str(space))
     expect(not os.listdir(memory), "something is left")
+
+
+def test_ping_targets(world):
+    with two_servers():
+        for name, host in ((HERE, 11), (THERE, 12)):
+            ip("address", "add", f"2001:db8::{host}/64", "dev", "l1", "nodad", inside=name)
+        ip("address", "add", "10.88.0.98/24", "dev", "l1", inside=THERE)
+        file = world.file("ping.toml", two_with_ping("10.88.0.98", "2001:db8::12", "2001:db8::99", "2001:db8::11", "2001:db8:1::1"))
+        found, status = findings(world, "np-ping", "--as", "server1", config=file)
+        for target, verdict, text in (("10.88.0.98", "ok", "answers"), ("2001:db8::12", "ok", "answers"),
+                                      ("2001:db8::99", "warning", "does not answer"), ("2001:db8:1::1", "warning", "does not answer"),
+                                      ("2001:db8::11", "problem", "of this server itself")):
+            expect(found[target]["verdict"] == verdict and text in found[target]["text"], f"{target}: {found[target]}")
+        expect("does not promise one owner" in found["np"]["text"] and status == 1, str(found["np"]))
 
 
 def test_create_demands_it(world):

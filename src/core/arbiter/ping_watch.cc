@@ -26,7 +26,7 @@ void PingWatch::use(Instant now, const std::vector<std::string>& targets, Durati
   sent_.clear();
   due_ = now;
   missing_since_ = steady_since_ = kNever;
-  target_answered_ = other_answered_ = heard_ = Instant{};
+  target_answered_ = other_answered_ = Instant{};
 }
 
 std::optional<Ping> PingWatch::next(Instant now) {
@@ -61,13 +61,13 @@ void PingWatch::answered(Instant now, const PingAnswer& answer) {
   target->sent = std::max(target->sent, round->second);
   if (!target->answers) target->since = now;
   target->answers = true;
+  // SAFETY: T3. By the sending: slow answers of before a pause, and quick ones after it, come close to each other.
+  if (target_answered_ == Instant{} || round->second > target_answered_ + patience_) steady_since_ = now;
   target_answered_ = std::max(target_answered_, round->second);
-  if (heard_ == Instant{} || now > heard_ + patience_) steady_since_ = now;
-  heard_ = now;
   missing_since_ = kNever;
 }
 
-Instant PingWatch::steady_since(Instant now) const { return heard_ != Instant{} && now <= heard_ + patience_ ? steady_since_ : kNever; }
+Instant PingWatch::steady_since(Instant now) const { return target_answered_ != Instant{} && now <= target_answered_ + patience_ ? steady_since_ : kNever; }
 
 std::string PingWatch::describe() const {
   std::string text;

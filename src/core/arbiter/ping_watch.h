@@ -33,7 +33,8 @@ class PingWatch {
     std::string problem; // of the newest echo
   };
 
-  /// `patience`: a pause between answers that counts as one, for steady_since(). Other targets than before: everything anew.
+  /// `patience`: a pause between echoes that were answered which counts as one, for steady_since(). Other targets than before:
+  /// everything anew.
   void use(Instant now, const std::vector<std::string>& targets, Duration patience);
   /// Each round asks these besides the targets, until others are said.
   void ask_also(const std::vector<std::string>& addresses) { others_ = addresses; }
@@ -69,7 +70,6 @@ class PingWatch {
   Instant missing_since_ = kNever;    // the first echo that has not been answered since the last answer
   Instant target_answered_{};
   Instant other_answered_{};
-  Instant heard_{};                   // the last answer of a target
   Instant steady_since_ = kNever;
 };
 

@@ -67,6 +67,22 @@ TEST(PingWatch, APauseOfAllTargetsEndsTheSteadyTimeAndOneTargetIsEnough) {
   EXPECT_GE(watched.watch.steady_since(watched.now), again);
 }
 
+TEST(PingWatch, APauseIsToldByTheSendingWheneverTheAnswersCome) {
+  Watched watched;
+  watched.pass(5s, "192.0.2.1");
+  // The last echo that gets through is answered late; then there is a pause, of which only its end is seen.
+  const auto last = watched.watch.next(watched.now);
+  ASSERT_TRUE(last.has_value());
+  watched.pass(600ms, "");
+  watched.watch.answered(watched.now, {last->number, "192.0.2.1", ""});
+  watched.pass(600ms, "");
+  EXPECT_EQ(watched.watch.steady_since(watched.now), kNever);
+  const auto next = watched.watch.next(watched.now);
+  ASSERT_TRUE(next.has_value());
+  watched.watch.answered(watched.now, {next->number, "192.0.2.1", ""});
+  EXPECT_EQ(watched.watch.steady_since(watched.now), watched.now);
+}
+
 TEST(PingWatch, QuietIsCountedByEchoesThatWereSent) {
   Watched watched;
   watched.pass(1s, "192.0.2.1");

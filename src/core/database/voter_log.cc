@@ -3,7 +3,7 @@
 
 #include "src/base/assert.h"
 #include "src/base/planted.h"
-#include "src/model/configuration_toml.h"
+#include "src/model/known_configuration.h"
 
 namespace baton::database {
 
@@ -99,7 +99,7 @@ void VoterLog::note_voters(const Entry& entry) {
   }
   const auto* founding = std::get_if<ApplyConfiguration>(&entry.command);
   if (founding == nullptr || founding->expected_version != 0 || voters_.size() > 1) return;
-  const auto configuration = parse_configuration(founding->text);
+  const auto configuration = known_configuration(founding->text);
   if (!configuration) return;
   const auto ids = configuration->voters();
   voters_.push_back({entry.index, VoterSet{{ids.begin(), ids.end()}, {}}, false, Epoch{}});

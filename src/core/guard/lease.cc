@@ -90,20 +90,18 @@ void Lease::note_grant(ServerId voter, const LogPosition& knows, Instant over, I
 }
 
 Account Lease::collect(bool below_fences, Instant now) const {
+  // SAFETY: a start counts as a grant to everybody: what was granted before it is forgotten.
+  const Instant least = planted(Plant::kLeaseForgottenAtRestart) ? now : std::max(now, started_ + with_drift(settings_.lease));
   Account account;
-  std::set<ServerId> servers = voters_.all();
-  servers.insert(settings_.voters.begin(), settings_.voters.end());
-  servers.insert(members_.begin(), members_.end());
-  for (const auto& [server, grants] : given_) servers.insert(server);
-  for (const ServerId voter : servers) {
-    Instant over = now;
-    // SAFETY: a start counts as a grant to everybody: what was granted before it is forgotten.
-    if (!planted(Plant::kLeaseForgottenAtRestart)) over = std::max(over, started_ + with_drift(settings_.lease));
+  for (const auto* servers : {&voters_.now, &voters_.before, &members_})
+    for (const ServerId server : *servers) account.try_emplace(server, least);
+  for (const ServerId server : settings_.voters) account.try_emplace(server, least);
+  for (const auto& [server, grants] : given_) account.try_emplace(server, least);
+  for (auto& [voter, over] : account) {
     const auto given = given_.find(voter);
     if (given != given_.end())
       for (const auto& [knows, until] : given->second)
         if (!below_fences || knows < fence_of(voter)) over = std::max(over, until);
-    account[voter] = over;
   }
   return account;
 }

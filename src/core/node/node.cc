@@ -346,6 +346,9 @@ void NodeCore::Implementation::on_standing() {
   if (standing.serving && !known_standing.serving) {
     note({.kind = "database", .text = fmt::format("the cluster database serves: epoch {}, led by {}", standing.epoch,
                                                   configuration.server_name(standing.leader))});
+    // Who joined after this batond's first configuration, and was in no view of its life, is away, too.
+    for (const auto& server : configuration.servers)
+      if (const auto [peer, added] = peers.try_emplace(server.id); added) peer->second.absent_since = now;
   } else if (!standing.serving && standing.waiting != known_standing.waiting) {
     note({.kind = "database", .text = "the cluster database waits: " + standing.waiting});
   }
@@ -453,6 +456,7 @@ Instant NodeCore::next_tick() const { return implementation_->next_tick(); }
 const ClusterState& NodeCore::state() const { return implementation_->database.state(); }
 const database::Standing& NodeCore::standing() const { return implementation_->database.standing(); }
 const Configuration& NodeCore::configuration() const { return implementation_->configuration; }
+void NodeCore::time_of_day(std::chrono::minutes time) { implementation_->time_of_day = time; }
 Instant NodeCore::lease_until() const { return implementation_->published_until; }
 const VoterSet& NodeCore::voters() const { return implementation_->database.voters(); }
 const std::string& NodeCore::voters_waiting() const { return implementation_->voters_waiting; }

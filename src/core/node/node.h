@@ -55,6 +55,8 @@ class NodeCore {
 
   /// What the lease page says; to be called before each step: the guard renews it meanwhile.
   void lease_page(Instant published_until);
+  /// Since midnight, by this server's clock and time zone: for failback windows only. To be called before each step.
+  void time_of_day(std::chrono::minutes time);
   void step(Instant now, const Event& event, std::vector<Action>& actions);
   Instant next_tick() const;
 

@@ -74,7 +74,8 @@ bool NodeCore::Implementation::copies_changed(const group::GroupRun& run) const 
 }
 
 void NodeCore::Implementation::manage_owned(const GroupState& group, const std::string& name, group::GroupRun& run) {
-  const bool leaving = is_leaving(group);
+  // What comes after it stops first. Not where something of it fails: then it is to be up elsewhere soon.
+  const bool leaving = is_leaving(group) && !waits_with_stop(name);
   // What was up before and is not any more went with the server (or the mirror daemon): whether this copy may be
   // primary again is for the planner to judge, under a new permit.
   if (run.goal() == group::Goal::kObserve && group.phase == GroupPhase::kStarted && !mirrors_up(run))
@@ -107,6 +108,11 @@ void NodeCore::Implementation::manage_owned(const GroupState& group, const std::
 bool NodeCore::Implementation::is_leaving(const GroupState& group) const {
   const bool elsewhere = group.target != ServerId{} && group.target != settings.self;
   return !group.wanted || elsewhere || group.parked == settings.self || database.state().shutdown.has_value();
+}
+
+bool NodeCore::Implementation::waits_with_stop(const std::string& name) const {
+  const GroupConfiguration* group = configuration.group(name);
+  return group != nullptr && !group->started_before.empty() && !planner::why_not_stop_yet(planner_input(now), *group).empty();
 }
 
 /// Something of the group keeps failing. It leaves, if somebody else can run it and the breaker lets it; else it is held

@@ -60,7 +60,7 @@ void NodeCore::Implementation::change_voters() {
 }
 
 planner::Input NodeCore::Implementation::planner_input(Instant when) const {
-  planner::Input input{configuration, database.state(), {}, {}, cluster_time(when), starting(when)};
+  planner::Input input{configuration, database.state(), {}, {}, cluster_time(when), starting(when), time_of_day};
   for (const auto& server : configuration.servers) input.servers[server.id] = view_of(server.id, when);
   for (const auto& [server, mirrors] : reports)
     for (const auto& [mirror, report] : mirrors) input.reports[mirror][server] = report;

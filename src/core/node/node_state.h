@@ -84,6 +84,7 @@ struct NodeCore::Implementation {
   void manage_owned(const GroupState& group, const std::string& name, group::GroupRun& run);
   void manage_stuck(const GroupState& group, const std::string& name, group::GroupRun& run);
   bool is_leaving(const GroupState& group) const;
+  bool waits_with_stop(const std::string& name) const;
   bool mirrors_up(const group::GroupRun& run) const;
   bool copies_changed(const group::GroupRun& run) const;
   void propose_phase(const GroupState& group, const std::string& name, GroupPhase phase, const group::GroupRun& run,
@@ -301,6 +302,7 @@ struct NodeCore::Implementation {
   bool rival_met = false;        // both decided alone, and neither goes on
 
   Instant published_until{};
+  std::optional<std::chrono::minutes> time_of_day;
   Instant lapsed_since{};      // when the lease was found to be over; kNever: it is not
   bool lapse_noted = false;
   database::Standing known_standing;

@@ -17,8 +17,12 @@ bool NodeCore::Implementation::alone_by_log() const {
 }
 
 ServerId NodeCore::Implementation::other_server() const {
-  for (const ServerId server : database.voters().all())
-    if (server != settings.self) return server;
+  const VoterSet& voters = database.voters();
+  ServerId first;
+  for (const auto* set : {&voters.now, &voters.before})
+    for (const ServerId server : *set)
+      if (server != settings.self && (first == ServerId{} || server < first)) first = server;
+  if (first != ServerId{}) return first;
   for (const auto& server : configuration.servers)
     if (server.id != settings.self) return server.id;
   return {};

@@ -277,7 +277,7 @@ uint64_t pause_left_ms(const Refusal& refusal, uint64_t clock_ms) {
 
 }  // namespace
 
-Candidate judge_candidate(const Input& input, const GroupConfiguration& group, ServerId server) {
+Candidate judge_candidate(const Input& input, const Placement& placement, const GroupConfiguration& group, ServerId server) {
   Candidate candidate;
   candidate.server = server;
   candidate.name = input.configuration.server_name(server);
@@ -313,15 +313,36 @@ Candidate judge_candidate(const Input& input, const GroupConfiguration& group, S
     candidate.could_come = verdict.could_come;
     candidate.why_not = verdict.why_not;
     candidate.help = verdict.help;
-    break;
+    return candidate;
   }
+  if (const auto obstacle = placement.obstacle(group, server)) {
+    candidate.possible = false;
+    candidate.could_come = obstacle->soon;
+    candidate.why_not = obstacle->why;
+    candidate.help = obstacle->help;
+  }
+  candidate.unwelcome = placement.count(group.prefer_apart_from, server);
+  candidate.company = placement.count(group.prefer_with, server);
   return candidate;
 }
 
-std::vector<Candidate> judge_candidates(const Input& input, const GroupConfiguration& group) {
+std::vector<Candidate> judge_candidates(const Input& input, const Placement& placement, const GroupConfiguration& group) {
   std::vector<Candidate> candidates;
-  for (ServerId server : group.servers) candidates.push_back(judge_candidate(input, group, server));
+  for (ServerId server : group.servers) candidates.push_back(judge_candidate(input, placement, group, server));
   return candidates;
+}
+
+/// Of two that want the same place the first of the file has it; and a place where a group could not go anyway is kept free
+/// for nobody.
+Placement placement_of(const Input& input) {
+  Placement placement(input.configuration, input.state);
+  for (const GroupConfiguration& group : input.configuration.groups) {
+    const GroupState* state = state_of(input, group.name);
+    if (state == nullptr || !state->wanted || state->target == ServerId{} || state->target == state->owner) continue;
+    if (std::find(group.servers.begin(), group.servers.end(), state->target) == group.servers.end()) continue;
+    if (judge_candidate(input, placement, group, state->target).possible) placement.expect(group, state->target);
+  }
+  return placement;
 }
 
 }  // namespace baton::planner

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "src/core/planner/planner.h"
+#include "src/model/placement.h"
 
 namespace baton::planner {
 
@@ -23,15 +24,21 @@ struct Candidate {
   uint32_t attempts = 0;           // failures there
   std::string failure;             // the last of them
   uint64_t pause_left_ms = 0;      // before it is tried there again
+  size_t unwelcome = 0;            // groups there from which it is rather kept apart
+  size_t company = 0;              // groups there with which it rather is
 
   bool refused() const { return attempts > 0; }
   bool given_up() const { return attempts >= kMaximumAttempts; }
 };
 
-/// The one that is to be given the group: the operator's target, else the first of the policy on which it has not
-/// failed, else (if no such server could come within moments) the one on which it failed least often, else one that is
+/// The one that is to be given the group: the operator's target, else the preferred one of those on which it has not
+/// failed (the fewest unwelcome groups, then the most company, then the policy's order), else (if no such server could come within moments) the one on which it failed least often, else one that is
 /// held for coming and going. Null: none.
-const Candidate* choose(const std::vector<Candidate>& candidates, ServerId target);
+/// `home`: where it stays if it has not failed there, whatever else is preferred; 0: none.
+const Candidate* choose(const std::vector<Candidate>& candidates, ServerId target, ServerId home = {});
+
+/// Where a person has put it, or (failback = "no") where it ran last; 0: its policy decides.
+ServerId home_of(const GroupConfiguration& group, const GroupState& state);
 
 /// When it is tried again where it failed, and what would help.
 std::string explain_pause(const GroupConfiguration& group, const Candidate& candidate);
@@ -39,11 +46,14 @@ std::string explain_pause(const GroupConfiguration& group, const Candidate& cand
 /// Why nobody can, server by server, and what would help.
 std::string explain_waiting(const GroupConfiguration& group, const std::vector<Candidate>& candidates);
 
-/// REQUIRES: `server` is in the group's policy.
-Candidate judge_candidate(const Input& input, const GroupConfiguration& group, ServerId server);
+/// REQUIRES: `server` is in the group's policy. `placement`: which groups are where, and will be in a moment.
+Candidate judge_candidate(const Input& input, const Placement& placement, const GroupConfiguration& group, ServerId server);
 
 /// All servers of the group's policy, in its order.
-std::vector<Candidate> judge_candidates(const Input& input, const GroupConfiguration& group);
+std::vector<Candidate> judge_candidates(const Input& input, const Placement& placement, const GroupConfiguration& group);
+
+/// With what is on its way by a person's word or a step that is being carried out.
+Placement placement_of(const Input& input);
 
 /// The server's view; an absent one if nothing is known.
 ServerView view_of(const Input& input, ServerId server);

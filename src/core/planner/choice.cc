@@ -23,6 +23,12 @@ std::string describe_failures(const Candidate& candidate) {
 
 namespace {
 
+/// One rule after the other; what they leave equal, the policy's order decides.
+bool is_preferred(const Candidate& candidate, const Candidate& best) {
+  if (candidate.unwelcome != best.unwelcome) return candidate.unwelcome < best.unwelcome;
+  return candidate.company > best.company;
+}
+
 /// The possible one of these on which it failed least often, if it has not been given up there.
 const Candidate* least_failed(const std::vector<Candidate>& candidates, bool held) {
   const Candidate* least = nullptr;
@@ -48,15 +54,24 @@ void add_help(std::vector<std::string>& helps, const std::string& help) {
 
 }  // namespace
 
-const Candidate* choose(const std::vector<Candidate>& candidates, ServerId target) {
+ServerId home_of(const GroupConfiguration& group, const GroupState& state) {
+  if (state.placed != ServerId{}) return state.placed;
+  return group.failback == Failback::kNo ? state.last : ServerId{};
+}
+
+const Candidate* choose(const std::vector<Candidate>& candidates, ServerId target, ServerId home) {
   const Candidate* wished = find_candidate(candidates, target);
   if (wished && wished->possible && !wished->refused()) return wished;
+  const Candidate* stay = find_candidate(candidates, home);
+  if (stay && stay->possible && !stay->refused() && stay->held.empty()) return stay;
+  const Candidate* best = nullptr;
   bool others_could_come = false;
   for (const Candidate& candidate : candidates) {
     if (candidate.refused() || !candidate.held.empty()) continue;
-    if (candidate.possible) return &candidate;
     others_could_come = others_could_come || candidate.could_come;
+    if (candidate.possible && (best == nullptr || is_preferred(candidate, *best))) best = &candidate;
   }
+  if (best != nullptr) return best;
   if (others_could_come) return nullptr;
   const Candidate* least = least_failed(candidates, false);
   return least != nullptr ? least : least_failed(candidates, true);

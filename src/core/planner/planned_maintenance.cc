@@ -52,13 +52,26 @@ std::string why_not_now(const Input& input, const GroupConfiguration& group, con
   return input.starting;
 }
 
+bool something_moves(const Input& input, const Plan& plan) {
+  const bool planned = std::any_of(plan.steps.begin(), plan.steps.end(), [](const PlannedStep& step) {
+    const auto* wish = std::get_if<WishGroup>(&step.command);
+    return wish != nullptr && wish->target != ServerId{};
+  });
+  return planned || std::any_of(input.state.groups.begin(), input.state.groups.end(), [&](const auto& one) {
+    const GroupState& group = one.second;
+    if (!group.asked) return false;
+    if (is_down(group.phase)) return group.wanted && !plan.waiting.contains(one.first);
+    return group.target != ServerId{} || group.phase == GroupPhase::kStarting;
+  });
+}
+
 std::string why_stay(const Input& input, const std::string& name, const std::string& cause) {
   const GroupConfiguration* group = input.configuration.group(name);
   const GroupState* state = state_of(input, name);
   if (group == nullptr || state == nullptr) return "";
   if (const auto why = breaker_verdict(input.state, input.configuration, {name, cause, input.clock_ms}); !why.empty())
     return fmt::format("the breaker: {}. What helps: remove the cause; or let it go: baton group release {}", why, name);
-  std::vector<Candidate> others = judge_candidates(input, *group);
+  std::vector<Candidate> others = judge_candidates(input, placement_of(input), *group);
   std::erase_if(others, [&](const Candidate& candidate) { return candidate.server == state->owner; });
   if (choose(others, ServerId{}) != nullptr || planted(Plant::kLastOwnerStopped)) return "";
   if (others.empty()) return "no other server is among its servers";
@@ -70,52 +83,46 @@ namespace {
 /// The groups of one server that is to be empty.
 class Departure {
  public:
-  Departure(const Input& input, ServerId from, Plan& plan)
-      : input_(input), from_(from), record_(input.state.server(from)), plan_(plan) {
+  Departure(const Input& input, Placement& placement, ServerId from, Plan& plan)
+      : input_(input), placement_(placement), from_(from), record_(input.state.server(from)), plan_(plan) {
     why_ = record_.shutdown
                ? fmt::format("{} is being shut down by {}", input.configuration.server_name(from), record_.shutdown->author)
                : fmt::format("{} is being drained by {}", input.configuration.server_name(from), record_.drain->author);
   }
 
   void run() {
-    bool busy = something_moves();
-    for (const GroupConfiguration& group : input_.configuration.groups) {
-      const GroupState* state = state_of(input_, group.name);
-      if (state == nullptr || state->owner != from_) continue;
-      if (state->phase == GroupPhase::kStopping || !state->wanted || state->target != ServerId{} ||
-          state->parked != ServerId{}) {
-        stays(group, "it is being stopped");
-      } else if (must_stop_now()) {
-        park(group, *state);
-      } else if (state->phase == GroupPhase::kStarting) {
-        stays(group, "it is starting, and goes then");
-      } else {
-        leave(group, *state, busy);
-      }
-    }
+    busy_ = something_moves(input_, plan_);
+    // What others follow goes first: they are stopped for that anyway.
+    for (const bool follows : {false, true})
+      for (const GroupConfiguration& group : input_.configuration.groups)
+        if (follows == !(group.start_after.empty() && group.with.empty())) run(group);
   }
 
  private:
+  void run(const GroupConfiguration& group) {
+    const GroupState* state = state_of(input_, group.name);
+    if (state == nullptr || state->owner != from_) return;
+    if (state->phase == GroupPhase::kStopping || !state->wanted || state->target != ServerId{} || state->parked != ServerId{}) {
+      stays(group, "it is being stopped");
+    } else if (must_stop_now()) {
+      park(group, *state);
+    } else if (state->phase == GroupPhase::kStarting) {
+      stays(group, "it is starting, and goes then");
+    } else {
+      leave(group, *state);
+    }
+  }
+
   bool must_stop_now() const {
     return record_.shutdown && (!record_.shutdown->move || input_.clock_ms >= record_.shutdown->deadline_ms);
   }
 
-  /// One move at a time: another group that is on its way is waited for.
-  bool something_moves() const {
-    return std::any_of(input_.state.groups.begin(), input_.state.groups.end(), [&](const auto& one) {
-      const GroupState& group = one.second;
-      if (!group.asked) return false;
-      if (is_down(group.phase)) return group.wanted && !plan_.waiting.contains(one.first);
-      return group.target != ServerId{} || group.phase == GroupPhase::kStarting;
-    });
-  }
-
-  void leave(const GroupConfiguration& group, const GroupState& state, bool& busy) {
+  void leave(const GroupConfiguration& group, const GroupState& state) {
     if (const Suspension* suspension = suspension_of(input_.state, state)) {
       if (record_.shutdown) return park(group, state);
       return stays(group, describe_suspension(input_, *suspension));
     }
-    std::vector<Candidate> others = judge_candidates(input_, group);
+    std::vector<Candidate> others = judge_candidates(input_, placement_, group);
     std::erase_if(others, [&](const Candidate& candidate) { return candidate.server == from_; });
     const Candidate* chosen = choose(others, ServerId{});
     if (chosen == nullptr || chosen->refused()) {
@@ -123,37 +130,42 @@ class Departure {
       if (record_.shutdown && !soon) return park(group, state);
       return stays(group, others.empty() ? "no other server is among its servers" : explain_waiting(group, others));
     }
-    if (busy) return stays(group, "another group is on its way first");
-    busy = true;
+    if (busy_) return stays(group, "another group is on its way first");
+    busy_ = true;
+    placement_.expect(group, chosen->server);
     stays(group, fmt::format("it moves to {}", chosen->name));
-    WishGroup wish{group.name, state.version, true, chosen->server, why_ + ": it moves to " + chosen->name, "baton", {}};
+    WishGroup wish{group.name, state.version, true, chosen->server, why_ + ": it moves to " + chosen->name, kOwnAuthor, {}};
     plan_.steps.push_back({group.name, wish, wish.reason});
   }
 
   void park(const GroupConfiguration& group, const GroupState& state) {
     stays(group, "it is being stopped");
-    WishGroup wish{group.name, state.version, true, ServerId{}, why_ + ": it stops with it", "baton", from_};
+    WishGroup wish{group.name, state.version, true, ServerId{}, why_ + ": it stops with it", kOwnAuthor, from_};
     plan_.steps.push_back({group.name, wish, wish.reason});
   }
 
   void stays(const GroupConfiguration& group, const std::string& why) { plan_.staying[from_][group.name] = why; }
 
   const Input& input_;
+  Placement& placement_;
   ServerId from_;
   const ServerState& record_;
   Plan& plan_;
   std::string why_;
+  bool busy_ = false;  // a group is on its way: one after the other
 };
 
 }  // namespace
 
 namespace {
 
-/// The longest that a group takes to stop: each resource its own time-out, and what did not stop is killed.
+/// The longest that a group takes to stop: each resource its own time-out, and what did not stop is killed. Groups that come
+/// after it stop first.
 Duration longest_stop(const Input& input, const std::string& name) {
   Duration sum{};
   const GroupConfiguration* group = input.configuration.group(name);
   if (group == nullptr) return sum;
+  for (const std::string& after : group->started_before) sum = std::max(sum, longest_stop(input, after));
   for (const auto& resource : group->resources) sum += resource.stop_timeout + kKillTime;
   return sum;
 }
@@ -184,11 +196,11 @@ std::string why_given_up(const Input& input, ServerId server) {
                      left);
 }
 
-void plan_departures(const Input& input, Plan& plan) {
+void plan_departures(const Input& input, Placement& placement, Plan& plan) {
   if (input.state.shutdown) return;  // the owners stop everything
   for (const auto& [server, record] : input.state.servers) {
     if (!record.drain && !record.shutdown) continue;
-    if (view_of(input, server).present && record.standing != ServerStanding::kStopped) Departure(input, server, plan).run();
+    if (view_of(input, server).present && record.standing != ServerStanding::kStopped) Departure(input, placement, server, plan).run();
   }
 }
 
@@ -201,7 +213,7 @@ bool is_over(const Input& input, const std::optional<Suspension>& suspension) {
 SetSuspension end_of_suspension(const Input& input, uint64_t version) {
   SetSuspension step;
   step.expected_version = version;
-  step.author = "baton";
+  step.author = kOwnAuthor;
   step.reason = "the time is over";
   step.clock_ms = input.clock_ms;
   return step;
@@ -271,7 +283,7 @@ void plan_cluster_shutdown(const Input& input, Plan& plan) {
     if (all_down) {
       step.lives = lives;
     } else {
-      step.author = "baton";
+      step.author = kOwnAuthor;
       step.reason = why;
       step.given_up = true;
     }

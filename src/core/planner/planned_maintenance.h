@@ -5,6 +5,7 @@
 #include <string>
 
 #include "src/core/planner/planner.h"
+#include "src/model/placement.h"
 
 namespace baton::planner {
 
@@ -12,7 +13,10 @@ namespace baton::planner {
 std::string why_not_now(const Input& input, const GroupConfiguration& group, const GroupState& state);
 
 /// Groups leave servers that are drained or shut down: one after another; what cannot leave says why.
-void plan_departures(const Input& input, Plan& plan);
+void plan_departures(const Input& input, Placement& placement, Plan& plan);
+
+/// A group is on its way, or (by this plan) about to be: one is moved at a time.
+bool something_moves(const Input& input, const Plan& plan);
 
 /// Why the shutdown of a server, or (none named) of the cluster, is over without having come to its end; empty: it is not.
 std::string why_given_up(const Input& input, ServerId server);

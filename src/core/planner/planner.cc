@@ -1,4 +1,5 @@
-// One plan: each group is looked at by itself and gets at most one command, or the reason why it waits.
+// One plan: the groups are looked at in the order of the file, each gets at most one command, or the reason why it waits. A
+// later one sees where the earlier ones go.
 #include "src/core/planner/planner.h"
 
 #include <fmt/ranges.h>
@@ -9,7 +10,9 @@
 #include "src/base/planted.h"
 #include "src/core/planner/candidate.h"
 #include "src/core/planner/choice.h"
+#include "src/core/planner/planned_failback.h"
 #include "src/core/planner/planned_maintenance.h"
+#include "src/core/planner/planned_order.h"
 #include "src/core/planner/standing.h"
 #include "src/model/command_rules.h"
 
@@ -18,29 +21,57 @@ namespace {
 
 using command_rules::is_down;
 
-/// Why this server, in one sentence. What became of a lost owner is said elsewhere.
-std::string explain_choice(const std::vector<Candidate>& candidates, const Candidate& chosen, ServerId target,
-                           ServerId lost_owner) {
+std::string count_groups(size_t count) { return fmt::format("{} group{}", count, count == 1 ? "" : "s"); }
+
+/// Why the chosen one goes before another one that can run it as well.
+std::string explain_preference(const Candidate& chosen, const Candidate& other) {
+  if (chosen.unwelcome != other.unwelcome)
+    return fmt::format("has {} on it from which it is rather kept apart, {} has {}", count_groups(other.unwelcome), chosen.name,
+                       chosen.unwelcome == 0 ? "none" : std::to_string(chosen.unwelcome));
+  return fmt::format("has {} on it with which it rather is, {} has {}", other.company == 0 ? "no group" : count_groups(other.company),
+                     chosen.name, chosen.company);
+}
+
+/// One that stands before it could run it as well.
+bool is_preferred_to_some(const std::vector<Candidate>& candidates, const Candidate& chosen) {
+  return std::any_of(candidates.begin(), candidates.end(),
+                     [&](const Candidate& other) { return &other < &chosen && other.possible && other.held.empty() && !other.refused(); });
+}
+
+/// Why not one that stands before the chosen one in the policy.
+std::string explain_other(const Candidate& chosen, const Candidate& other) {
+  if (!other.possible) return fmt::format("{} {}", other.name, other.why_not);
+  if (!other.held.empty()) return fmt::format("{} {}", other.name, other.held);
+  if (other.refused()) return fmt::format("{}: it {}", other.name, describe_failures(other));
+  return fmt::format("{} {}", other.name, explain_preference(chosen, other));
+}
+
+/// Why this server, in one sentence. What became of a lost owner is said elsewhere. `is_home`: as home_of().
+std::string explain_choice(const std::vector<Candidate>& candidates, const Candidate& chosen, const GroupState& state, bool is_home) {
+  const bool placed = chosen.server == state.placed && !chosen.refused();
   std::string text;
-  if (chosen.server == target) {
-    text = fmt::format("{} is where an operator wants it", chosen.name);
+  if (chosen.server == state.target) {
+    text = fmt::format("{} is where {}", chosen.name, placed ? "an operator wants it" : "it was to go");
+  } else if (placed) {
+    text = fmt::format("{} is where an operator has moved it", chosen.name);
   } else if (chosen.refused()) {
     text = fmt::format("{} is tried again (attempt {} of {}), it {}", chosen.name, chosen.attempts + 1,
                        kMaximumAttempts, describe_failures(chosen));
   } else if (chosen.server == candidates.front().server) {
     text = fmt::format("{} is the first of its policy", chosen.name);
+  } else if (is_home) {
+    text = fmt::format("{} is where it ran last, and it does not fail back", chosen.name);
   } else {
-    text = fmt::format("{} is the first of its policy that can", chosen.name);
+    text = fmt::format("{} is the first of its policy that {}", chosen.name,
+                       is_preferred_to_some(candidates, chosen) ? "is preferred" : "can");
   }
   for (const Candidate& other : candidates) {
     if (other.server == chosen.server) break;  // those after it were not better
-    if (chosen.server == target) break;
-    if (other.server == lost_owner) continue;
-    const std::string& bar = other.possible ? other.held : other.why_not;
-    text += bar.empty() ? fmt::format("; {}: it {}", other.name, describe_failures(other))
-                        : fmt::format("; {} {}", other.name, bar);
+    if (chosen.server == state.target || placed || is_home) break;
+    if (other.server == state.owner) continue;
+    text += "; " + explain_other(chosen, other);
   }
-  const Candidate* wished = find_candidate(candidates, target);
+  const Candidate* wished = find_candidate(candidates, state.target);
   if (wished && wished->server != chosen.server && !wished->possible) {
     text += fmt::format("; not {} as wished, which {}", wished->name, wished->why_not);
   }
@@ -74,8 +105,8 @@ AssignGroup make_assignment(const Input& input, const GroupConfiguration& group,
 /// Plans for one group; adds at most one step or one waiting text.
 class GroupPlanner {
  public:
-  GroupPlanner(const Input& input, const GroupConfiguration& group, const GroupState& state, Plan& plan)
-      : input_(input), group_(group), state_(state), plan_(plan) {}
+  GroupPlanner(const Input& input, Placement& placement, const GroupConfiguration& group, const GroupState& state, Plan& plan)
+      : input_(input), placement_(placement), group_(group), state_(state), plan_(plan) {}
 
   void run() {
     if (is_down(state_.phase)) {
@@ -99,7 +130,8 @@ class GroupPlanner {
     } else if (state_.wanted && !input_.state.shutdown) {
       start(lost);
     } else {
-      release(lost);
+      release(lost, input_.state.shutdown ? "the cluster is being shut down, and it stays stopped"
+                                          : "it is not wanted to run, and stays stopped");
     }
   }
 
@@ -112,8 +144,14 @@ class GroupPlanner {
       plan_.waiting[group_.name] = lost.empty() ? why : lost + "; " + why;
       return;
     }
-    std::vector<Candidate> candidates = judge_candidates(input_, group_);
-    const Candidate* chosen = choose(candidates, state_.target);
+    if (const std::string why = why_not_yet(input_, group_, plan_); !why.empty()) {
+      // Its owner must not go on with it by itself when it is back. (With a mirror it does not, and A5 needs what it named.)
+      if (!lost.empty() && mirrors_of(group_).empty()) return release(lost, why);
+      plan_.waiting[group_.name] = lost.empty() ? why : lost + "; " + why;
+      return;
+    }
+    std::vector<Candidate> candidates = judge_candidates(input_, placement_, group_);
+    const Candidate* chosen = choose(candidates, state_.target, home_of(group_, state_));
     if (!chosen) {
       std::string waiting = explain_waiting(group_, candidates);
       if (!planted(Plant::kWaitsSilently)) plan_.waiting[group_.name] = lost.empty() ? waiting : lost + "; " + waiting;
@@ -124,8 +162,9 @@ class GroupPlanner {
       plan_.waiting[group_.name] = lost.empty() ? pause : lost + "; " + pause;
       return;
     }
+    placement_.give(group_, chosen->server);
     AssignGroup assignment = make_assignment(input_, group_, state_, *chosen);
-    assignment.reason = explain_choice(candidates, *chosen, state_.target, state_.owner);
+    assignment.reason = explain_choice(candidates, *chosen, state_, !chosen->refused() && chosen->server == home_of(group_, state_));
     if (!lost.empty()) assignment.reason = lost + ": " + assignment.reason;
     if (!planted(Plant::kCausesForgotten)) assignment.causes = causes(lost, candidates);
     plan_.steps.push_back({group_.name, assignment, assignment.reason});
@@ -147,19 +186,19 @@ class GroupPlanner {
     return list;
   }
 
-  /// SAFETY: I1. The owner's lease has ended, so nothing of the group runs there; nobody else is to run it.
-  void release(const std::string& lost) {
+  /// SAFETY: I1. The owner's lease has ended, so nothing of the group runs there; nobody else is to run it now.
+  void release(const std::string& lost, const std::string& what_next) {
     SetGroupPhase stopped;
     stopped.group = group_.name;
     stopped.expected_version = state_.version;
     stopped.server = state_.owner;
     stopped.phase = GroupPhase::kStopped;
-    stopped.reason = lost + (input_.state.shutdown ? ": the cluster is being shut down, and it stays stopped"
-                                                   : ": it is not wanted to run, and stays stopped");
+    stopped.reason = lost + ": " + what_next;
     plan_.steps.push_back({group_.name, stopped, stopped.reason});
   }
 
   const Input& input_;
+  Placement& placement_;
   const GroupConfiguration& group_;
   const GroupState& state_;
   Plan& plan_;
@@ -169,11 +208,15 @@ class GroupPlanner {
 
 Plan make_plan(const Input& input) {
   Plan plan;
+  Placement placement = placement_of(input);
   for (const GroupConfiguration& group : input.configuration.groups) {
-    if (const GroupState* state = state_of(input, group.name)) GroupPlanner(input, group, *state, plan).run();
+    if (const GroupState* state = state_of(input, group.name)) GroupPlanner(input, placement, group, *state, plan).run();
   }
   if (input.state.format_level >= 2) {
-    plan_departures(input, plan);
+    plan_departures(input, placement, plan);
+    plan_ordered_stops(input, plan);
+    plan_followers(input, plan);
+    plan_failbacks(input, placement, plan);
     plan_standings(input, plan);
     plan_maintenance(input, plan);
   }

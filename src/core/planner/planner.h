@@ -38,7 +38,8 @@ struct Input {
   std::map<ServerId, ServerView> servers;      // a server that is missing here is absent
   std::map<std::string, CopyReports> reports;  // by mirror_key()
   uint64_t clock_ms = 0;                       // cluster time
-  std::string starting;  // why a starting cluster still waits (startup_wait); empty: it does not
+  std::string starting = {};  // why a starting cluster still waits (startup_wait); empty: it does not
+  std::optional<std::chrono::minutes> time_of_day = {};  // by the leader's clock and time zone, for failback windows
 };
 
 struct PlannedStep {
@@ -58,16 +59,20 @@ struct Plan {
   std::vector<ClusterStep> cluster_steps;
   /// Of servers that are drained or shut down: the groups that are still there, and why.
   std::map<ServerId, std::map<std::string, std::string>> staying;
+  std::map<std::string, std::string> failback;  // of groups with online failback: why they are not where their policy wants them
   std::map<std::string, std::string>
       waiting;  // why a group that is wanted is not being started, and what helps
 };
 
-/// What to do now. Deterministic; groups are judged independently of one another.
+/// What to do now. Deterministic; of groups that want the same place the first of the file is given it.
 Plan make_plan(const Input& input);
 
 /// Refuses a wish that cannot be fulfilled (a move to a server that could not run the group) before anything is
 /// stopped for it. The error says why and what would help.
 Status check_wish(const Input& input, const WishGroup& wish);
+
+/// Why a group that is to stop in order goes on for now: what comes after it stops first. Empty: it need not.
+std::string why_not_stop_yet(const Input& input, const GroupConfiguration& group);
 
 /// A group of which something keeps failing: why it stays with its owner all the same (the breaker, or nobody else
 /// could run it); empty: it is to leave.

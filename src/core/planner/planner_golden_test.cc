@@ -51,6 +51,9 @@ struct Case {
   std::map<ServerId, ServerView> servers;
   std::map<std::string, CopyReports> reports;
   std::vector<Wish> wishes;
+  uint64_t clock_ms = 0;
+  std::string starting;
+  std::optional<std::chrono::minutes> time_of_day;
 
   ServerId id(const std::string& name) const {
     const ServerConfiguration* server = configuration.server(name);
@@ -96,7 +99,14 @@ void read_group_line(Case& one, const std::vector<std::string>& words) {
   group.phase = phase_of(values.contains("phase") ? values["phase"] : "stopped");
   group.wanted = values.contains("wanted");
   if (values.contains("owner")) group.owner = one.id(values["owner"]);
-  if (values.contains("target")) group.target = one.id(values["target"]);
+  if (values.contains("target")) group.target = group.placed = one.id(values["target"]);
+  if (values.contains("target-by-baton")) group.target = one.id(values["target-by-baton"]);
+  if (values.contains("placed")) group.placed = one.id(values["placed"]);
+  if (values.contains("last")) group.last = one.id(values["last"]);
+  group.asked = values.contains("asked");
+  if (values.contains("parked")) group.parked = one.id(values["parked"]);
+  if (values.contains("suspended")) group.suspension = Suspension{"anna", "", 0, 0};
+  group.held = text_of(values, "held");
   group.reason = text_of(values, "reason");
 }
 
@@ -134,6 +144,19 @@ void read_report_line(Case& one, const std::vector<std::string>& words) {
   report.problem = text_of(values, "problem");
 }
 
+void read_standing(Case& one, const std::string& name, const std::map<std::string, std::string>& values) {
+  ServerState& record = one.state.servers[one.id(name)];
+  record.version = 1;
+  if (values.contains("drained")) record.drain = Drain{"anna", "", 0};
+  if (values.contains("suspended")) record.suspension = Suspension{"anna", "", 0, 0};
+  if (values.contains("shutdown"))
+    record.shutdown = Shutdown{text_of(values, "shutdown") != "stop", Afterwards::kNothing, "anna", "", 0, 3600'000, {}};
+  if (values.contains("isolated") || values.contains("held")) record.standing = ServerStanding::kIsolated;
+  record.hold_until_ms = number_of(values, "held", 0) * 1000;
+  if (record.standing == ServerStanding::kIsolated)
+    record.reason = values.contains("held") ? "it was lost 3 times" : "it was down and is back";
+}
+
 void read_wish_line(Case& one, const std::string& line, const std::vector<std::string>& words) {
   Wish wish{line, {}};
   wish.wish.group = words[1];
@@ -144,6 +167,7 @@ void read_wish_line(Case& one, const std::string& line, const std::vector<std::s
 
 Case read_case(const std::filesystem::path& path) {
   Case one;
+  one.state.format_level = kFormatLevel;
   std::istringstream lines(read_file(path));
   for (std::string line; std::getline(lines, line);) {
     std::vector<std::string> words = split_words(line);
@@ -156,7 +180,16 @@ Case read_case(const std::filesystem::path& path) {
     } else if (words[0] == "server") {
       auto values = read_values(words, 2);
       const bool present = values.contains("present");
-      one.servers[one.id(words[1])] = {present, present, values.contains("lease-over"), text_of(values, "why")};
+      one.servers[one.id(words[1])] = {present, present, values.contains("lease-over"), text_of(values, "why"), 7};
+      read_standing(one, words[1], values);
+    } else if (words[0] == "clock") {
+      one.clock_ms = std::stoull(words[1]) * 1000;
+    } else if (words[0] == "time") {
+      one.time_of_day = std::chrono::hours(std::stoi(words[1])) + std::chrono::minutes(std::stoi(words[2]));
+    } else if (words[0] == "failed-on") {
+      one.state.groups[words[1]].failed_on[one.id(words[2])] = std::stoull(words[3]) * 1000;
+    } else if (words[0] == "starting") {
+      one.starting = words[1];
     } else if (words[0] == "refused") {
       auto values = read_values(words, 3);
       one.state.groups[words[1]].refused[one.id(words[2])] = {
@@ -199,13 +232,20 @@ std::string print_command(const Case& one, const SetGroupPhase& command) {
                      one.configuration.server_name(command.server), command.expected_version);
 }
 
+std::string print_command(const Case& one, const WishGroup& command) {
+  const std::string where = command.target == ServerId{} ? "" : " on " + one.configuration.server_name(command.target);
+  const std::string park = command.park == ServerId{} ? "" : ", stopped on " + one.configuration.server_name(command.park) + " first";
+  return fmt::format("{}: wanted {}{}{}, from version {}\n", command.group, command.wanted ? "running" : "stopped", where, park,
+                     command.expected_version);
+}
+
 template <class Other>
 std::string print_command(const Case&, const Other&) {
   throw std::runtime_error("a command that the planner must not give");
 }
 
 std::string print_plan(const Case& one) {
-  Input input{one.configuration, one.state, one.servers, one.reports};
+  Input input{one.configuration, one.state, one.servers, one.reports, one.clock_ms, one.starting, one.time_of_day};
   Plan plan = make_plan(input);
   std::string text;
   for (const PlannedStep& step : plan.steps) {
@@ -213,6 +253,11 @@ std::string print_plan(const Case& one) {
     text += "  reason: " + step.reason + "\n";
   }
   for (const auto& [group, why] : plan.waiting) text += fmt::format("{}: waits\n  {}\n", group, why);
+  for (const auto& [group, why] : plan.failback) text += fmt::format("{}: does not fail back\n  {}\n", group, why);
+  for (const auto& [server, groups] : plan.staying) {
+    for (const auto& [group, why] : groups)
+      text += fmt::format("{}: is still on {}\n  {}\n", group, one.configuration.server_name(server), why);
+  }
   if (plan.steps.empty() && plan.waiting.empty()) text += "nothing to do\n";
   for (const Wish& wish : one.wishes) {
     Status judged = check_wish(input, wish.wish);

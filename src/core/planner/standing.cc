@@ -151,13 +151,13 @@ void plan_one(const Input& input, ServerId server, Plan& plan) {
   const ServerView view = view_of(input, server);
   if (view.present && restarted_meanwhile(record, server, view)) {
     SetShutdown cancel{server, record.version, SetShutdown::Step::kCancel, true, Afterwards::kNothing,
-                       "baton", "it has been started again meanwhile", input.clock_ms, 0, {}, false};
+                       kOwnAuthor, "it has been started again meanwhile", input.clock_ms, 0, {}, false};
     plan.cluster_steps.push_back({fmt::format("server {}", server), cancel});
     return;
   }
   if (const std::string why = why_given_up(input, server); view.present && !why.empty() && record.standing != ServerStanding::kStopped) {
     SetShutdown cancel{server, record.version, SetShutdown::Step::kCancel, true, Afterwards::kNothing,
-                       "baton", why, input.clock_ms, 0, {}, true};
+                       kOwnAuthor, why, input.clock_ms, 0, {}, true};
     plan.cluster_steps.push_back({fmt::format("server {}", server), cancel});
     return;
   }

@@ -46,7 +46,7 @@ Status check_wish(const Input& input, const WishGroup& wish) {
   bool runs_there = state && state->owner == wish.target &&
                     (state->phase == GroupPhase::kStarting || state->phase == GroupPhase::kStarted);
   if (runs_there) return {};
-  Candidate candidate = judge_candidate(input, *group, wish.target);
+  Candidate candidate = judge_candidate(input, placement_of(input), *group, wish.target);
   if (candidate.possible) return {};
   std::string help = candidate.help.empty() ? "" : ". What helps: " + candidate.help;
   return fail_as(ErrorCode::kUnavailable, "group {} cannot run on {}, which {}; {}{}", group->name, target,
