@@ -254,7 +254,8 @@ void Daemon::carry_out(node::Action& action) {
                  },
                  [&](node::TellGuard& wanted) { guard_->tell(wanted.tell); },
                  [&](node::RunStep& wanted) { run_step(wanted); },
-                 [&](node::RunCheck& wanted) { monitor_checks_->run(wanted); },
+                 [&](node::RunCheck& wanted) { monitor_checks_->run(wanted, runner_->helper_place(wanted.group)); },
+                 [&](node::EndCheck& wanted) { monitor_checks_->end(wanted); },
                  [&](node::FenceServer& wanted) { fence(wanted); },
                  [&](node::EntryApplied& applied) { entry_applied(applied); },
                  [&](node::Decided& decided) {

@@ -78,19 +78,31 @@ node::CheckDone judge_answer(const MonitorConfiguration& monitor, const WebAnswe
   return done;
 }
 
-MonitorChecks::MonitorChecks(EventLoop& loop, Done done) : loop_(loop), done_(std::move(done)), web_(loop) {}
+MonitorChecks::MonitorChecks(EventLoop& loop, Done done) : loop_(loop), done_(std::move(done)), web_(loop), door_(loop) {}
 
-void MonitorChecks::run(const node::RunCheck& check) {
-  if (check.monitor.kind == MonitorKind::kCommand) return run_command(check);
+MonitorChecks::~MonitorChecks() {
+  door_.close();
+  for (auto& [token, program] : programs_) program.kill_all();
+}
+
+void MonitorChecks::run(const node::RunCheck& check, const std::string& control_group) {
+  if (check.monitor.kind == MonitorKind::kCommand) return run_command(check, control_group);
   run_web(check);
 }
 
-void MonitorChecks::run_command(const node::RunCheck& check) {
+void MonitorChecks::end(const node::EndCheck& check) {
+  auto program = programs_.extract(check.token);
+  if (!program.empty()) program.mapped().kill_all();
+}
+
+void MonitorChecks::run_command(const node::RunCheck& check, const std::string& control_group) {
   ChildOptions options;
   options.argv = check.monitor.command;
   options.user = check.monitor.user;
   options.environment = {"BATON_GROUP=" + check.group, "BATON_MONITOR=" + check.monitor.name, "BATON_RESOURCE=" + check.monitor.of};
   options.deadline = check.monitor.timeout;
+  options.control_group = control_group;
+  options.shares_control_group = true;
   auto child = ChildProcess::spawn(loop_, std::move(options), [this, token = check.token, monitor = check.monitor](const ChildEnd& end) {
     programs_.erase(token);
     node::CheckDone done = judge_end(monitor, end);
@@ -101,7 +113,7 @@ void MonitorChecks::run_command(const node::RunCheck& check) {
     programs_[check.token] = std::move(*child);
     return;
   }
-  loop_.post([this, done = node::CheckDone{check.token, Verdict::kUnknown, child.error().message}] { done_(done); });
+  door_.post([this, done = node::CheckDone{check.token, Verdict::kUnknown, child.error().message}] { done_(done); });
 }
 
 void MonitorChecks::run_web(const node::RunCheck& check) {

@@ -16,18 +16,25 @@ class MonitorChecks {
   using Done = std::function<void(const node::CheckDone&)>;
 
   MonitorChecks(EventLoop& loop, Done done);
+  ~MonitorChecks();
+  MonitorChecks(const MonitorChecks&) = delete;
+  MonitorChecks& operator=(const MonitorChecks&) = delete;
 
-  /// `done` is called once, from the loop.
-  void run(const node::RunCheck& check);
+  /// `done` is called once, from the loop. Programs run in `control_group` (empty: batond's own), where the next batond finds
+  /// what has outlived this one.
+  void run(const node::RunCheck& check, const std::string& control_group);
+  /// Nobody waits for it: its program is killed, and `done` is perhaps not called.
+  void end(const node::EndCheck& check);
 
  private:
-  void run_command(const node::RunCheck& check);
+  void run_command(const node::RunCheck& check, const std::string& control_group);
   void run_web(const node::RunCheck& check);
 
   EventLoop& loop_;
   Done done_;
   WebRequests web_;
   std::map<uint64_t, ChildProcess> programs_;  // by the check's token
+  LoopDoor door_;
 };
 
 /// What a web server's answer means for its monitor.

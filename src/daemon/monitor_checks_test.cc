@@ -22,7 +22,7 @@ class MonitorChecksTest : public testing::Test {
     check.monitor.timeout = timeout;
     check.monitor.user = user;
     done_.reset();
-    checks_.run(check);
+    checks_.run(check, "");
     EXPECT_TRUE(loop_.run_until([&] { return done_.has_value(); }, 20s));
     EXPECT_EQ(done_->token, token_);
     return *done_;

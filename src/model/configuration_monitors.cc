@@ -33,9 +33,19 @@ void read_endpoint(const std::string& text, SourcePosition position, MonitorConf
   monitor.port = static_cast<uint16_t>(number);
 }
 
+void check_url(const std::string& url, SourcePosition position, ConfigurationFindings& findings) {
+  const size_t scheme = url.starts_with("http://") ? 7 : url.starts_with("https://") ? 8 : 0;
+  const std::string rest = url.substr(scheme);
+  const std::string host = rest.substr(0, rest.find_first_of("/?#"));
+  const bool plain = std::all_of(url.begin(), url.end(), [](char c) { return c > ' ' && c < 127; });
+  if (scheme == 0 || host.empty() || !plain)
+    return findings.add(position, "\"{}\" is no URL of a web server: write one like \"http://10.0.0.50/health\"", url);
+  if (host.find('@') != std::string::npos)
+    findings.add(position, "the URL has a user in it, and its password would be seen in status and events: use a command that reads it from a file");
+}
+
 void read_http(SectionReader& section, MonitorConfiguration& monitor) {
-  if (!monitor.url.starts_with("http://") && !monitor.url.starts_with("https://"))
-    section.findings().add(section.position_of("url"), "\"{}\" is no URL of a web server: it begins with http:// or https://", monitor.url);
+  check_url(monitor.url, section.position_of("url"), section.findings());
   section.read_string("text", monitor.text);
   if (section.read_string("authority", monitor.authority))
     check_path(monitor.authority, "authority", section.position_of("authority"), section.findings());

@@ -6,20 +6,23 @@
 #include <pthread.h>
 
 #include <array>
-#include <cstring>
+#include <cerrno>
+#include <condition_variable>
 #include <mutex>
-#include <thread>
 #include <unordered_map>
 #include <vector>
 
-#include "src/os/worker_thread.h"
+#include "src/base/assert.h"
+#include "src/os/owned_fd.h"
 
 namespace baton {
 
 namespace {
 
 constexpr size_t kBodyLimit = size_t{1} << 20U;
-constexpr int kSleepMs = 1000;
+constexpr int kLookMs = 1000;
+constexpr int kRestMs = 3'600'000;
+constexpr Duration kEndLimit = 1s;
 
 struct CurlEnd {
   void operator()(CURL* handle) const { curl_easy_cleanup(handle); }
@@ -42,9 +45,26 @@ size_t take_body(char* data, size_t, size_t count, void* where) {
   return transfer.full ? 0 : count;
 }
 
+/// What a socket says when something is wanting on this side.
+bool is_own_error(int error) {
+  switch (error) {
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case ENOBUFS:
+    case EADDRNOTAVAIL:
+    case ENETUNREACH:
+    case EACCES:
+    case EPERM: return true;
+    default: return false;
+  }
+}
+
 /// No name, no certificates, no memory: nothing that says anything about the server.
-bool could_not_ask(CURLcode code) {
+bool could_not_ask(CURLcode code, bool found, int socket_error) {
   switch (code) {
+    case CURLE_OPERATION_TIMEDOUT: return !found;
+    case CURLE_COULDNT_CONNECT: return is_own_error(socket_error);
     case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_FAILED_INIT:
     case CURLE_URL_MALFORMAT:
@@ -64,6 +84,7 @@ bool prepare(Transfer& transfer) {
   curl_easy_setopt(handle, CURLOPT_URL, transfer.request.url.c_str());
   curl_easy_setopt(handle, CURLOPT_PROTOCOLS_STR, "http,https");
   curl_easy_setopt(handle, CURLOPT_NOSIGNAL, 1L);
+  curl_easy_setopt(handle, CURLOPT_QUICK_EXIT, 1L);  // a name that nobody resolves would hold up all others
   curl_easy_setopt(handle, CURLOPT_PROXY, "");
   curl_easy_setopt(handle, CURLOPT_TIMEOUT_MS, limit_ms);
   curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT_MS, limit_ms);
@@ -94,20 +115,23 @@ void conclude(Transfer& transfer, CURLcode code) {
     answer.end = WebAnswer::End::kAnswered;
     return;
   }
-  long system_error = 0;  // NOLINT(google-runtime-int)
-  if (code == CURLE_COULDNT_CONNECT) curl_easy_getinfo(transfer.handle.get(), CURLINFO_OS_ERRNO, &system_error);
-  answer.end = could_not_ask(code) ? WebAnswer::End::kNotAsked : WebAnswer::End::kNoAnswer;
-  answer.error = code == CURLE_OPERATION_TIMEDOUT ? fmt::format("no answer within {} ms", to_ms(transfer.request.limit))
-                 : system_error != 0              ? std::string(std::strerror(static_cast<int>(system_error)))
-                 : transfer.error[0] != '\0'      ? std::string(transfer.error.data())
-                                                  : std::string(curl_easy_strerror(code));
+  curl_off_t found_us = 0;  // an address, too, is found in a microsecond at least
+  curl_easy_getinfo(transfer.handle.get(), CURLINFO_NAMELOOKUP_TIME_T, &found_us);
+  long socket_error = 0;  // NOLINT(google-runtime-int)
+  if (code == CURLE_COULDNT_CONNECT) curl_easy_getinfo(transfer.handle.get(), CURLINFO_OS_ERRNO, &socket_error);
+  const bool not_asked = could_not_ask(code, found_us > 0, static_cast<int>(socket_error));
+  answer.end = not_asked ? WebAnswer::End::kNotAsked : WebAnswer::End::kNoAnswer;
+  if (code == CURLE_OPERATION_TIMEDOUT)
+    answer.error = fmt::format("{} within {} ms", not_asked ? "its name was not resolved" : "no answer", to_ms(transfer.request.limit));
+  else if (socket_error != 0) answer.error = errno_text(static_cast<int>(socket_error));
+  else answer.error = transfer.error[0] != '\0' ? transfer.error.data() : curl_easy_strerror(code);
 }
 
 }  // namespace
 
 /// The thread's side. Requests come through `waiting`, answers go through the door.
 struct WebRequests::Shared {
-  explicit Shared(EventLoop& loop) : door(loop), multi(curl_multi_init()) {}
+  explicit Shared(EventLoop& loop) : door(loop), multi(curl_multi_init()) { BATON_ASSERT(multi != nullptr); }
   ~Shared() { curl_multi_cleanup(multi); }
 
   void work() {
@@ -116,14 +140,13 @@ struct WebRequests::Shared {
       int running = 0;
       curl_multi_perform(multi, &running);
       end_done();
-      if (transfers.empty()) {
-        curl_multi_poll(multi, nullptr, 0, kSleepMs * 3600, nullptr);  // until it is woken up
-      } else {
-        curl_multi_poll(multi, nullptr, 0, kSleepMs, nullptr);
-      }
+      curl_multi_poll(multi, nullptr, 0, transfers.empty() ? kRestMs : kLookMs, nullptr);  // or until it is woken up
     }
     for (auto& [handle, transfer] : transfers) curl_multi_remove_handle(multi, handle);
     transfers.clear();
+    const std::lock_guard lock(mutex);
+    ended = true;
+    changed.notify_all();
   }
 
   /// False: the owner is gone.
@@ -168,22 +191,23 @@ struct WebRequests::Shared {
   LoopDoor door;
   CURLM* multi;
   std::mutex mutex;
+  std::condition_variable changed;
   std::vector<std::shared_ptr<Transfer>> waiting;
   bool ending = false;
+  bool ended = false;
   std::unordered_map<CURL*, std::shared_ptr<Transfer>> transfers;
-  std::thread thread;
 };
 
 WebRequests::WebRequests(EventLoop& loop) : shared_(std::make_shared<Shared>(loop)) {}
 
 WebRequests::~WebRequests() {
   shared_->door.close();
-  {
-    const std::lock_guard lock(shared_->mutex);
-    shared_->ending = true;
-  }
+  if (thread_ == nullptr) return;
+  std::unique_lock lock(shared_->mutex);
+  shared_->ending = true;
   curl_multi_wakeup(shared_->multi);
-  if (shared_->thread.joinable()) shared_->thread.detach();  // a name that is being looked up may take long: it owns what it uses
+  // Not in the midst of TLS while the program ends. What hangs (a file of certificates on a dead server) is left to itself.
+  shared_->changed.wait_for(lock, kEndLimit, [this] { return shared_->ended; });
 }
 
 void WebRequests::ask(const WebRequest& request, Callback callback) {
@@ -194,7 +218,10 @@ void WebRequests::ask(const WebRequest& request, Callback callback) {
     const std::lock_guard lock(shared_->mutex);
     shared_->waiting.push_back(std::move(transfer));
   }
-  if (!shared_->thread.joinable()) shared_->thread = std::thread([shared = shared_] { shared->work(); });
+  if (thread_ == nullptr) {
+    thread_ = std::make_unique<WorkerThread>();
+    thread_->run([shared = shared_] { shared->work(); });
+  }
   curl_multi_wakeup(shared_->multi);
 }
 

@@ -6,7 +6,7 @@
 #include <memory>
 #include <string>
 
-#include "src/os/event_loop.h"
+#include "src/os/worker_thread.h"
 
 namespace baton {
 
@@ -21,7 +21,7 @@ struct WebAnswer {
   enum class End {
     kAnswered,
     kNoAnswer,   // refused, silent, a certificate that is not trusted: `error` says what
-    kNotAsked,   // it could not be asked: name not found, no such file of certificates
+    kNotAsked,   // it could not be asked: name not found, no such file of certificates, no descriptors left here
   };
   End end = End::kNotAsked;
   std::string error;
@@ -46,6 +46,7 @@ class WebRequests {
  private:
   struct Shared;
   std::shared_ptr<Shared> shared_;
+  std::unique_ptr<WorkerThread> thread_;
 };
 
 }  // namespace baton

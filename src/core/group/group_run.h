@@ -89,6 +89,8 @@ class GroupRun {
   bool check_done(Instant now, uint64_t token, Verdict verdict, const std::string& detail);
   const std::vector<MonitorRun>& monitors() const { return monitors_; }
   std::vector<CheckRequest> take_checks();
+  /// Checks to be ended: nobody waits for their answers, and they may hold up what is stopped next.
+  std::vector<uint64_t> take_dropped_checks();
   std::vector<MonitorNews> take_news();
 
   void step_done(Instant now, uint64_t token, bool ok, const std::string& detail);
@@ -138,6 +140,7 @@ class GroupRun {
   bool may_restart(Instant now, const ResourceConfiguration& resource);
   bool is_watched(const std::string& resource) const;
   Instant next_check() const;
+  void take_dropped(MonitorRun& monitor);
   bool dependencies_up(const ResourceConfiguration& resource) const;
   bool dependents_down(const ResourceConfiguration& resource) const;
   bool in_flight(const std::string& resource) const;
@@ -168,6 +171,7 @@ class GroupRun {
   std::map<std::string, StuckResource> stuck_resources_;
   std::vector<MonitorRun> monitors_;
   std::vector<CheckRequest> checks_;
+  std::vector<uint64_t> dropped_checks_;
   std::map<uint64_t, Running> tokens_;
   std::vector<StepRequest> steps_;
   std::vector<StepEnded> ended_;

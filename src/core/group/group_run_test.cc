@@ -342,7 +342,14 @@ TEST_F(MonitoredRunTest, NothingIsCheckedInMaintenanceNorWithoutTheLease) {
   run_.watch_monitors(now_);
   EXPECT_FALSE(run_.check_done(now_, tokens.front(), Verdict::kBad, "its storage stood still"));
   EXPECT_EQ(run_.monitors().front().view().state, MonitorState::kResting);
+  EXPECT_EQ(run_.take_dropped_checks(), tokens);
+  EXPECT_EQ(asked(), Lines{"suspend ip"});
+  done("suspend ip");
   run_.set_suspended(now_, false);
+  run_.watch_monitors(now_);
+  EXPECT_EQ(asked(), Lines{"resume ip"});
+  EXPECT_TRUE(run_.take_checks().empty()) << "it is perhaps asked by its address";
+  done("resume ip");
   run_.set_supervised(now_, false);
   run_.watch_monitors(now_);
   EXPECT_TRUE(run_.take_checks().empty());
@@ -361,6 +368,7 @@ TEST_F(MonitoredRunTest, ChangedMonitorsBeginAnewAndTheOthersGoOn) {
   run_.set_monitors(monitors_);
   EXPECT_TRUE(run_.check_done(now_, tokens[0], Verdict::kGood, ""));
   EXPECT_FALSE(run_.check_done(now_, tokens[1], Verdict::kGood, ""));
+  EXPECT_EQ(run_.take_dropped_checks(), std::vector<uint64_t>{tokens[1]});
   monitors_.front().of = "a service that comes with the next start";
   run_.set_monitors(monitors_);
   EXPECT_EQ(run_.monitors().size(), 1u);

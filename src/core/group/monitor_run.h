@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "src/base/time.h"
 #include "src/model/configuration.h"
@@ -52,15 +53,19 @@ class MonitorRun {
 
   /// Its resource is up, and is to be looked after. Again: no change.
   void watch(Instant now);
-  /// An answer that is under way does not count any more.
+  /// Until watch(). An answer that is under way does not count any more.
   void rest();
 
   /// A check is due; it counts as under way from now on. `token`: by which done() knows it.
   bool begin_if_due(Instant now, uint64_t token);
   bool has(uint64_t token) const { return token_ != 0 && token_ == token; }
-  /// The answer. True: the resource has failed, by this monitor's rules; once, until watch() after a rest().
+  /// Checks that are still under way and for nothing: they are to be ended.
+  std::vector<uint64_t> take_dropped() { return std::exchange(dropped_, {}); }
+  /// The answer. True: the resource has failed, by this monitor's rules. It checks no more until watch() after a rest().
+  /// One that is late says more of this server than of the resource: nothing is known.
   bool done(Instant now, Verdict verdict, const std::string& detail);
-  /// An answer that never came (batond's own limit is the timeout): nothing is known.
+  std::string why_failed() const;
+  /// Ends the wait for an answer that does not come.
   void tick(Instant now);
   Instant next_tick() const;
 
@@ -70,14 +75,14 @@ class MonitorRun {
   MonitorNews take_news() { return std::exchange(news_, {}); }
 
  private:
-  Duration varied(Duration interval);
+  void drop();
   void set_unknown(const std::string& detail);
 
   MonitorConfiguration configuration_;
   MonitorView view_;
   MonitorNews news_;
-  uint64_t checks_ = 0;
   uint64_t token_ = 0;  // of the check that is under way; 0: none
+  std::vector<uint64_t> dropped_;
   Instant given_up_at_ = kNever;
   Instant due_ = kNever;
 };

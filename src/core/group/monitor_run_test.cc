@@ -46,6 +46,8 @@ TEST_F(MonitorRunTest, RestsUntilItsResourceIsUp) {
   begin();
   run_.rest();
   EXPECT_FALSE(run_.has(token_)) << "an answer of before counts";
+  EXPECT_EQ(run_.take_dropped(), std::vector<uint64_t>{token_}) << "its program goes on";
+  EXPECT_TRUE(run_.take_dropped().empty());
   EXPECT_EQ(run_.next_tick(), kNever);
 }
 
@@ -79,15 +81,18 @@ TEST_F(MonitorRunTest, OnlyBadChecksInARowAreAFailure) {
   run_.watch(now_);
   EXPECT_FALSE(answer(Verdict::kBad, "answered 503"));
   EXPECT_EQ(state(), MonitorState::kFailing);
-  EXPECT_EQ(run_.take_news().text, "monitor answers: answered 503 (1 of 3 bad checks)");
+  EXPECT_EQ(run_.take_news().text, "monitor answers of web: answered 503 (1 of 3 bad checks in a row)");
   EXPECT_LE(run_.next_tick() - now_, 1s) << "whether it was for a moment is asked soon";
   EXPECT_FALSE(answer(Verdict::kBad));
+  EXPECT_TRUE(run_.take_news().text.empty()) << "said again";
   EXPECT_FALSE(answer(Verdict::kGood));
   EXPECT_EQ(run_.take_news().text, "monitor answers: web is well again");
   EXPECT_FALSE(answer(Verdict::kBad));
   EXPECT_FALSE(answer(Verdict::kBad));
   EXPECT_TRUE(answer(Verdict::kBad, "answered 503"));
   EXPECT_EQ(state(), MonitorState::kFailed);
+  EXPECT_EQ(run_.why_failed(), "monitor answers: answered 503 (3 times in a row)");
+  EXPECT_EQ(run_.take_news().text, "web failed: " + run_.why_failed());
   EXPECT_EQ(run_.next_tick(), kNever) << "its resource is being restarted";
   run_.rest();
   run_.watch(now_);
@@ -103,7 +108,7 @@ TEST_F(MonitorRunTest, WhatCouldNotBeCheckedIsNoFailure) {
   EXPECT_EQ(state(), MonitorState::kUnknown);
   const auto news = run_.take_news();
   EXPECT_TRUE(news.problem);
-  EXPECT_EQ(news.text, "monitor answers could not be checked, so that nothing is known of web: there is no such program");
+  EXPECT_EQ(news.text, "monitor answers could not check web, so nothing is known of it: there is no such program");
   EXPECT_EQ(run_.view().unknown, 10u);
   EXPECT_FALSE(answer(Verdict::kBad)) << "bad ones of before are not in a row with it";
   EXPECT_FALSE(answer(Verdict::kBad));
@@ -113,14 +118,28 @@ TEST_F(MonitorRunTest, WhatCouldNotBeCheckedIsNoFailure) {
 TEST_F(MonitorRunTest, AnAnswerThatNeverComesIsUnknown) {
   run_.watch(now_);
   begin();
-  EXPECT_EQ(run_.next_tick(), now_ + 8s) << "its timeout, and time for batond to say so";
-  run_.tick(now_ + 7s);
+  EXPECT_EQ(run_.next_tick(), now_ + 6s) << "its timeout, and time for batond to say so";
+  run_.tick(now_ + 5s);
   EXPECT_TRUE(run_.has(token_));
-  now_ += 8s;
+  now_ += 6s;
   run_.tick(now_);
   EXPECT_FALSE(run_.has(token_));
+  EXPECT_EQ(run_.take_dropped(), std::vector<uint64_t>{token_});
   EXPECT_EQ(state(), MonitorState::kUnknown);
+  EXPECT_EQ(run_.view().detail, "the check was not over 6000 ms after its beginning");
   EXPECT_FALSE(answer(Verdict::kGood));
+}
+
+TEST_F(MonitorRunTest, WhoHeardTheAnswerTooLateStoodStillHimself) {
+  auto monitor = every_ten_seconds();
+  monitor.failures = 1;
+  run_ = MonitorRun(monitor);
+  run_.watch(now_);
+  begin();
+  now_ += 7s;
+  EXPECT_FALSE(run_.done(now_, Verdict::kBad, "no answer within 3000 ms"));
+  EXPECT_EQ(state(), MonitorState::kUnknown);
+  EXPECT_TRUE(answer(Verdict::kBad));
 }
 
 }  // namespace

@@ -28,9 +28,9 @@ void NodeCore::Implementation::manage_groups() {
         run->kill(now, fmt::format("{} is no longer configured", name));
       }
     }
-    held->watch_monitors(now);
-    collect_steps(name, *held);  // perhaps renewed
-    collect_checks(name, *held);
+    held->watch_monitors(now);   // perhaps renewed
+    collect_checks(name, *held);  // those that are dropped end before what is stopped next
+    collect_steps(name, *held);
   }
 }
 
@@ -181,6 +181,7 @@ void NodeCore::Implementation::collect_steps(const std::string& name, group::Gro
 
 void NodeCore::Implementation::collect_checks(const std::string& name, group::GroupRun& run) {
   for (auto& news : run.take_news()) note({.kind = news.problem ? "problem" : "monitor", .group = name, .text = std::move(news.text)});
+  for (const uint64_t token : run.take_dropped_checks()) out().push_back(EndCheck{token});
   for (auto& check : run.take_checks()) out().push_back(RunCheck{check.token, name, std::move(check.monitor)});
 }
 

@@ -210,6 +210,10 @@ struct RunCheck {
   std::string group;
   MonitorConfiguration monitor;
 };
+/// Nobody waits for that check any more: its program is killed.
+struct EndCheck {
+  uint64_t token = 0;
+};
 /// An entry was applied; state() is after it.
 struct EntryApplied {
   database::Entry entry;
@@ -279,7 +283,7 @@ struct SetRingKey {
 using DiskRound = arbiter::Round;
 /// To the ping targets; answered by PingAnswered, as far as it is.
 using SendPing = arbiter::Ping;
-using Action = std::variant<Send, Persist, TellGuard, RunStep, RunCheck, EntryApplied, Decided, Note, PeerGone, FenceServer,
+using Action = std::variant<Send, Persist, TellGuard, RunStep, RunCheck, EndCheck, EntryApplied, Decided, Note, PeerGone, FenceServer,
                             EndServer, StartAnew, StandDown, FetchKey, ChangeKeys, SetRingKey, DiskRound, SendPing>;
 
 }  // namespace baton::node
