@@ -364,9 +364,10 @@ void Scenario::begin_step(Server& server, const node::RunStep& wanted) {
 void Scenario::run_check(Server& server, const node::RunCheck& check) {
   const auto scripted = findings_.find(fmt::format("{} {}.{}", server.name, check.group, check.monitor.name));
   const group::Verdict verdict = scripted == findings_.end() ? group::Verdict::kGood : scripted->second;
-  const std::string detail = verdict == group::Verdict::kGood ? "" : verdict == group::Verdict::kBad ? "it does not answer (scripted)"
-                                                                                                      : "it could not be asked (scripted)";
-  at(now_ + kSocketDelay, [this, &server, boots = server.boots, starts = server.starts, done = node::CheckDone{check.token, verdict, detail}] {
+  node::CheckDone done{check.token, verdict, "answered (scripted)"};
+  if (verdict == group::Verdict::kBad) done.detail = "it does not answer (scripted)";
+  if (verdict == group::Verdict::kUnknown) done.detail = "it could not be asked (scripted)";
+  at(now_ + kSocketDelay, [this, &server, boots = server.boots, starts = server.starts, done] {
     if (server.boots == boots && server.starts == starts && server.node != nullptr) feed(server, done);
   });
 }

@@ -70,7 +70,8 @@ void Cluster::sick_round() {
   if (kKinds[kind] == Sickness::kDoesNoWork) {
     run_until(std::max(world_.now(), begun + kFoundLimit));
     if (found_failed() == found_before)
-      throw Violation("monitor", fmt::format("group {} has done no work for {} s, and its monitor has not found it", sick, kFoundLimit / 1s));
+      throw Violation("monitor", fmt::format("group {} has done no work for {} s, and its monitor has not found it", sick,
+                                             kFoundLimit / 1s));
   }
   for (auto& [id, each] : servers_) each->cure();
   operator_->want(server, sick, true);

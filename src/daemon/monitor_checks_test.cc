@@ -2,7 +2,10 @@
 #include "src/daemon/monitor_checks.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
 
+#include <filesystem>
+#include <fstream>
 #include <optional>
 
 namespace baton {
@@ -58,11 +61,42 @@ TEST_F(MonitorChecksTest, OneThatCouldNotLookHasFoundNothing) {
 }
 
 TEST_F(MonitorChecksTest, ALongOrWildOutputIsOneShortLine) {
-  const auto done = shell("head -c 1000000 /dev/zero | tr '\\0' x; printf '\\033[31m\\n\\n'; exit 1");
+  const auto done = shell("head -c 100000000 /dev/zero | tr '\\0' x; printf '\\033[31m\\n\\n'; exit 1", 15s);
   EXPECT_LT(done.detail.size(), 300u);
   EXPECT_EQ(done.detail.find('\n'), std::string::npos);
   EXPECT_EQ(done.detail.find('\033'), std::string::npos);
 }
+
+class EndedCheckTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/baton-checks-XXXXXX";
+    ASSERT_NE(mkdtemp(name), nullptr);
+    directory_ = name;
+    node::RunCheck check;
+    check.token = 7;
+    check.monitor.command = {"/bin/sh", "-c", "echo $$ > " + directory_ + "/new && mv " + directory_ + "/new " + directory_ + "/pid && cat /dev/zero"};
+    check.monitor.timeout = 60s;
+    checks_->run(check, "");
+    ASSERT_TRUE(loop_.run_until([&] { return std::filesystem::exists(directory_ + "/pid"); }, 20s));
+    std::ifstream(directory_ + "/pid") >> pid_;
+    ASSERT_GT(pid_, 0);
+  }
+  void TearDown() override {
+    EXPECT_TRUE(loop_.run_until([&] { return kill(pid_, 0) != 0; }, 20s)) << "it goes on";
+    EXPECT_FALSE(called_);
+    std::filesystem::remove_all(directory_);
+  }
+
+  EventLoop loop_;
+  std::string directory_;
+  pid_t pid_ = 0;
+  bool called_ = false;
+  std::unique_ptr<MonitorChecks> checks_ = std::make_unique<MonitorChecks>(loop_, [this](const node::CheckDone&) { called_ = true; });
+};
+
+TEST_F(EndedCheckTest, NobodyHearsOfIt) { checks_->end({7}); }
+TEST_F(EndedCheckTest, NoneOutlivesWhoAsked) { checks_.reset(); }
 
 WebAnswer answered(int64_t status, const std::string& body) {
   WebAnswer answer;

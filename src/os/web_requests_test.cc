@@ -16,7 +16,7 @@ namespace {
 
 constexpr Duration kLimit = 20s;
 
-// Answers by path, and never those of /silent; says its port in a file.
+// Answers by path, never those of /silent and not to the end those of /endless; says its port in a file.
 const char* const kServer = R"(
 import http.server, os, socketserver, sys, threading
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -27,8 +27,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path == "/moved": self.send_header("Location", "/")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        try: self.wfile.write(body)
+        try: self.wfile.write(body[:3] if self.path == "/endless" else body)
         except OSError: pass
+        if self.path == "/endless": threading.Event().wait()
     def log_message(self, *_): pass
 class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     daemon_threads = True
@@ -96,6 +97,12 @@ TEST_F(WebRequestsTest, OneThatIsSilentHoldsUpNobody) {
   requests_.ask({url("/"), "", false, 5s}, [&](const WebAnswer& answer) { order.push_back(answer.body); });
   ASSERT_TRUE(loop_.run_until([&] { return order.size() == 2; }, kLimit));
   EXPECT_EQ(order, (std::vector<std::string>{"all is well", "no answer within 700 ms"}));
+}
+
+TEST_F(WebRequestsTest, ABodyThatNeverEndsIsNoAnswer) {
+  const auto endless = ask({url("/endless"), "", false, 500ms});
+  EXPECT_EQ(endless.end, End::kNoAnswer);
+  EXPECT_EQ(endless.error, "no answer within 500 ms");
 }
 
 TEST_F(WebRequestsTest, PortsAreConnectedTo) {

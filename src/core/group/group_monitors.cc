@@ -9,7 +9,8 @@ namespace baton::group {
 /// Not while it starts or stops, in maintenance, or while the storage stands still because the lease has lapsed; nor before the
 /// addresses by which it may be asked are taken again.
 bool GroupRun::is_watched(const std::string& resource) const {
-  if (planted(Plant::kMonitorsRest) || goal_ != Goal::kRun || !supervised_ || suspended_ || state(resource) != ResourceState::kUp) return false;
+  if (goal_ != Goal::kRun || !supervised_ || suspended_ || state(resource) != ResourceState::kUp) return false;
+  if (planted(Plant::kMonitorsRest)) return false;
   return std::none_of(tokens_.begin(), tokens_.end(), [](const auto& step) { return step.second.action == StepAction::kResume; });
 }
 

@@ -68,7 +68,8 @@ void MonitorRun::set_unknown(const std::string& detail) {
   view_.bad = 0;
   ++view_.unknown;
   if (known)
-    news_ = {true, fmt::format("monitor {} could not check {}, so nothing is known of it: {}", configuration_.name, configuration_.of, detail)};
+    news_ = {true, fmt::format("monitor {} could not check {}, so nothing is known of it: {}", configuration_.name, configuration_.of,
+                               detail)};
 }
 
 bool MonitorRun::done(Instant now, Verdict verdict, const std::string& detail) {
