@@ -4,7 +4,9 @@
 #include <curl/curl.h>
 #include <fmt/format.h>
 #include <pthread.h>
+#include <sys/socket.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <condition_variable>
@@ -21,7 +23,6 @@ namespace {
 
 constexpr size_t kBodyLimit = size_t{1} << 20U;
 constexpr int kLookMs = 1000;
-constexpr int kRestMs = 3'600'000;
 constexpr Duration kEndLimit = 1s;
 
 struct CurlEnd {
@@ -35,7 +36,14 @@ struct Transfer {
   std::array<char, CURL_ERROR_SIZE> error{};
   WebAnswer answer;
   bool full = false;  // more came than anybody looks at
+  int no_socket = 0;  // why the last one could not be made
 };
+
+curl_socket_t open_socket(void* where, curlsocktype, curl_sockaddr* address) {
+  const int made = ::socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+  if (made < 0) static_cast<Transfer*>(where)->no_socket = errno;
+  return made;
+}
 
 size_t take_body(char* data, size_t, size_t count, void* where) {
   auto& transfer = *static_cast<Transfer*>(where);
@@ -63,9 +71,9 @@ bool is_own_error(int error) {
 /// No name, no certificates, no memory: nothing that says anything about the server.
 bool could_not_ask(CURLcode code, bool found, int socket_error) {
   switch (code) {
-    case CURLE_OPERATION_TIMEDOUT: return !found;
+    case CURLE_OPERATION_TIMEDOUT:
+    case CURLE_UNSUPPORTED_PROTOCOL: return !found;  // else it is what was answered
     case CURLE_COULDNT_CONNECT: return is_own_error(socket_error);
-    case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_FAILED_INIT:
     case CURLE_URL_MALFORMAT:
     case CURLE_COULDNT_RESOLVE_HOST:
@@ -86,6 +94,8 @@ bool prepare(Transfer& transfer) {
   curl_easy_setopt(handle, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(handle, CURLOPT_QUICK_EXIT, 1L);  // a name that nobody resolves would hold up all others
   curl_easy_setopt(handle, CURLOPT_PROXY, "");
+  curl_easy_setopt(handle, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+  curl_easy_setopt(handle, CURLOPT_OPENSOCKETDATA, &transfer);
   curl_easy_setopt(handle, CURLOPT_TIMEOUT_MS, limit_ms);
   curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT_MS, limit_ms);
   curl_easy_setopt(handle, CURLOPT_FRESH_CONNECT, 1L);
@@ -119,6 +129,7 @@ void conclude(Transfer& transfer, CURLcode code) {
   curl_easy_getinfo(transfer.handle.get(), CURLINFO_NAMELOOKUP_TIME_T, &found_us);
   long socket_error = 0;  // NOLINT(google-runtime-int)
   if (code == CURLE_COULDNT_CONNECT) curl_easy_getinfo(transfer.handle.get(), CURLINFO_OS_ERRNO, &socket_error);
+  if (code == CURLE_COULDNT_CONNECT && socket_error == 0) socket_error = transfer.no_socket;
   const bool not_asked = could_not_ask(code, found_us > 0, static_cast<int>(socket_error));
   answer.end = not_asked ? WebAnswer::End::kNotAsked : WebAnswer::End::kNoAnswer;
   if (code == CURLE_OPERATION_TIMEDOUT)
@@ -140,7 +151,7 @@ struct WebRequests::Shared {
       int running = 0;
       curl_multi_perform(multi, &running);
       end_done();
-      curl_multi_poll(multi, nullptr, 0, transfers.empty() ? kRestMs : kLookMs, nullptr);  // or until it is woken up
+      curl_multi_poll(multi, nullptr, 0, kLookMs, nullptr);  // or until it is woken up
     }
     for (auto& [handle, transfer] : transfers) curl_multi_remove_handle(multi, handle);
     transfers.clear();

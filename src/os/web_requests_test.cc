@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include <filesystem>
 #include <fstream>
@@ -22,6 +23,9 @@ import http.server, os, socketserver, sys, threading
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/silent": threading.Event().wait()
+        if self.path == "/other":
+            self.wfile.write(b"220 this is a server of mail\r\n")
+            return
         body = b"y" * (3 << 20) if self.path == "/large" else b"all is well"
         self.send_response(503 if self.path == "/broken" else 302 if self.path == "/moved" else 200)
         if self.path == "/moved": self.send_header("Location", "/")
@@ -115,6 +119,23 @@ TEST_F(WebRequestsTest, PortsAreConnectedTo) {
   ASSERT_TRUE(loop_.run_until([&] { return (refused = ask({open, "", true, 5s})).end != End::kAnswered; }, kLimit));
   EXPECT_EQ(refused.end, End::kNoAnswer);
   EXPECT_NE(refused.error.find("refused"), std::string::npos) << refused.error;
+}
+
+TEST_F(WebRequestsTest, AServerOfAnotherKindHasAnswered) {
+  const auto other = ask({url("/other"), "", false, 5s});
+  EXPECT_EQ(other.end, End::kNoAnswer) << other.error;
+}
+
+TEST_F(WebRequestsTest, WithoutDescriptorsNothingIsKnown) {
+  EXPECT_EQ(ask({url("/"), "", false, 5s}).end, End::kAnswered);
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none{0, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  const auto refused = ask({url("/"), "", false, 5s});
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_EQ(refused.end, End::kNotAsked);
+  EXPECT_EQ(refused.error, "Too many open files");
 }
 
 TEST_F(WebRequestsTest, WhatCannotBeAskedIsNoAnswerOfTheServer) {
