@@ -157,6 +157,7 @@ class Cluster : public Server::Observer, public RealMirror::Surroundings {
 
   // sim/sick_groups.cc
   void sick_round();
+  uint64_t found_failed() const;
   std::string some_group(const std::string& other_than);
 
   void make_real_mirrors();

@@ -491,15 +491,16 @@ void Cluster::clock_fault(Server& server) {
 void Cluster::group_fault(Server& server) {
   const auto& groups = settings_.configuration.groups;
   const auto& group = groups[random_.below(groups.size())];
-  const uint64_t kind = random_.below(6);
+  const uint64_t kind = random_.below(group.monitors.empty() ? 6 : 8);
   if (kind < 2) {
     world_.count("resource failed");
     server.fail_resource(group.name, group.resources[random_.below(group.resources.size())].name);
     return;
   }
   static constexpr Sickness kKinds[] = {Sickness::kStartFails, Sickness::kStartHangs, Sickness::kStopHangs,
-                                        Sickness::kEverythingHangs};
-  static constexpr const char* kNames[] = {"start fails", "start hangs", "stop hangs", "every step hangs"};
+                                        Sickness::kEverythingHangs, Sickness::kDoesNoWork, Sickness::kNotChecked};
+  static constexpr const char* kNames[] = {"start fails",      "start hangs",           "stop hangs",
+                                           "every step hangs", "service does no work", "service cannot be checked"};
   world_.count(kNames[kind - 2]);
   world_.say("sim", "group {} on server {}: {}", group.name, server.id(), kNames[kind - 2]);
   server.set_sick(group.name, kKinds[kind - 2]);

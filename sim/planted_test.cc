@@ -44,6 +44,8 @@ TEST(Planted, TargetKept) { EXPECT_NE(find_violation("target-kept", 100), 0u); }
 TEST(Planted, CausesForgotten) { EXPECT_NE(find_violation("causes-forgotten", 50), 0u); }
 TEST(Planted, WaitsSilently) { EXPECT_NE(find_violation("waits-silently", 100), 0u); }
 TEST(Planted, GroupsInTurn) { EXPECT_NE(find_violation("groups-in-turn", 50, "sick-groups"), 0u); }
+TEST(Planted, UnknownIsBad) { EXPECT_NE(find_violation("unknown-is-bad", 50, "sick-groups"), 0u); }
+TEST(Planted, MonitorsRest) { EXPECT_NE(find_violation("monitors-rest", 50, "sick-groups"), 0u); }
 TEST(Planted, BreakerForgets) { EXPECT_NE(find_violation("breaker-forgets", 200, "maintenance"), 0u); }
 TEST(Planted, LastOwnerStopped) { EXPECT_NE(find_violation("last-owner-stopped", 200, "maintenance"), 0u); }
 TEST(Planted, DrainIgnored) { EXPECT_NE(find_violation("drain-ignored", 100, "maintenance"), 0u); }

@@ -68,6 +68,8 @@ bool plant([[maybe_unused]] const std::string& name) {
       {"restored-key-forgotten", Plant::kRestoredKeyForgotten},
       {"np-changed-alone", Plant::kNpChangedAlone},
       {"key-replaced-with-ping", Plant::kKeyReplacedWithPing},
+      {"unknown-is-bad", Plant::kUnknownIsBad},
+      {"monitors-rest", Plant::kMonitorsRest},
       {"lock-freed-early", Plant::kLockFreedEarly},
       {"gap-ignored", Plant::kGapIgnored},
       {"right-kept-over-gap", Plant::kRightKeptOverGap},

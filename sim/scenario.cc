@@ -223,6 +223,8 @@ void Scenario::carry_out(Server& server, node::Action& action) {
     send_ping(server, *ping);
   } else if (auto* step = std::get_if<node::RunStep>(&action)) {
     begin_step(server, *step);
+  } else if (auto* check = std::get_if<node::RunCheck>(&action)) {
+    run_check(server, *check);
   } else if (auto* fenced = std::get_if<node::FenceServer>(&action)) {
     fence(server, *fenced);
   } else if (auto* entry = std::get_if<node::EntryApplied>(&action)) {
@@ -358,6 +360,17 @@ void Scenario::begin_step(Server& server, const node::RunStep& wanted) {
   const auto slow = slow_.find(place);
   at(now_ + (start && slow != slow_.end() ? slow->second : kStepDelay),
      [this, &server, step] { finish_step(server, step); });
+}
+
+void Scenario::run_check(Server& server, const node::RunCheck& check) {
+  const auto scripted = findings_.find(fmt::format("{} {}.{}", server.name, check.group, check.monitor.name));
+  const group::Verdict verdict = scripted == findings_.end() ? group::Verdict::kGood : scripted->second;
+  node::CheckDone done{check.token, verdict, "answered (scripted)"};
+  if (verdict == group::Verdict::kBad) done.detail = "it does not answer (scripted)";
+  if (verdict == group::Verdict::kUnknown) done.detail = "it could not be asked (scripted)";
+  at(now_ + kSocketDelay, [this, &server, boots = server.boots, starts = server.starts, done] {
+    if (server.boots == boots && server.starts == starts && server.node != nullptr) feed(server, done);
+  });
 }
 
 void Scenario::finish_step(Server& server, const Step& step) {

@@ -72,6 +72,7 @@ class Scenario {
   bool echo_answered(const Server& server, const std::string& address) const;
   void applied(const node::EntryApplied& entry);
   void begin_step(Server& server, const node::RunStep& step);
+  void run_check(Server& server, const node::RunCheck& check);
   void finish_step(Server& server, const Step& step);
 
   // ---- Fence agents (scenario_fencing.cc) ----
@@ -154,6 +155,7 @@ class Scenario {
   Status mirror_command(const Words& words);
   Status apply_file(const std::string& name);
   Status fail_resource(Server& server, const std::string& key);
+  Status set_finding(const std::string& place, const std::string& word);
   void request(const Command& command);
 
   // ---- Time and log ----
@@ -178,6 +180,7 @@ class Scenario {
   std::vector<database::Entry> backup_;  // the last one that was made
   std::map<std::pair<Instant, uint64_t>, std::function<void()>> queue_;
   std::map<ServerId, std::unique_ptr<Server>> servers_;
+  std::map<std::string, group::Verdict> findings_;  // "server group.monitor" -> of its next checks
   std::map<std::string, std::string> failing_;  // "server group.resource" -> error of its next starts
   std::set<std::string> hanging_;               // its starts and stops never end
   std::set<std::string> unkillable_;            // nor do its kills

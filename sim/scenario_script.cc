@@ -276,6 +276,8 @@ Status Scenario::run_on_resources(Server& server, const Words& words, bool& know
     failing_[place] = "it does not start (scripted)";
   } else if (verb == "start-works") {
     failing_.erase(place);
+  } else if (verb == "finds") {
+    return set_finding(place, words.at(3));
   } else if (verb == "hangs") {
     hanging_.insert(place);
   } else if (verb == "hangs-no-more") {
@@ -293,6 +295,16 @@ Status Scenario::run_on_resources(Server& server, const Words& words, bool& know
   } else {
     known = false;
   }
+  return {};
+}
+
+/// What a monitor finds there from now on.
+Status Scenario::set_finding(const std::string& place, const std::string& word) {
+  const std::map<std::string, group::Verdict> known = {{"good", group::Verdict::kGood}, {"bad", group::Verdict::kBad},
+                                                       {"unknown", group::Verdict::kUnknown}};
+  const auto verdict = known.find(word);
+  if (verdict == known.end()) return fail("monitors find good, bad or unknown");
+  findings_[place] = verdict->second;
   return {};
 }
 

@@ -146,6 +146,7 @@ void Server::start_batond() {
   settings.freeze_limit = settings_.freeze_limit;
   settings.most_entries = settings_.most_entries;
   node_ = std::make_unique<node::NodeCore>(settings, disk_.stored(), local_now());
+  checks_.clear();
   inbox_.clear();
   pumping_ = false;
   batond_paused_ = false;
@@ -312,6 +313,10 @@ void Server::carry_out(node::Action action) {
     tell_guard(tell->tell);
   } else if (const auto* step = std::get_if<node::RunStep>(&action)) {
     run_step(*step);
+  } else if (const auto* check = std::get_if<node::RunCheck>(&action)) {
+    run_check(*check);
+  } else if (const auto* dropped = std::get_if<node::EndCheck>(&action)) {
+    checks_.erase(dropped->token);
   } else if (const auto* applied = std::get_if<node::EntryApplied>(&action)) {
     if (world_.verbose())
       world_.say(id_, "applied {}: {}{}", applied->entry.index,
@@ -348,6 +353,7 @@ void Server::carry_out(node::Action action) {
     set_ring_key(*ring);
   } else if (const auto* note = std::get_if<node::Note>(&action)) {
     world_.say(id_, "{}", note->text);
+    watch_monitors(*note);
   }
 }
 

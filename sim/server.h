@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -57,7 +58,7 @@ struct MirrorStandIn {
 enum class Standstill { kClocksGoOn, kSuspended, kUnseen };
 
 /// What is wrong with a group on a server.
-enum class Sickness { kNone, kStartFails, kStartHangs, kStopHangs, kEverythingHangs };
+enum class Sickness { kNone, kStartFails, kStartHangs, kStopHangs, kEverythingHangs, kDoesNoWork, kNotChecked };
 class MirrorTruth;
 class RealMirror;
 
@@ -126,6 +127,8 @@ class Server {
   void set_wall_clock_right();
   void set_sick(const std::string& group, Sickness sickness) { sick_[group] = sickness; }
   void cure() { sick_.clear(); }
+  /// How often a monitor here has counted a service as failed.
+  uint64_t found_failed() const { return found_failed_; }
   /// A resource that is up is not any more.
   void fail_resource(const std::string& group, const std::string& resource);
   /// No more crashes between actions.
@@ -196,6 +199,9 @@ class Server {
   void handle(const node::Event& event);
   void carry_out(node::Action action);
   void run_step(const node::RunStep& step);
+  void run_check(const node::RunCheck& check);
+  void answer_check(const node::RunCheck& check);
+  void watch_monitors(const node::Note& note);
   void finish_step(const node::RunStep& step, uint64_t start, uint64_t kills);
   bool given_up(const node::RunStep& step, uint64_t start) const;
   void step_real_mirror(const node::RunStep& step, RealMirror& real, uint64_t start);
@@ -292,6 +298,9 @@ class Server {
   bool engine_lost_ = false;
   bool ownership_changed_ = true;
   std::map<std::string, Sickness> sick_;  // by group
+  uint64_t found_failed_ = 0;
+  std::map<std::string, uint32_t> bad_checks_;  // in a row, by group and monitor
+  std::set<uint64_t> checks_;                   // under way
   uint64_t boot_ = 0;
   Instant page_{};
   std::string ring_file_;

@@ -20,6 +20,40 @@ bool Server::anything_up(const std::string& group) const {
   return false;
 }
 
+void Server::run_check(const node::RunCheck& check) {
+  checks_.insert(check.token);
+  world_.after(random_.between(1ms, 50ms), while_batond([this, check] { answer_check(check); }));
+}
+
+/// One in fifty finds something, or could not be made: bad ones in a row are rare, and come.
+void Server::answer_check(const node::RunCheck& check) {
+  if (checks_.erase(check.token) == 0) return;  // ended by the node
+  const auto sick = sick_.find(check.group);
+  node::CheckDone done{check.token, group::Verdict::kGood, "scripted"};
+  if (sick != sick_.end() && sick->second == Sickness::kDoesNoWork) done.verdict = group::Verdict::kBad;
+  else if (sick != sick_.end() && sick->second == Sickness::kNotChecked) done.verdict = group::Verdict::kUnknown;
+  else if (random_.chance(0.02)) done.verdict = random_.chance(0.3) ? group::Verdict::kUnknown : group::Verdict::kBad;
+  uint32_t& bad = bad_checks_[mirror_key(check.group, check.monitor.name)];
+  bad = done.verdict == group::Verdict::kBad ? bad + 1 : 0;
+  feed(done);
+}
+
+/// Only bad checks in a row are a failure; one that could not be made is none.
+void Server::watch_monitors(const node::Note& note) {
+  const group::GroupRun* run = node_->run(note.group);
+  if (run == nullptr) return;
+  for (const auto& monitor : run->monitors()) {
+    const auto& configured = monitor.configuration();
+    if (!note.text.starts_with(fmt::format("{} failed: monitor {}:", configured.of, configured.name))) continue;
+    ++found_failed_;
+    world_.count("monitor found a failure");
+    const uint32_t bad = bad_checks_[mirror_key(note.group, configured.name)];
+    if (bad >= configured.failures) continue;
+    throw Violation("monitor", fmt::format("server {}: {} of {} counts as failed after {} bad checks in a row, {} are needed", id_,
+                                           configured.of, note.group, bad, configured.failures));
+  }
+}
+
 void Server::run_step(const node::RunStep& step) {
   world_.say(id_, "{} {}.{}", group::to_string(step.action), step.group,
              step.resource);

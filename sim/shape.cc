@@ -63,10 +63,14 @@ std::string group(const std::string& name, const std::string& servers, const std
   return fmt::format("[group.{}]\nservers = [{}]\n{}", name, servers, keys);
 }
 
+std::string monitor(const std::string& group) {
+  return fmt::format("[group.{}.monitor.answers]\ncommand = [\"/bin/ask\"]\ninterval = \"2 s\"\ntimeout = \"1 s\"\n", group);
+}
+
 /// The database of the demo in small: all four kinds, one above the other.
 std::string database(const Shape& shape) {
   return group("db", policy(shape, 1, 2), shape.policies ? "failback = \"online\"\n" : "") + mirror("db", 7800) + filesystem("db") +
-         address("db", 9) + service("db", 1);
+         address("db", 9) + service("db", 1) + (shape.monitored ? monitor("db") : "");
 }
 std::string web(const Shape& shape, bool turned) {
   return group("web", policy(shape, turned ? 1 : 2, 3), shape.policies ? "failback = \"online\"\n" : "") + address("web", 10) +
@@ -97,6 +101,7 @@ Shape make_shape(Random& random) {
   std::tie(shape.servers, shape.witness) = kVoters[random.below(std::size(kVoters))];
   if (random.chance(0.15)) shape.fencing = random.chance(0.5) ? Shape::Fencing::kBesides : Shape::Fencing::kRequired;
   shape.strict = random.chance(0.25);
+  shape.monitored = random.chance(0.5);
   return shape;
 }
 
@@ -104,7 +109,8 @@ std::string describe(const Shape& shape) {
   static constexpr const char* kFencing[] = {"", ", fencing besides", ", fencing required"};
   std::string nps;
   for (const NpKind np : shape.nps) nps += fmt::format("{}{}", nps.empty() ? ", np " : " or ", to_string(np));
-  return fmt::format("{} servers{}{}{}{}{}", shape.servers, shape.witness ? " and a witness" : "", shape.rich ? "" : ", two groups",
+  return fmt::format("{} servers{}{}{}{}{}{}", shape.servers, shape.witness ? " and a witness" : "", shape.rich ? "" : ", two groups",
+                     shape.rich && shape.monitored ? ", a monitor" : "",
                      kFencing[static_cast<int>(shape.fencing)],
                      shape.policies ? ", policies" : shape.strict ? ", returns by hand, a narrow breaker" : "", nps);
 }

@@ -20,6 +20,7 @@ struct Shape {
   bool strict = false;  // servers return by hand, and the breaker's bounds are narrow
   bool policies = false;  // groups say more of their places than their servers
   std::vector<NpKind> nps;  // what decides between two servers: as founded, then what else a person may apply; none: not said
+  bool monitored = false;  // somebody looks whether the database does its work
   bool rich = true;  // many groups; else one with a mirror and one without
 
   bool may_be(NpKind np) const { return std::find(nps.begin(), nps.end(), np) != nps.end(); }

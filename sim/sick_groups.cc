@@ -9,6 +9,8 @@ namespace baton::sim {
 namespace {
 /// A move's steps take at most 900 ms each, four to stop and four to start; what hangs, hangs until it is cured.
 constexpr Duration kMoveLimit = 9s;
+/// Two checks, the second within a second after the first.
+constexpr Duration kFoundLimit = 5s;
 }  // namespace
 
 /// One that is started, has another server to go to, and is not `other_than`; empty: there is none.
@@ -19,6 +21,12 @@ std::string Cluster::some_group(const std::string& other_than) {
   return fit.empty() ? "" : fit[random_.below(fit.size())];
 }
 
+uint64_t Cluster::found_failed() const {
+  uint64_t count = 0;
+  for (const auto& [id, server] : servers_) count += server->found_failed();
+  return count;
+}
+
 void Cluster::sick_round() {
   recover("nothing was wrong but a group");
   Server& server = *servers_.at(ids_[random_.below(ids_.size())]);
@@ -26,12 +34,18 @@ void Cluster::sick_round() {
   const std::string other = some_group(sick);
   if (sick.empty() || other.empty()) return run_until(world_.now() + 1s);
   static constexpr Sickness kKinds[] = {Sickness::kStartFails, Sickness::kStartHangs, Sickness::kStopHangs,
-                                        Sickness::kEverythingHangs, Sickness::kEverythingHangs};
-  const uint64_t kind = random_.below(std::size(kKinds));
+                                        Sickness::kEverythingHangs, Sickness::kEverythingHangs, Sickness::kNotChecked,
+                                        Sickness::kDoesNoWork, Sickness::kDoesNoWork};
+  const bool monitored = !settings_.configuration.group(sick)->monitors.empty();
+  const uint64_t kind = random_.below(monitored ? std::size(kKinds) : 5);
+  const uint64_t found_before = found_failed();
+  const Instant begun = world_.now();
   world_.count("group ill");
   world_.say("sim", "group {} is ill everywhere ({})", sick, kind);
   for (auto& [id, each] : servers_) each->set_sick(sick, kKinds[kind]);
-  if (random_.chance(0.5)) {
+  if (kKinds[kind] == Sickness::kDoesNoWork) {
+    // Its monitor finds it.
+  } else if (random_.chance(0.5)) {
     const ServerId owner = checkers_->state().groups.at(sick).owner;
     servers_.at(owner)->fail_resource(sick, settings_.configuration.group(sick)->resources.front().name);
   } else {
@@ -52,6 +66,12 @@ void Cluster::sick_round() {
     if (!there())
       throw Violation("independent groups", fmt::format("group {} has not moved to server {} within {} s while group {} is ill",
                                                         other, *target, kMoveLimit / 1s, sick));
+  }
+  if (kKinds[kind] == Sickness::kDoesNoWork) {
+    run_until(std::max(world_.now(), begun + kFoundLimit));
+    if (found_failed() == found_before)
+      throw Violation("monitor", fmt::format("group {} has done no work for {} s, and its monitor has not found it", sick,
+                                             kFoundLimit / 1s));
   }
   for (auto& [id, each] : servers_) each->cure();
   operator_->want(server, sick, true);

@@ -57,6 +57,8 @@ enum class Plant {
   kRestoredKeyForgotten,           // a restored database goes by the key of its backup, whatever has been rotated since
   kNpChangedAlone,                 // what decides between two servers changes while one decides alone by ping targets
   kKeyReplacedWithPing,            // the key is replaced although ping targets decide
+  kUnknownIsBad,                   // a check that could not be made counts as a bad one
+  kMonitorsRest,                   // no monitor ever checks
   kLockFreedEarly,                 // ... and frees it as soon as it decides, before the other one has its vote again
   kGapIgnored,                     // a guard takes no notice of clocks that ran ahead of the monotonic one
   kRightKeptOverGap,               // a server that decides alone does so after it stood still for long, too

@@ -10,7 +10,7 @@ namespace baton::cli {
 namespace {
 
 Colour colour_of(const std::string& state) {
-  if (state == "up" || state == "started" || state == "serving") return Colour::kGreen;
+  if (state == "up" || state == "started" || state == "serving" || state == "good") return Colour::kGreen;
   if (state == "down" || state == "failed" || state == "not serving") return Colour::kRed;
   if (state == "stopped" || state == "unknown") return Colour::kFaint;
   return Colour::kYellow;
@@ -206,6 +206,10 @@ std::string format_resources(const json& group, const Painter& painter) {
                     {text_of(resource, "kind")},
                     {state, colour_of(state)},
                     {text_of(resource, "detail")}});
+  }
+  for (const json& monitor : list_of(group, "monitors")) {
+    std::string state = text_of(monitor, "state");
+    rows.push_back({{text_of(monitor, "name")}, {"monitor"}, {state, colour_of(state)}, {text_of(monitor, "detail")}});
   }
   return format_table(rows, painter, 2);
 }

@@ -78,6 +78,7 @@ Status Daemon::start() {
       if (interface.speaks_arp) own_macs_.push_back(interface.mac.text());
   }
   make_mirror_calls();
+  monitor_checks_ = std::make_unique<MonitorChecks>(loop_, [this](const node::CheckDone& done) { feed(done); });
   np_disk_ = std::make_unique<NpDiskClient>(loop_, [this] { return keys_.current; }, paths_.run_directory);
   echo_ = std::make_unique<IcmpEcho>(loop_, [this](uint64_t number, const std::string& address) {
     feed(node::PingAnswered{number, address, ""});
@@ -253,6 +254,8 @@ void Daemon::carry_out(node::Action& action) {
                  },
                  [&](node::TellGuard& wanted) { guard_->tell(wanted.tell); },
                  [&](node::RunStep& wanted) { run_step(wanted); },
+                 [&](node::RunCheck& wanted) { monitor_checks_->run(wanted, runner_->helper_place(wanted.group)); },
+                 [&](node::EndCheck& wanted) { monitor_checks_->end(wanted); },
                  [&](node::FenceServer& wanted) { fence(wanted); },
                  [&](node::EntryApplied& applied) { entry_applied(applied); },
                  [&](node::Decided& decided) {

@@ -19,6 +19,7 @@
 #include "src/daemon/link_watch.h"
 #include "src/daemon/mirror_calls.h"
 #include "src/daemon/mirror_client.h"
+#include "src/daemon/monitor_checks.h"
 #include "src/daemon/np_disk_client.h"
 #include "src/daemon/resource_runner.h"
 #include "src/daemon/status_json.h"
@@ -199,6 +200,7 @@ class Daemon {
   std::unique_ptr<LinkStatusReader> link_reader_;
   std::vector<LinkStatus> links_;
   std::unique_ptr<GuardClient> guard_;
+  std::unique_ptr<MonitorChecks> monitor_checks_;
   std::unique_ptr<NpDiskClient> np_disk_;
   std::unique_ptr<IcmpEcho> echo_;
   std::string guard_problem_;

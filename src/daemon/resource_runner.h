@@ -43,6 +43,9 @@ class ResourceRunner {
   /// The mirror's device is gone; its resource counts as failed if it was up.
   void mirror_export_lost(const std::string& group, const std::string& resource, const std::string& reason);
 
+  /// The control group for what is run for a group. REQUIRES: a step of it has begun.
+  std::string helper_place(const std::string& group) const { return leftovers_.place(group); }
+
   /// Announces every address held here again (the network or the membership has healed).
   void announce_addresses();
   /// The group may soon start here: asks already now whether anybody else has its addresses.

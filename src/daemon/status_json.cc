@@ -116,6 +116,20 @@ json resources_json(const StatusSources& sources, const GroupConfiguration& grou
   return list;
 }
 
+/// Those of a group that runs here; what they find is known to no other server.
+json monitors_json(const StatusSources& sources, const GroupConfiguration& group, const GroupState& state) {
+  json list = json::array();
+  const auto* run = sources.node.run(group.name);
+  if (run == nullptr || state.owner != sources.self) return list;
+  for (const auto& monitor : run->monitors()) {
+    const auto& view = monitor.view();
+    list.push_back({{"name", monitor.configuration().name}, {"kind", to_string(monitor.configuration().kind)},
+                    {"of", monitor.configuration().of}, {"state", group::to_string(view.state)}, {"detail", view.detail},
+                    {"bad", view.bad}, {"unknown", view.unknown}});
+  }
+  return list;
+}
+
 /// An epoch is opened at once by the first candidate when it answers; else the second one tries after a step's time-out, and waits
 /// as long again for voters that say nothing. Two commits follow, each sent again once if a message is lost.
 FailoverAssumptions assumptions_for(const GroupConfiguration& group, const UsualStarts& usual_starts) {
@@ -145,7 +159,8 @@ json groups_json(const StatusSources& sources, const planner::Plan& plan) {
                     {"failback", failback == plan.failback.end() ? "" : failback->second},
                     {"held", state.held}, {"parked", name_of(state.parked)},
                     {"suspended", suspension_json(sources, planner::suspension_of(sources.node.state(), state))},
-                    {"refused", refused}, {"resources", resources_json(sources, group, state)}});
+                    {"refused", refused}, {"resources", resources_json(sources, group, state)},
+                    {"monitors", monitors_json(sources, group, state)}});
     if (sources.usual_starts != nullptr)
       list.back()["failover"] = failover_json(configuration, group, *sources.usual_starts);
   }

@@ -20,6 +20,15 @@ const char* to_string(NpKind kind) {
   return "unknown";
 }
 
+const char* to_string(MonitorKind kind) {
+  switch (kind) {
+    case MonitorKind::kCommand: return "command";
+    case MonitorKind::kTcp: return "tcp";
+    case MonitorKind::kHttp: return "http";
+  }
+  return "unknown";
+}
+
 std::string warning_of(NpKind kind) {
   if (kind != NpKind::kPing) return {};
   return "np = \"ping\" does not promise one owner: with every link between the servers cut, while both reach a target, both go on, and what "

@@ -159,6 +159,31 @@ struct ResourceConfiguration {
   bool operator==(const ResourceConfiguration&) const = default;
 };
 
+/// How a monitor finds out. By the key that is there: `command`, `tcp`, `url`.
+enum class MonitorKind { kCommand, kTcp, kHttp };
+const char* to_string(MonitorKind kind);
+
+/// Asks again and again whether a resource of the group does its work, where the group runs (docs/operations.md, "Monitors").
+struct MonitorConfiguration {
+  std::string name;
+  std::string of;              // the service that counts as failed with it
+  MonitorKind kind = MonitorKind::kCommand;
+  milliseconds interval{10000};  // between the beginnings of two checks; varied by a tenth
+  milliseconds timeout{5000};    // a check that takes longer is a bad one; at most the interval
+  milliseconds delay{0};         // after the resource is up
+  uint32_t failures = 2;         // bad checks in a row until it counts as failed
+  std::vector<std::string> command;  // exit status 0: good, 75: could not be checked, any other: bad
+  std::string user = "root";         // of the command
+  std::string host;                  // tcp: IPv4 or IPv6 address
+  uint16_t port = 0;
+  std::string url;                   // http:// or https://
+  std::vector<int64_t> status{200};  // any of these
+  std::string text;                  // in the answer's first MiB; empty: none is asked for
+  std::string authority;             // https: file with the certificates to trust; empty: the system's
+  SourcePosition position;
+  bool operator==(const MonitorConfiguration&) const = default;
+};
+
 /// What a group does once a server that stands earlier in its policy can run it again.
 enum class Failback {
   kNo,       // nothing: it starts again where it ran last, too
@@ -192,6 +217,7 @@ struct GroupConfiguration {
   std::vector<std::string> prefer_with;        // rather where one of these is
   Amounts needs;                          // of its server's capacity
   std::vector<ResourceConfiguration> resources;  // in start order: dependencies before dependents
+  std::vector<MonitorConfiguration> monitors;    // in file order
   SourcePosition position;
 
   const ResourceConfiguration* find(const std::string& resource) const;

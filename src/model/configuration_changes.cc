@@ -165,6 +165,21 @@ Properties resource_properties(const ResourceConfiguration& resource) {
   return properties;
 }
 
+Properties monitor_properties(const MonitorConfiguration& monitor) {
+  std::string asks = monitor.url;
+  if (monitor.kind == MonitorKind::kCommand) asks = quote_command(monitor.command) + (monitor.user == "root" ? "" : " as " + monitor.user);
+  if (monitor.kind == MonitorKind::kTcp) asks = fmt::format("{} port {}", monitor.host, monitor.port);
+  const bool http = monitor.kind == MonitorKind::kHttp;
+  return {{"of", monitor.of},
+          {to_string(monitor.kind), asks},
+          {"expects", !http ? "none" : fmt::format("{}{}", fmt::join(monitor.status, ", "), monitor.text.empty() ? "" : ", \"" + monitor.text + "\"")},
+          {"authority", monitor.authority.empty() ? "none" : monitor.authority},
+          {"interval", format_duration(monitor.interval)},
+          {"timeout", format_duration(monitor.timeout)},
+          {"delay", monitor.delay == 0ms ? "none" : format_duration(monitor.delay)},
+          {"failures", std::to_string(monitor.failures)}};
+}
+
 /// All things of a configuration in file order, with their properties.
 std::vector<std::pair<std::string, Properties>> list_things(const Configuration& configuration) {
   std::vector<std::pair<std::string, Properties>> things;
@@ -178,6 +193,8 @@ std::vector<std::pair<std::string, Properties>> list_things(const Configuration&
       things.push_back({fmt::format("group {}: {} {}", group.name, to_string(resource.kind), resource.name),
                         resource_properties(resource)});
     }
+    for (const MonitorConfiguration& monitor : group.monitors)
+      things.push_back({fmt::format("group {}: monitor {}", group.name, monitor.name), monitor_properties(monitor)});
   }
   return things;
 }

@@ -130,6 +130,7 @@ void read_group(const TomlEntry& entry, ConfigurationDraft& draft) {
   read_failback(section, group, draft);
   read_placement(section, group, draft);
   read_resources(section, group, draft);
+  read_monitors(section, group, draft);
   check_group(section, group, named, draft.findings);
   check_mirrors(section.path(), group, draft);
   section.finish();

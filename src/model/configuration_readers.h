@@ -63,6 +63,12 @@ void read_failback(SectionReader& section, GroupConfiguration& group, Configurat
 /// Reads one resource; its section's path is "group.GROUP.KIND.NAME".
 void read_resource(SectionReader& section, ResourceConfiguration& resource, ConfigurationDraft& draft);
 
+/// A command line: empty or with an absolute program. Says whether it is there.
+bool read_command(SectionReader& section, const std::string& key, std::vector<std::string>& command);
+void read_user(SectionReader& section, std::string& user);
+/// The group's monitors. REQUIRES: its resources have been read.
+void read_monitors(SectionReader& section, GroupConfiguration& group, ConfigurationDraft& draft);
+
 void read_mirror(SectionReader& section, MirrorConfiguration& mirror, ConfigurationDraft& draft);
 /// What can be judged only when the group's mirrors and servers are known. `path` is "group.NAME".
 void check_mirrors(const std::string& path, const GroupConfiguration& group, ConfigurationDraft& draft);

@@ -75,9 +75,10 @@ void read_address(SectionReader& section, AddressConfiguration& address, Configu
   }
 }
 
-/// A command line: empty or with an absolute program.
-void read_command(SectionReader& section, const std::string& key, std::vector<std::string>& command) {
-  if (!section.read_strings(key, command)) return;
+}  // namespace
+
+bool read_command(SectionReader& section, const std::string& key, std::vector<std::string>& command) {
+  if (!section.read_strings(key, command)) return false;
   if (command.empty()) {
     section.findings().add(section.position_of(key),
                            "\"{}\" is empty: write the program and its arguments, or remove it", key);
@@ -86,7 +87,15 @@ void read_command(SectionReader& section, const std::string& key, std::vector<st
                            "program \"{}\" of \"{}\" is not absolute: write its whole path, beginning with /",
                            command.front(), key);
   }
+  return true;
 }
+
+void read_user(SectionReader& section, std::string& user) {
+  if (section.read_string("user", user) && (user.empty() || user.find_first_of(" \t\n:/") != std::string::npos))
+    section.findings().add(section.position_of("user"), "\"{}\" is no user name: write the account that runs it", user);
+}
+
+namespace {
 
 const std::vector<std::string>& signal_names() {
   static const std::vector<std::string> names = {"HUP",  "INT",  "QUIT", "KILL", "USR1", "USR2",
@@ -121,11 +130,7 @@ void read_service(SectionReader& section, ServiceConfiguration& service, Configu
   read_command(section, "command", service.command);
   read_command(section, "prepare", service.prepare);
   read_command(section, "ready", service.ready);
-  if (section.read_string("user", service.user) &&
-      (service.user.empty() || service.user.find_first_of(" \t\n:/") != std::string::npos)) {
-    draft.findings.add(section.position_of("user"),
-                       "\"{}\" is no user name: write the account that runs the service", service.user);
-  }
+  read_user(section, service.user);
   if (section.read_string("directory", service.directory) && service.directory != "/") {
     check_path(service.directory, "directory", section.position_of("directory"), draft.findings);
   }

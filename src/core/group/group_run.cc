@@ -58,6 +58,7 @@ const char* to_string(ResourceState state) {
 GroupRun::GroupRun(const GroupConfiguration& configuration, uint64_t* next_token)
     : configuration_(configuration), next_token_(next_token) {
   for (const auto& resource : configuration_.resources) views_[resource.name] = ResourceView{};
+  set_monitors(configuration_.monitors);
 }
 
 void GroupRun::adopt(Instant now) {
@@ -238,7 +239,7 @@ void GroupRun::start_failed(Instant now, const ResourceConfiguration& resource, 
   give_up(now, failure, false);
 }
 
-void GroupRun::resource_failed(Instant now, const std::string& name, const std::string& reason) {
+void GroupRun::resource_failed(Instant now, const std::string& name, const std::string& reason, bool lives) {
   const auto* resource = configuration_.find(name);
   if (resource == nullptr) return;
   const auto present = state(name);
@@ -246,7 +247,7 @@ void GroupRun::resource_failed(Instant now, const std::string& name, const std::
   if (present == ResourceState::kStopping || is_down(present) || present == ResourceState::kUnknown) return;
   forget_steps_of(name);
   set_state(name, ResourceState::kFailed, reason);
-  kill_needed_.insert(name);
+  if (!lives) kill_needed_.insert(name);
   if (goal_ == Goal::kRun && !may_restart(now, *resource)) {
     const auto failure = fmt::format("{} {} failed: {}", to_string(resource->kind), name, reason);
     if (asks_ && !is_storage(*resource)) {
@@ -310,7 +311,7 @@ void GroupRun::tick(Instant now) {
 }
 
 Instant GroupRun::next_tick() const {
-  Instant next = kNever;
+  Instant next = next_check();
   for (const auto& [token, running] : tokens_) next = std::min(next, running.deadline);
   for (const auto& [resource, at] : retry_at_) next = std::min(next, at);
   if (!held_ || !supervised_ || suspended_ || goal_ != Goal::kRun) return next;

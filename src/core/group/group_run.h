@@ -11,6 +11,7 @@
 
 #include "src/base/ids.h"
 #include "src/base/time.h"
+#include "src/core/group/monitor_run.h"
 #include "src/model/command.h"
 #include "src/model/configuration.h"
 
@@ -80,8 +81,21 @@ class GroupRun {
   const std::string& stuck() const { return stuck_; }
   const std::string& stuck_cause() const { return stuck_cause_; }
 
+  /// Live: those that are new or changed begin anew, the others go on.
+  void set_monitors(const std::vector<MonitorConfiguration>& monitors);
+  /// To be called after each step of the node: begins the checks that are due.
+  void watch_monitors(Instant now);
+  /// False: the check is none of this run's (any more).
+  bool check_done(Instant now, uint64_t token, Verdict verdict, const std::string& detail);
+  const std::vector<MonitorRun>& monitors() const { return monitors_; }
+  std::vector<CheckRequest> take_checks();
+  /// Checks to be ended: nobody waits for their answers, and they may hold up what is stopped next.
+  std::vector<uint64_t> take_dropped_checks();
+  std::vector<MonitorNews> take_news();
+
   void step_done(Instant now, uint64_t token, bool ok, const std::string& detail);
-  void resource_failed(Instant now, const std::string& resource, const std::string& reason);
+  /// `lives`: something of it still runs, and is stopped in order.
+  void resource_failed(Instant now, const std::string& resource, const std::string& reason, bool lives = false);
   void tick(Instant now);
   Instant next_tick() const;
 
@@ -124,6 +138,9 @@ class GroupRun {
   void step_ended(Instant now, const Running& running, bool ok, const std::string& detail);
   void start_failed(Instant now, const ResourceConfiguration& resource, const std::string& detail);
   bool may_restart(Instant now, const ResourceConfiguration& resource);
+  bool is_watched(const std::string& resource) const;
+  Instant next_check() const;
+  void take_dropped(MonitorRun& monitor);
   bool dependencies_up(const ResourceConfiguration& resource) const;
   bool dependents_down(const ResourceConfiguration& resource) const;
   bool in_flight(const std::string& resource) const;
@@ -152,6 +169,9 @@ class GroupRun {
     Instant retry_at{};
   };
   std::map<std::string, StuckResource> stuck_resources_;
+  std::vector<MonitorRun> monitors_;
+  std::vector<CheckRequest> checks_;
+  std::vector<uint64_t> dropped_checks_;
   std::map<uint64_t, Running> tokens_;
   std::vector<StepRequest> steps_;
   std::vector<StepEnded> ended_;

@@ -272,6 +272,108 @@ TEST_F(GroupRunTest, DuringMaintenanceWhatFailsStaysDown) {
   EXPECT_EQ(asked(), Lines{"start postgres"});
 }
 
+class MonitoredRunTest : public GroupRunTest {
+ protected:
+  MonitoredRunTest() {
+    MonitorConfiguration monitor;
+    monitor.name = "answers";
+    monitor.of = "postgres";
+    monitor.interval = 10s;
+    monitor.failures = 2;
+    monitors_ = {monitor};
+    run_.set_monitors(monitors_);
+  }
+  /// The tokens of the checks that begin when the next one is due.
+  std::vector<uint64_t> due() {
+    run_.watch_monitors(now_);
+    auto checks = run_.take_checks();
+    if (checks.empty()) {
+      now_ = std::max(now_, run_.next_tick());
+      run_.tick(now_);
+      run_.watch_monitors(now_);
+      checks = run_.take_checks();
+    }
+    std::vector<uint64_t> tokens;
+    for (const auto& check : checks) tokens.push_back(check.token);
+    return tokens;
+  }
+  void answer(Verdict verdict) {
+    const auto tokens = due();
+    ASSERT_EQ(tokens.size(), 1u);
+    EXPECT_TRUE(run_.check_done(now_, tokens.front(), verdict, "answered 503"));
+    run_.watch_monitors(now_);
+  }
+  std::vector<MonitorConfiguration> monitors_;
+};
+
+TEST_F(MonitoredRunTest, WhatAMonitorFindsFailedIsStoppedInOrderAndStartedAgain) {
+  run_.watch_monitors(now_);
+  EXPECT_TRUE(run_.take_checks().empty()) << "not up yet";
+  bring_up();
+  answer(Verdict::kGood);
+  answer(Verdict::kBad);
+  EXPECT_EQ(asked(), Lines{});
+  answer(Verdict::kBad);
+  EXPECT_EQ(asked(), Lines{"stop postgres"});
+  EXPECT_EQ(run_.resources().at("postgres").detail, "monitor answers: answered 503 (2 times in a row)");
+  EXPECT_EQ(run_.monitors().front().view().state, MonitorState::kResting);
+  done("stop postgres");
+  EXPECT_EQ(asked(), Lines{"start postgres"});
+  done("start postgres");
+  answer(Verdict::kBad);
+  answer(Verdict::kBad);
+  EXPECT_EQ(run_.failure(), "service postgres failed: monitor answers: answered 503 (2 times in a row)") << "beyond its restarts";
+}
+
+TEST_F(MonitoredRunTest, AServiceThatDoesNotStopIsKilled) {
+  bring_up();
+  answer(Verdict::kBad);
+  answer(Verdict::kBad);
+  EXPECT_EQ(asked(), Lines{"stop postgres"});
+  done("stop postgres", false, "still there after 30 s");
+  EXPECT_EQ(asked(), Lines{"kill postgres"});
+}
+
+TEST_F(MonitoredRunTest, NothingIsCheckedInMaintenanceNorWithoutTheLease) {
+  bring_up();
+  auto tokens = due();
+  ASSERT_EQ(tokens.size(), 1u);
+  run_.set_suspended(now_, true);
+  run_.watch_monitors(now_);
+  EXPECT_FALSE(run_.check_done(now_, tokens.front(), Verdict::kBad, "its storage stood still"));
+  EXPECT_EQ(run_.monitors().front().view().state, MonitorState::kResting);
+  EXPECT_EQ(run_.take_dropped_checks(), tokens);
+  EXPECT_EQ(asked(), Lines{"suspend ip"});
+  done("suspend ip");
+  run_.set_suspended(now_, false);
+  run_.watch_monitors(now_);
+  EXPECT_EQ(asked(), Lines{"resume ip"});
+  EXPECT_TRUE(run_.take_checks().empty()) << "it is perhaps asked by its address";
+  done("resume ip");
+  run_.set_supervised(now_, false);
+  run_.watch_monitors(now_);
+  EXPECT_TRUE(run_.take_checks().empty());
+  run_.set_supervised(now_, true);
+  EXPECT_EQ(due().size(), 1u);
+}
+
+TEST_F(MonitoredRunTest, ChangedMonitorsBeginAnewAndTheOthersGoOn) {
+  monitors_.push_back(monitors_.front());
+  monitors_.back().name = "log";
+  run_.set_monitors(monitors_);
+  bring_up();
+  const auto tokens = due();
+  ASSERT_EQ(tokens.size(), 2u);
+  monitors_.back().interval = 20s;
+  run_.set_monitors(monitors_);
+  EXPECT_TRUE(run_.check_done(now_, tokens[0], Verdict::kGood, ""));
+  EXPECT_FALSE(run_.check_done(now_, tokens[1], Verdict::kGood, ""));
+  EXPECT_EQ(run_.take_dropped_checks(), std::vector<uint64_t>{tokens[1]});
+  monitors_.front().of = "a service that comes with the next start";
+  run_.set_monitors(monitors_);
+  EXPECT_EQ(run_.monitors().size(), 1u);
+}
+
 TEST_F(GroupRunTest, StorageThatFailsAlwaysGivesUp) {
   bring_up();
   run_.set_asks(true);

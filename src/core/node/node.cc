@@ -191,6 +191,11 @@ void NodeCore::Implementation::handle(const ResourceFailed& event) {
   found->second->resource_failed(now, event.resource, event.reason);
 }
 
+void NodeCore::Implementation::handle(const CheckDone& event) {
+  for (auto& [name, run] : runs)
+    if (run->check_done(now, event.token, event.verdict, event.detail)) return;
+}
+
 /// A voter that does not know a command could not judge it: it is not even proposed.
 std::string NodeCore::Implementation::why_not_understood(const Command& command) const {
   if (required_level(command) <= database.state().format_level) return {};
@@ -299,7 +304,8 @@ void NodeCore::Implementation::load_configuration(const Configuration& loaded) {
     const bool here = std::find(group.servers.begin(), group.servers.end(), settings.self) != group.servers.end();
     if (!here) continue;
     auto& run = runs[group.name];
-    // A group that is up keeps the definition it was started with until it stops.
+    // A group that is up keeps the definition it was started with until it stops, but for what looks after it.
+    if (run != nullptr) run->set_monitors(group.monitors);
     if (run != nullptr && !(run->all_down() && !run->adopting())) continue;
     // SAFETY: I1. What has been given back, or is just being given back, is not started again: that may be committed already.
     if (run != nullptr && (!run->failure().empty() || is_proposing("group " + group.name))) continue;

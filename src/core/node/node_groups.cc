@@ -28,7 +28,9 @@ void NodeCore::Implementation::manage_groups() {
         run->kill(now, fmt::format("{} is no longer configured", name));
       }
     }
-    collect_steps(name, *held);  // perhaps renewed
+    held->watch_monitors(now);   // perhaps renewed
+    collect_checks(name, *held);  // those that are dropped end before what is stopped next
+    collect_steps(name, *held);
   }
 }
 
@@ -175,6 +177,12 @@ void NodeCore::Implementation::collect_steps(const std::string& name, group::Gro
     if (previous != previous_owner.end()) wanted.previous_owner = previous->second;
     out().push_back(wanted);
   }
+}
+
+void NodeCore::Implementation::collect_checks(const std::string& name, group::GroupRun& run) {
+  for (auto& news : run.take_news()) note({.kind = news.problem ? "problem" : "monitor", .group = name, .text = std::move(news.text)});
+  for (const uint64_t token : run.take_dropped_checks()) out().push_back(EndCheck{token});
+  for (auto& check : run.take_checks()) out().push_back(RunCheck{check.token, name, std::move(check.monitor)});
 }
 
 Permit NodeCore::Implementation::permit_of(const std::string& name, const std::string& resource) const {

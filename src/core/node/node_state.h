@@ -24,6 +24,7 @@ struct NodeCore::Implementation {
   void handle(const MirrorProposed& event);
   void handle(const StepDone& event);
   void handle(const ResourceFailed& event);
+  void handle(const CheckDone& event);
   void handle(const Requested& event);
   void handle(const GuardReported& event);
   void handle(const GuardGone& event);
@@ -89,6 +90,7 @@ struct NodeCore::Implementation {
   void propose_phase(const GroupState& group, const std::string& name, GroupPhase phase, const group::GroupRun& run,
                      const std::string& reason);
   void collect_steps(const std::string& name, group::GroupRun& run);
+  void collect_checks(const std::string& name, group::GroupRun& run);
   void renew_run(const std::string& name);
   void tick_runs();
   Permit permit_of(const std::string& name, const std::string& resource) const;

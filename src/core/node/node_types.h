@@ -132,6 +132,12 @@ struct ResourceFailed {
   std::string resource;
   std::string reason;
 };
+/// The outcome of a RunCheck.
+struct CheckDone {
+  uint64_t token = 0;
+  group::Verdict verdict = group::Verdict::kUnknown;
+  std::string detail;  // good: "answered 200 in 3 ms"; else what was wrong
+};
 /// A command from a person, by the API. Answered by one Decided.
 struct Requested {
   uint64_t request = 0;
@@ -175,7 +181,7 @@ using DiskRoundDone = arbiter::RoundDone;
 using PingAnswered = arbiter::PingAnswer;
 struct Tick {};
 using Event = std::variant<ViewChanged, MessageReceived, Persisted, MirrorReported, MirrorGone, MirrorProposed, StepDone,
-                           ResourceFailed, Requested, Recover, FenceDone, GuardReported, GuardGone, KeysReported, RingLoaded, Tick, DiskRoundDone,
+                           ResourceFailed, CheckDone, Requested, Recover, FenceDone, GuardReported, GuardGone, KeysReported, RingLoaded, Tick, DiskRoundDone,
                            PingAnswered>;
 
 // ---- Actions ----
@@ -197,6 +203,16 @@ struct RunStep {
   Instant deadline;   // at which the node counts it as failed
   Permit permit;      // of a mirror that is started
   ServerId previous_owner;  // of a group that is taken over; 0: none. Its MAC is no conflict for an address
+};
+/// Asks whether a resource does its work; answered by one CheckDone within the monitor's timeout.
+struct RunCheck {
+  uint64_t token = 0;
+  std::string group;
+  MonitorConfiguration monitor;
+};
+/// Nobody waits for that check any more: its program is killed.
+struct EndCheck {
+  uint64_t token = 0;
 };
 /// An entry was applied; state() is after it.
 struct EntryApplied {
@@ -267,7 +283,7 @@ struct SetRingKey {
 using DiskRound = arbiter::Round;
 /// To the ping targets; answered by PingAnswered, as far as it is.
 using SendPing = arbiter::Ping;
-using Action = std::variant<Send, Persist, TellGuard, RunStep, EntryApplied, Decided, Note, PeerGone, FenceServer,
+using Action = std::variant<Send, Persist, TellGuard, RunStep, RunCheck, EndCheck, EntryApplied, Decided, Note, PeerGone, FenceServer,
                             EndServer, StartAnew, StandDown, FetchKey, ChangeKeys, SetRingKey, DiskRound, SendPing>;
 
 }  // namespace baton::node

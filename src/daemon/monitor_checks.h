@@ -1,0 +1,45 @@
+// Makes the checks of the groups' monitors: programs, TCP ports, web servers. What an answer means is for the node to say. One
+// thread: the loop's; each check ends by its monitor's timeout. docs/operations.md, "Monitors".
+#pragma once
+
+#include <functional>
+#include <map>
+
+#include "src/core/node/node_types.h"
+#include "src/os/child_process.h"
+#include "src/os/web_requests.h"
+
+namespace baton {
+
+class MonitorChecks {
+ public:
+  using Done = std::function<void(const node::CheckDone&)>;
+
+  MonitorChecks(EventLoop& loop, Done done);
+  ~MonitorChecks();
+  MonitorChecks(const MonitorChecks&) = delete;
+  MonitorChecks& operator=(const MonitorChecks&) = delete;
+
+  /// `done` is called once, from the loop. Programs run in `control_group` (empty: batond's own), where the next batond finds
+  /// what has outlived this one.
+  void run(const node::RunCheck& check, const std::string& control_group);
+  /// Nobody waits for it: its program is killed, and `done` is perhaps not called.
+  void end(const node::EndCheck& check);
+
+ private:
+  void run_command(const node::RunCheck& check, const std::string& control_group);
+  void run_web(const node::RunCheck& check);
+
+  EventLoop& loop_;
+  Done done_;
+  WebRequests web_;
+  std::map<uint64_t, ChildProcess> programs_;  // by the check's token
+  LoopDoor door_;
+};
+
+/// What a web server's answer means for its monitor.
+node::CheckDone judge_answer(const MonitorConfiguration& monitor, const WebAnswer& answer);
+/// ... and the end of a monitor's program.
+node::CheckDone judge_end(const MonitorConfiguration& monitor, const ChildEnd& end);
+
+}  // namespace baton

@@ -1,0 +1,145 @@
+// Reads [group.NAME.monitor.NAME]. Level 3: a voter that does not know them could not judge the text (docs/protocol.md, "Levels").
+#include <arpa/inet.h>
+
+#include <algorithm>
+
+#include "src/model/configuration_readers.h"
+
+namespace baton {
+namespace {
+
+constexpr uint32_t kLevel = 3;
+constexpr milliseconds kShortestInterval = 100ms;
+constexpr milliseconds kLongest = 86400s;
+constexpr int64_t kMostFailures = 1000;
+
+bool is_address(const std::string& text) {
+  in6_addr address{};
+  return ::inet_pton(AF_INET, text.c_str(), &address) == 1 || ::inet_pton(AF_INET6, text.c_str(), &address) == 1;
+}
+
+/// "10.0.0.50:80", "[2001:db8::5]:80".
+void read_endpoint(const std::string& text, SourcePosition position, MonitorConfiguration& monitor, ConfigurationFindings& findings) {
+  const size_t colon = text.rfind(':');
+  std::string host = colon == std::string::npos ? text : text.substr(0, colon);
+  const bool bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
+  if (bracketed) host = host.substr(1, host.size() - 2);
+  const std::string port = colon == std::string::npos ? "" : text.substr(colon + 1);
+  const bool digits = !port.empty() && port.size() <= 5 && std::all_of(port.begin(), port.end(), [](char c) { return c >= '0' && c <= '9'; });
+  const int number = digits ? std::stoi(port) : 0;
+  if (!is_address(host) || (host.find(':') != std::string::npos) != bracketed || number < 1 || number > 65535)
+    return findings.add(position, "\"{}\" is no address with a port: write one like \"10.0.0.50:5432\" or \"[2001:db8::5]:5432\"", text);
+  monitor.host = host;
+  monitor.port = static_cast<uint16_t>(number);
+}
+
+void check_url(const std::string& url, SourcePosition position, ConfigurationFindings& findings) {
+  const size_t scheme = url.starts_with("http://") ? 7 : url.starts_with("https://") ? 8 : 0;
+  const std::string rest = url.substr(scheme);
+  const std::string host = rest.substr(0, rest.find_first_of("/?#"));
+  const bool plain = std::all_of(url.begin(), url.end(), [](char c) { return c > ' ' && c < 127; });
+  if (scheme == 0 || host.empty() || !plain)
+    return findings.add(position, "\"{}\" is no URL of a web server: write one like \"http://10.0.0.50/health\"", url);
+  if (host.find('@') != std::string::npos)
+    findings.add(position, "the URL has a user in it, and its password would be seen in status and events: use a command that reads it from a file");
+}
+
+void read_http(SectionReader& section, MonitorConfiguration& monitor) {
+  check_url(monitor.url, section.position_of("url"), section.findings());
+  section.read_string("text", monitor.text);
+  if (section.read_string("authority", monitor.authority))
+    check_path(monitor.authority, "authority", section.position_of("authority"), section.findings());
+  std::vector<std::string> status;
+  if (!section.read_strings("status", status)) return;
+  monitor.status.clear();
+  for (size_t place = 0; place < status.size(); ++place) {
+    const std::string& code = status[place];
+    const bool good = code.size() == 3 && code[0] >= '1' && code[0] <= '5' && isdigit(static_cast<unsigned char>(code[1])) != 0 &&
+                      isdigit(static_cast<unsigned char>(code[2])) != 0;
+    if (good) monitor.status.push_back(std::stoi(code));
+    else section.findings().add(section.position_of(fmt::format("status.{}", place)), "\"{}\" is no status of HTTP: write for instance "
+                                "\"200\"", code);
+  }
+  if (status.empty()) section.findings().add(section.position_of("status"), "\"status\" is empty: name those that are good, or remove it");
+}
+
+/// Which of them is there says what kind it is.
+void read_kind(SectionReader& section, MonitorConfiguration& monitor) {
+  std::string endpoint;
+  const bool command = read_command(section, "command", monitor.command);
+  const bool tcp = section.read_string("tcp", endpoint);
+  const bool url = section.read_string("url", monitor.url);
+  if (command + tcp + url > 1)
+    section.findings().add(section.position(), "monitor \"{}\" has more than one of \"command\", \"tcp\" and \"url\": make several monitors "
+                           "of it", monitor.name);
+  if (section.find("command") == nullptr && section.find("tcp") == nullptr && section.find("url") == nullptr)
+    section.findings().add(section.position(), "monitor \"{}\" does not say what it asks: add url = \"http://...\", tcp = \"ADDRESS:PORT\" or "
+                           "command = [\"/path/to/program\"]", monitor.name);
+  if (url) {
+    monitor.kind = MonitorKind::kHttp;
+    read_http(section, monitor);
+  } else if (tcp) {
+    monitor.kind = MonitorKind::kTcp;
+    read_endpoint(endpoint, section.position_of("tcp"), monitor, section.findings());
+  } else {
+    read_user(section, monitor.user);
+  }
+}
+
+/// The resource it speaks for: the one named, else the group's only service.
+void settle_resource(SectionReader& section, MonitorConfiguration& monitor, const GroupConfiguration& group) {
+  std::vector<std::string> services;
+  for (const auto& resource : group.resources)
+    if (resource.kind == ResourceKind::kService) services.push_back(resource.name);
+  if (monitor.of.empty()) {
+    if (services.size() == 1) monitor.of = services.front();
+    else section.findings().add(section.position(), "monitor \"{}\" does not say which service it is about: add of = \"NAME\"{}", monitor.name,
+                                services.empty() ? ", and a service to the group" : "");
+    return;
+  }
+  const ResourceConfiguration* resource = group.find(monitor.of);
+  if (resource != nullptr && resource->kind == ResourceKind::kService) {
+    monitor.of = resource->name;
+    return;
+  }
+  const std::string near = nearest_word(monitor.of, services);
+  section.findings().add(section.position_of("of"), "group \"{}\" has no service \"{}\": {}", group.name, monitor.of,
+                         near.empty() ? "name one of its services" : "did you mean \"" + near + "\"?");
+}
+
+void read_monitor(SectionReader& section, MonitorConfiguration& monitor, const GroupConfiguration& group) {
+  section.read_string("of", monitor.of);
+  settle_resource(section, monitor, group);
+  read_kind(section, monitor);
+  section.read_duration("interval", kShortestInterval, kLongest, monitor.interval);
+  monitor.timeout = std::min(monitor.timeout, monitor.interval);
+  if (section.read_duration("timeout", kShortestInterval, kLongest, monitor.timeout) && monitor.timeout > monitor.interval)
+    section.findings().add(section.position_of("timeout"), "a check may take {} ms, but the next one begins after {} ms: make \"timeout\" at "
+                           "most \"interval\"", monitor.timeout.count(), monitor.interval.count());
+  section.read_duration("delay", 0ms, kLongest, monitor.delay);
+  int64_t failures = monitor.failures;
+  if (section.read_integer("failures", 1, kMostFailures, failures)) monitor.failures = static_cast<uint32_t>(failures);
+}
+
+}  // namespace
+
+void read_monitors(SectionReader& section, GroupConfiguration& group, ConfigurationDraft& draft) {
+  for (const TomlEntry* entry : section.sections("monitor")) {
+    MonitorConfiguration monitor;
+    monitor.name = entry->key;
+    monitor.position = entry->value.position;
+    check_name(monitor.name, entry->position, draft.findings);
+    const bool taken = std::any_of(group.monitors.begin(), group.monitors.end(),
+                                   [&](const auto& other) { return lower_case(other.name) == lower_case(monitor.name); });
+    if (taken)
+      draft.findings.add(entry->position, "group \"{}\" has two monitors named \"{}\" (names compare without case): rename one", group.name,
+                         monitor.name);
+    SectionReader reader(entry->value, section.path_of("monitor") + "." + entry->key, draft.findings);
+    read_monitor(reader, monitor, group);
+    reader.finish();
+    group.monitors.push_back(std::move(monitor));
+    draft.needs_level(kLevel);
+  }
+}
+
+}  // namespace baton
