@@ -39,6 +39,7 @@ def together(status):
 class PingTargets(ClusterTest):
     configuration_replacements = ((WITNESS, ""),)
     with_witness = False
+    two_owners_documented = True  # docs/protocol.md: both may go on where the target answers both and they do not hear each other
 
     def setUp(self):
         super().setUp()
