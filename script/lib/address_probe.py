@@ -61,8 +61,8 @@ def coarsest_ms(report):
 
 
 def complaints(report, owner, one_owner=True):
-    """What a probe saw that must not be (where `one_owner` is promised), and what makes its word worthless: that it asked too seldom, or that the server that has the
-    address now has not answered to the end (a probe of another address, or by other servers' MACs, sees no two either)."""
+    """What a probe saw that must not be (where `one_owner` is promised), and what makes its word worthless: that it asked too seldom, or
+    that the server that has the address now has not answered to the end (a probe of another address sees no two either)."""
     found = []
     if one_owner and report["overlap_ms"] > 0:
         found.append(f"two servers answered for the address during {report['overlap_ms']:.1f} ms")

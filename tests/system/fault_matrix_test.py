@@ -63,7 +63,7 @@ class FaultMatrix(ClusterTest):
         self.settle()
         self.judge(name, expected, owner, before)
         if unfelt and self.ledger.resolved != failed:
-            self.wrong.append(f"{name}: {self.ledger.resolved - failed} requests of the client failed")
+            self.complain(f"{name}: {self.ledger.resolved - failed} requests of the client failed")
 
     def settle(self):
         """Until all is well and the cluster has nothing more to write down about it: who comes back from a pause may be in
@@ -86,12 +86,18 @@ class FaultMatrix(ClusterTest):
         self.table.append((name, place, outage, overlap, coarse))
         self.say(f"{name:<52} {place}  outage {outage:7.0f} ms, two answered {overlap:.1f} ms (to {coarse:.0f} ms)")
         if expected not in ("any", place):
-            self.wrong.append(f"{name}: it {place}, expected: it {expected}")
-        self.wrong += [f"{name}: {each}" for each in wrong]
+            self.complain(f"{name}: it {place}, expected: it {expected}")
+        for each in wrong:
+            self.complain(f"{name}: {each}")
         if place == "moves":
             reason = self.last_assignment(self.owner())
             if not any(word in reason for word in LOST):
-                self.wrong.append(f"{name}: explain does not tell why it moved: {reason}")
+                self.complain(f"{name}: explain does not tell why it moved: {reason}")
+
+    def complain(self, text):
+        """Told at once; the test fails when all faults are done."""
+        self.say(f"WRONG: {text}")
+        self.wrong.append(text)
 
     def explained(self, name, server, *words):
         """What a person who asks there is told while it lasts: each of the words."""
@@ -104,7 +110,7 @@ class FaultMatrix(ClusterTest):
         try:
             self.cluster.wait_until(tells, 20, f"`baton explain` on {server} to tell why")
         except LabFailure:
-            self.wrong.append(f"{name}: `baton explain` on {server} does not say {words}, but: {said[:300]}")
+            self.complain(f"{name}: `baton explain` on {server} does not say {words}, but: {said[:300]}")
 
     def explain(self, server):
         return api_call(self.cluster.init_pid(server), "GET", f"/v1/explain?group={GROUP}")
