@@ -60,7 +60,7 @@ class Fencing(ClusterTest):
         cluster.refresh()
         cluster.wait_normal(120)
         self.assertEqual(self.owner(), survivor)
-        self.assertEqual(fence_of(cluster.any_status(), owner)["state"], "not fenced")
+        cluster.wait_for(lambda status: fence_of(status, owner)["state"] == "not fenced", 30, "the record of the fencing to end")
         self.end_and_check()
 
     def waits_and_says_why(self, owner, survivor):
