@@ -18,6 +18,8 @@ PARTS = ("links", "pauses", "programs", "disks", "power")
 CHOSEN = next((word.partition("=")[2].split(",") for word in sys.argv if word.startswith("--parts=")), PARTS)
 SERVERS = ("server1", "server2", "witness")
 SLOW_MS = 200
+PATIENCE_MS = 500  # of the ledger's client, for one answer
+NOTICED_MS = 1000  # token + consensus of profile "lan" is 836
 NO_MAJORITY = ("no majority of servers and witness is within reach",)  # what `baton explain` says on a server that is alone
 LOST = ("lost", "storage was not up any more", "failed")  # what a reason for a move has at least one of
 
@@ -36,7 +38,8 @@ class FaultMatrix(ClusterTest):
     def meet(self, name, expected, fault, *arguments, lasts_s=0, noticed=None, told=(), rows=200, unfelt=False, **options):
         """`lasts_s`: how long the fault is (part of the fault, no waiting for something); else until it is dealt with, or so many
         `rows` were written meanwhile. `told`: what `baton explain` says on the former owner as long as it lasts. `unfelt`: no
-        request of the client fails."""
+        request fails, nor waits for longer than the loss of a link takes to be noticed; but the client itself gives one up and asks
+        again after its patience."""
         owner = self.owner()
         before = now_ns()
         self.ledger.read()
@@ -62,8 +65,9 @@ class FaultMatrix(ClusterTest):
             self.cluster.refresh()
         self.settle()
         self.judge(name, expected, owner, before)
-        if unfelt and self.ledger.resolved != failed:
-            self.complain(f"{name}: {self.ledger.resolved - failed} requests of the client failed")
+        outage = self.ledger.longest_gap(before).ms
+        if unfelt and (outage > NOTICED_MS or self.ledger.resolved != failed and outage < PATIENCE_MS):
+            self.complain(f"{name}: {self.ledger.resolved - failed} requests failed, the longest wait was {outage:.0f} ms")
 
     def settle(self):
         """Until all is well and the cluster has nothing more to write down about it: who comes back from a pause may be in
