@@ -9,7 +9,7 @@ from lab_cluster import ADDRESS, BIN, LabFailure, now_ns
 
 LAN = 1  # the number of the link in the public LAN
 # A probe that asked less often has not watched, and its 0 says nothing. It runs at real-time priority; seen on two processors that all
-# servers of the lab share: mostly 2 to 20 ms.
+# servers of the lab share: 2 to 40 ms.
 COARSEST_MS = 200
 
 
