@@ -4,6 +4,7 @@ import signal
 import sys
 import unittest
 
+from address_probe import AddressProbe, coarsest_ms, complaints
 from lab_cluster import (GROUP, ROOT, LabCluster, LabFailure, example_configuration, group_of, mirror_of, started_on)
 
 LOGS = os.path.join(ROOT, "build", "test-logs")
@@ -18,6 +19,8 @@ class ClusterTest(unittest.TestCase):
     machines = 2
     with_witness = True
     servers_run = None  # the directory of another version that the servers run
+    watched = True  # from there to end_and_check() a probe sees who has the address
+    two_owners_documented = False  # the way of deciding that is tried does not promise one owner: what was seen is only told
 
     def setUp(self):
         self.cluster = LabCluster(self.say)
@@ -27,10 +30,12 @@ class ClusterTest(unittest.TestCase):
                         programs=self.servers_run)
         self.cluster.wait_for(started_on("server1"), 120, "the group to be started on server1")
         self.cluster.wait_normal(300)
-        self.ledger = None
+        self.ledger = self.probe = None
         if self.with_client:
             self.ledger = self.cluster.start_ledger()
             self.ledger.wait_rows(100, 60)
+            if self.watched:
+                self.watch_owners(interval_us=2000)
 
     def say(self, text):
         print(f"  {text}", flush=True)
@@ -47,8 +52,28 @@ class ClusterTest(unittest.TestCase):
         """The server on which the group is started; waits until it is on one."""
         return group_of(self.cluster.wait_for(started_on(), 60, "the group to be started"))["owner"]
 
+    def watch_owners(self, **options):
+        """From now on the client asks every server all the time whether it has the address."""
+        self.probe = AddressProbe(self.cluster, **options)
+        self.addCleanup(self.probe.abandon)
+
+    def end_watch(self):
+        """REQUIRES: the group is up, and has been for a moment. Gives what the probe saw, and what of that must not be."""
+        owner = self.owner()
+        report, self.probe = self.probe.stop(), None
+        return report, complaints(report, owner, not self.two_owners_documented)
+
+    def judge_owners(self):
+        """Never two owners, in the whole test."""
+        report, wrong = self.end_watch()
+        self.say(f"the longest time in which two servers answered for the address: {report['overlap_ms']:.1f} ms "
+                 f"(seen to {coarsest_ms(report):.0f} ms)")
+        self.assertEqual(wrong, [])
+
     def end_and_check(self):
-        """Ends the client and checks that nothing is lost and nothing is there twice."""
+        """Ends the client and checks that nothing is lost, nothing is there twice, and never two servers had the address."""
+        if self.probe:
+            self.judge_owners()
         summary = self.ledger.stop(120)
         rows = self.cluster.check_ledger(self.ledger)
         self.say(f"{rows['committed']} rows, longest outage {summary['longest_gap_ms']:.0f} ms")

@@ -9,6 +9,7 @@ from lab_cluster import LabFailure
 
 ADDRESSES = {"server1": ("10.88.1.11", "10.88.0.11"), "server2": ("10.88.1.12", "10.88.0.12"),
              "witness": ("10.88.1.9", "10.88.0.9")}
+LINKS = (0, 1)  # the interconnect, the public LAN: in this order are the addresses
 TABLE = "table inet fault_matrix"
 END_S = 30
 
@@ -24,16 +25,16 @@ class LabFaults:
         self.cluster.lab("cut", server, *options)
         return lambda: self.cluster.lab("heal", server)
 
-    def deaf(self, server, *others):
-        """Nothing from `others` gets to the server; what it sends arrives."""
-        return self._drop(server, "input", "saddr", others)
+    def deaf(self, server, *others, links=LINKS):
+        """Nothing from `others` gets to the server by these links; what it sends arrives."""
+        return self._drop(server, "input", "saddr", others, links)
 
-    def mute(self, server, *others):
-        """Nothing that the server sends gets to `others`; it hears them."""
-        return self._drop(server, "output", "daddr", others)
+    def mute(self, server, *others, links=LINKS):
+        """Nothing that the server sends by these links gets to `others`; it hears them."""
+        return self._drop(server, "output", "daddr", others, links)
 
-    def _drop(self, server, hook, side, others):
-        addresses = ", ".join(address for other in others for address in ADDRESSES[other])
+    def _drop(self, server, hook, side, others, links):
+        addresses = ", ".join(ADDRESSES[other][link] for other in others for link in links)
         self.nft(server, f"{TABLE} {{ chain way {{ type filter hook {hook} priority -10; "
                           f"ip {side} {{ {addresses} }} drop; }}; }}")
         return lambda: self.nft(server, f"delete {TABLE}")
@@ -91,6 +92,11 @@ class LabFaults:
     def disk_full(self, server):
         self.cluster.lab("disk", server, "full", "on")
         return lambda: self.cluster.lab("disk", server, "full", "off")
+
+    def disk_slow(self, server, milliseconds):
+        """Each write to it and each sync takes that much longer."""
+        self.cluster.lab("disk", server, "slow", str(milliseconds))
+        return lambda: self.cluster.lab("disk", server, "slow", "0")
 
     def disk_stands_still(self, server):
         """The process that is the server's disk is stopped: every request to it waits."""

@@ -199,7 +199,7 @@ void describe(CLI::App& app, Given& given) {
   command->add_flag("--silent", given.silent, "Frames vanish, but the carrier stays");
   command = add(app, "heal", "Mend a server's links, or everybody's", given, false);
   command->add_option("SERVER", given.member, "All if not given");
-  add(app, "pause", "Freeze a server, its links silent", given);
+  add(app, "pause", "Freeze a server, its links silent while it is frozen", given);
   add(app, "resume", "Let a paused server go on", given);
   command = add(app, "exec", "Run a command inside a server: exec SERVER -- COMMAND...", given);
   command->add_option("COMMAND", given.words, "The command and its arguments")->required();
@@ -210,7 +210,7 @@ void describe(CLI::App& app, Given& given) {
       ->capture_default_str();
   command->add_flag("--follow,-f", given.follow, "Go on as it grows");
   command = add(app, "disk", "Disturb a server's volatile disk", given);
-  command->add_option("FAULT", given.words, "full on|off, eio PATH on|off, lossy-flush PATH on|off, stats")->required();
+  command->add_option("FAULT", given.words, "full on|off, slow MS, eio PATH on|off, lossy-flush PATH on|off, stats")->required();
 }
 
 int dispatch(const std::string& name, Given& given) {

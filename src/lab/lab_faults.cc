@@ -49,14 +49,18 @@ Status set_pause(const std::string& name, bool pause) {
   }
   auto cgroup = Cgroup::at(name);
   if (!cgroup) return pass(cgroup);
-  // The links are blocked for as long as anything is frozen: the kernel would go on answering ARP and TCP.
-  member.paused = pause;
-  if (pause) {
+  const bool before = member.paused;
+  // The links are blocked before the freeze (the kernel would go on answering ARP and TCP) and open before the thaw:
+  // who wakes is reachable with the first thing that it does, as a machine that really stood still.
+  const auto become = [&](bool paused) -> Status {
+    member.paused = paused;
     if (auto applied = apply(member); !applied) return applied;
-  }
-  if (auto saved = save_state(held->lab); !saved) return saved;
-  if (auto frozen = cgroup->freeze(pause, kFreezeDeadline); !frozen) return frozen;
-  return pause ? Status{} : apply(member);
+    if (auto saved = save_state(held->lab); !saved) return saved;
+    return cgroup->freeze(paused, kFreezeDeadline);
+  };
+  auto done = become(pause);
+  if (!done) (void)become(before);  // what went wrong first is what is told
+  return done;
 }
 
 }  // namespace

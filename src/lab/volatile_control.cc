@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -16,8 +17,10 @@ namespace {
 
 using nlohmann::ordered_json;
 
+constexpr unsigned kSlowest = 10000;  // a disk that stands still longer has failed
 constexpr const char* kDiskPlace = "/var/lib/baton/";  // where the server sees the disk
-constexpr const char* kUsage = "unknown command; the disk knows: full on|off, eio PATH on|off, lossy-flush PATH on|off, stats";
+constexpr const char* kUsage =
+    "unknown command; the disk knows: full on|off, slow MS (0 to 10000), eio PATH on|off, lossy-flush PATH on|off, stats";
 
 ordered_json lose(uint64_t seed, fuse_session* session, VolatileNodes& nodes) {
   // First the kernel hands over dirty pages of shared mappings: they too are unsynced writes. Afterwards it
@@ -38,6 +41,12 @@ ordered_json set_fault(const std::string& fault, std::string path, bool on, fuse
   }
   drop_kernel_caches(session, nodes);
   return {{fault, on}, {"path", path}};
+}
+
+bool is_delay(const std::string& word, unsigned& milliseconds) {
+  const char* end = word.data() + word.size();
+  auto read = std::from_chars(word.data(), end, milliseconds);
+  return read.ec == std::errc() && read.ptr == end && milliseconds <= kSlowest;
 }
 
 void serve_one(int connection, fuse_session* session, VolatileNodes& nodes) {
@@ -92,10 +101,13 @@ std::string answer_control(const std::string& command, fuse_session* session, Vo
   } else if (verb == "full" && is_switch(first)) {
     nodes.full = first == "on";
     answer = {{"full", first == "on"}};
+  } else if (unsigned delay = 0; verb == "slow" && is_delay(first, delay)) {
+    nodes.slow_ms = delay;
+    answer = {{"slow_ms", delay}};
   } else if ((verb == "eio" || verb == "lossy-flush") && is_switch(second)) {
     answer = set_fault(verb, first, second == "on", session, nodes);
   } else if (verb == "stats") {
-    answer = {{"unsynced_bytes", nodes.unsynced_bytes()}, {"full", nodes.full.load()}};
+    answer = {{"unsynced_bytes", nodes.unsynced_bytes()}, {"full", nodes.full.load()}, {"slow_ms", nodes.slow_ms.load()}};
   }
   return answer.dump();
 }

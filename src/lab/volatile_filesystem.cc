@@ -8,8 +8,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <string>
+#include <thread>
 
 #include "src/lab/volatile_reply.h"
 
@@ -205,10 +207,16 @@ void on_read(fuse_req_t request, fuse_ino_t number, size_t size, off_t offset, f
   fuse_reply_buf(request, buffer.data(), count);
 }
 
+/// A slow disk's latency, before a thing is done and without a lock: as many at once as there are threads (its queue).
+void take_time(const VolatileNodes& nodes) {
+  if (unsigned delay = nodes.slow_ms; delay > 0) std::this_thread::sleep_for(std::chrono::milliseconds(delay));
+}
+
 void on_write(fuse_req_t request, fuse_ino_t number, const char* data, size_t size, off_t offset,
               fuse_file_info* file) {
   auto& nodes = nodes_of(request);
   auto& node = node_of(request, number);
+  take_time(nodes);
   int error = nodes.write(node, uint64_t(offset), {data, size});
   if (error == 0 && (file->flags & O_DSYNC)) error = nodes.sync(node, (file->flags & O_SYNC) != O_SYNC);
   if (error != 0) return reply_status(request, error);
@@ -216,6 +224,7 @@ void on_write(fuse_req_t request, fuse_ino_t number, const char* data, size_t si
 }
 
 void on_fsync(fuse_req_t request, fuse_ino_t number, int data_only, fuse_file_info*) {
+  take_time(nodes_of(request));
   reply_status(request, nodes_of(request).sync(node_of(request, number), data_only != 0));
 }
 

@@ -66,6 +66,7 @@ class VolatileNodes {
 
   /// Fault switches.
   std::atomic<bool> full = false;
+  std::atomic<unsigned> slow_ms = 0;  // each write and each sync takes that much longer
   /// Makes reads, writes and syncs of one file fail with EIO; `name` is below the disk's root.
   int set_failing(const std::string& name, bool on);
   /// Makes syncs of one file fail with EIO; what was not synced is gone, as after a write-back that failed.

@@ -42,14 +42,16 @@ struct Change : std::enable_shared_from_this<Change> {
   void verify() {
     run_helper(loop, request_for(device, server, "status", deadline - EventLoop::now()),
                [self = shared_from_this()](const Result<HelperOutput>& output) {
-                 if (!output) return self->callback(pass(output));
-                 self->judge(output->status == kStatusOff ? PowerState::kOff : PowerState::kOn);
+                 self->judge(output);
                });
   }
 
-  void judge(PowerState found) {
-    if (found == wanted) return callback({});
+  /// A status that cannot be had is asked for again, too: a controller is often busy right after it has cut the power.
+  void judge(const Result<HelperOutput>& output) {
+    const PowerState found = output && output->status == kStatusOff ? PowerState::kOff : PowerState::kOn;
+    if (output && found == wanted) return callback({});
     if (EventLoop::now() + kAskAgain >= deadline) {
+      if (!output) return callback(pass(output));
       return callback(fail("fencing {}: {} reported success, but its status still says that the server is {} after {} s: "
                            "look at the agent's options (the right plug?) and at the server",
                            server, device.agent, found == PowerState::kOn ? "on" : "off", to_ms(device.timeout) / 1000));

@@ -62,6 +62,25 @@ TEST_F(FenceAgent, APowerThatGoesSlowlyIsWaitedFor) {
   EXPECT_TRUE(cut(device).has_value());
 }
 
+/// A status that fails `times` times before it says what is.
+std::string busy(int times) {
+  return "echo x >>$power.asked; [ $(wc -l <$power.asked) -le " + std::to_string(times) +
+         " ] && { echo 'controller is busy'; exit 1; }; [ $(cat $power) = off ] && exit 2; exit 0";
+}
+
+TEST_F(FenceAgent, AStatusThatFailsRightAfterOffIsAskedForAgain) {
+  const auto outcome = cut(agent("echo off >$power", busy(2)));
+  EXPECT_TRUE(outcome.has_value()) << outcome.error().message;
+  EXPECT_EQ(file("power.asked"), "x\nx\nx\n");
+}
+
+TEST_F(FenceAgent, AStatusThatFailsUntilTheDeadlineIsNoSuccessAndSaysWhy) {
+  const auto outcome = cut(agent("echo off >$power", busy(1000)));
+  ASSERT_FALSE(outcome.has_value());
+  EXPECT_NE(outcome.error().message.find("controller is busy"), std::string::npos) << outcome.error().message;
+  EXPECT_GE(file("power.asked").size(), 2 * size_t{3}) << "asked again until the deadline";
+}
+
 TEST_F(FenceAgent, ItsFailureSaysWhatItSaid) {
   const auto outcome = cut(agent("echo 'Unable to connect/login to fencing device'; exit 1"));
   ASSERT_FALSE(outcome.has_value());

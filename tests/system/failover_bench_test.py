@@ -3,11 +3,12 @@
 uses: it sees one owner as one, and an address that two servers hold as two."""
 import json
 import os
+import signal
 import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "script", "lib"))
-from address_probe import AddressProbe, answered, lan_link, resolution_ms
+from address_probe import COARSEST_MS, AddressProbe, answered, complaints, lan_link, resolution_ms
 from cluster_test import OTHER, ClusterTest, run_tests
 from lab_cluster import ADDRESS, BIN, ROOT, now_ns
 
@@ -18,13 +19,26 @@ PLANNER_LIMITS_US = {(64, 16): 1000, (1000, 64): 20000}
 class Probe(ClusterTest):
     with_client = False
 
-    def watch(self, seconds_of_questions=0.5):
+    def watch(self, held_up=False, **options):
         """What a probe sees while nothing else happens."""
-        probe = AddressProbe(self.cluster)
+        probe = AddressProbe(self.cluster, **options)
         self.addCleanup(probe.abandon)
-        wanted = now_ns() + int(seconds_of_questions * 1e9)
-        self.cluster.wait_until(lambda: now_ns() > wanted, 30, "the probe to have asked")
+        self.let_pass(500, "the probe to have asked")
+        if held_up:
+            os.kill(probe.process.pid, signal.SIGSTOP)
+            self.let_pass(2 * COARSEST_MS, "the probe to have been held up")
+            os.kill(probe.process.pid, signal.SIGCONT)
+            self.let_pass(COARSEST_MS, "the probe to have asked again")
         return probe.stop()
+
+    def let_pass(self, milliseconds, what):
+        wanted = now_ns() + milliseconds * 1000000
+        self.cluster.wait_until(lambda: now_ns() > wanted, 30, what)
+
+    def assert_blind(self, report, owner, words):
+        found = complaints(report, owner)
+        self.assertEqual(len(found), 1, found)
+        self.assertIn(words, found[0])
 
     def test_overlap(self):
         owner = self.owner()
@@ -32,11 +46,16 @@ class Probe(ClusterTest):
         self.assertEqual(one["overlap_us"], 0)
         self.assertGreater(answered(one, owner), 50, one)
         self.assertEqual(answered(one, OTHER[owner]), 0, one)
+        self.assertEqual(complaints(one, owner), [])
+        self.assert_blind(one, OTHER[owner], "has not answered it ever")
+        self.assert_blind(self.watch(address="10.88.0.51"), owner, "has not answered it ever")
+        self.assert_blind(self.watch(held_up=True), owner, "it asked nothing for")
 
         interface = lan_link(self.cluster, OTHER[owner])["name"]
         self.cluster.inside(OTHER[owner], "ip", "address", "add", f"{ADDRESS}/24", "dev", interface)
         both = self.watch()
         self.assertGreater(both["overlap_ms"], 300, both)
+        self.assertIn("two servers answered", complaints(both, owner)[0])
         self.assertGreater(answered(both, OTHER[owner]), 50, both)
         self.assertLess(resolution_ms(both, 0, 1 << 62), 300, both)
         self.cluster.inside(OTHER[owner], "ip", "address", "delete", f"{ADDRESS}/24", "dev", interface)

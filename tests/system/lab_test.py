@@ -526,6 +526,13 @@ except OSError as error: assert error.errno == 39
         inside("server1", "echo x > /var/lib/baton/other; cat /var/lib/baton/other")
         run("disk", "server1", "eio", "file", "off")
         self.assertEqual(inside("server1", "cat /var/lib/baton/file").stdout, "old\nnew\n")
+        run("disk", "server1", "slow", "200")
+        begun = time.monotonic()
+        inside("server1", "echo x >> /var/lib/baton/other; sync /var/lib/baton/other")
+        self.assertGreater(time.monotonic() - begun, 0.4)  # a write and a sync
+        run("disk", "server1", "slow", "0")
+        self.assertEqual(json.loads(run("disk", "server1", "stats").stdout)["slow_ms"], 0)
+        self.assertIn("slow MS", run("disk", "server1", "slow", "ten", check=False).stderr)
         self.assertEqual(run("disk", "server1", "eio", "nothing", "on", check=False).returncode, 1)
         self.assertIn("stats", run("disk", "server1", "explode", check=False).stderr)
 
