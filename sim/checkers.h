@@ -64,7 +64,8 @@ class Checkers {
   void check_waiting(const Server& server);
   std::string residue() const;
   std::string unfinished_keys() const;
-  bool waits_for_others(const std::string& name, const std::string& waits) const;
+  std::string why_waiting(const std::string& name) const;
+  bool waits_for_others(const std::string& name) const;
   std::string incomplete_group(const std::string& name, const GroupState& group) const;
   std::string incomplete_mirrors() const;
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <set>
 
+#include "sim/policy_checker.h"
 #include "src/model/known_configuration.h"
 
 namespace baton::sim {
@@ -159,7 +160,8 @@ std::string MaintenanceChecker::unfinished(const ClusterState& state) const {
     if (record.owner == ServerId{} || !state.server(record.owner).drain) continue;
     for (const ServerId other : group.servers) {
       const ServerState& there = state.server(other);
-      if (other != record.owner && there.standing == ServerStanding::kNormal && !there.drain && !record.refused.contains(other))
+      if (other != record.owner && there.standing == ServerStanding::kNormal && !there.drain && !record.refused.contains(other) &&
+          PolicyChecker::may_join(*configuration, state, group, other))
         return fmt::format("server {} is drained, but group {} has not left it for server {}", record.owner, group.name, other);
     }
   }

@@ -72,6 +72,11 @@ uint64_t MirrorTruth::acknowledge(const std::string& key, ServerId server, Permi
   return mirror.acknowledged;
 }
 
+bool MirrorTruth::overtaken(const std::string& key, Permit permit) const {
+  const auto mirror = mirrors_.find(key);
+  return mirror != mirrors_.end() && !mirror->second.grants.empty() && mirror->second.grants.rbegin()->first > permit;
+}
+
 bool MirrorTruth::promoted(const std::string& key, ServerId server, Permit permit, uint64_t holds) {
   Mirror& mirror = mirrors_[key];
   const auto grant = mirror.grants.find(permit);

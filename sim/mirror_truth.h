@@ -20,6 +20,9 @@ class MirrorTruth {
   /// A primary answers a write (and a flush): the write's number.
   uint64_t acknowledge(const std::string& mirror, ServerId server, Permit permit, bool flush);
   /// A copy is exported under `permit` with everything up to write `holds`.
+  /// The mirror has been given to another one since: a machine that stood still meanwhile makes its device all the same, but has no
+  /// lease any more (`one server`), and answers nothing.
+  bool overtaken(const std::string& key, Permit permit) const;
   /// Says whether its whole set had crashed since the last promotion (S5).
   bool promoted(const std::string& mirror, ServerId server, Permit permit, uint64_t holds);
 

@@ -22,7 +22,20 @@ bool names(const std::vector<std::string>& list, const std::string& name) {
   return std::find(list.begin(), list.end(), name) != list.end();
 }
 
+bool may_share(const GroupConfiguration& one, const GroupConfiguration& other) {
+  return !one.exclusive && !other.exclusive && !names(one.apart_from, other.name) && !names(other.apart_from, one.name);
+}
+
 }  // namespace
+
+bool PolicyChecker::may_join(const Configuration& configuration, const ClusterState& state, const GroupConfiguration& group,
+                             ServerId server) {
+  return std::all_of(configuration.groups.begin(), configuration.groups.end(), [&](const GroupConfiguration& other) {
+    const auto there = state.groups.find(other.name);
+    const bool beside = other.name != group.name && there != state.groups.end() && is_up(there->second) && there->second.owner == server;
+    return !beside || may_share(group, other);
+  });
+}
 
 void PolicyChecker::committed(const database::Entry& entry, const ClusterState& after) {
   const auto configuration = known_configuration(after.configuration_text);
@@ -45,15 +58,9 @@ void PolicyChecker::committed(const database::Entry& entry, const ClusterState& 
 /// At every index: what is exclusive is alone, what is kept apart is apart.
 void PolicyChecker::check_places(const Configuration& configuration, const ClusterState& state) const {
   for (const auto& group : configuration.groups) {
-    if (!group.exclusive && group.apart_from.empty()) continue;
     const auto own = state.groups.find(group.name);
-    if (own == state.groups.end() || !is_up(own->second)) continue;
-    for (const auto& [name, other] : state.groups) {
-      if (name == group.name || !is_up(other) || other.owner != own->second.owner) continue;
-      if (group.exclusive || names(group.apart_from, name))
-        throw Violation("placement", fmt::format("group {} is on server {} beside group {}, {}", group.name, other.owner, name,
-                                                 group.exclusive ? "though it is exclusive" : "from which it is kept apart"));
-    }
+    if (own == state.groups.end() || !is_up(own->second) || may_join(configuration, state, group, own->second.owner)) continue;
+    throw Violation("placement", fmt::format("group {} is on server {} beside one with which it may not be", group.name, own->second.owner));
   }
 }
 

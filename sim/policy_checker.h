@@ -18,6 +18,8 @@ class PolicyChecker {
   void committed(const database::Entry& entry, const ClusterState& after);
   /// The log was cut back to a backup's.
   void restored() { failed_.clear(), started_.clear(); }
+  /// Could the group be on that server beside what is there?
+  static bool may_join(const Configuration& configuration, const ClusterState& state, const GroupConfiguration& group, ServerId server);
 
  private:
   void check_places(const Configuration& configuration, const ClusterState& state) const;

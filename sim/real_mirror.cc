@@ -202,7 +202,8 @@ void RealMirror::up(int index, Permit permit) {
     here.up = true;
     here.permit = here.newest = permit;
     side.closing = false;
-    judge_promotion(index, around_.truth().promoted(key_, side.server->id(), permit, ~uint64_t{0}));
+    if (!around_.truth().overtaken(key_, permit))
+      judge_promotion(index, around_.truth().promoted(key_, side.server->id(), permit, ~uint64_t{0}));
     side.server->ownership_changed();
   }
   answer(side.start_done, true);

@@ -75,7 +75,7 @@ bool Server::step_mirror(const node::RunStep& step, MirrorStandIn& mirror) {
       mirror.up = true;
       mirror.candidate = Incarnation{};
       mirror.peer_back_since = kNever;
-      observer_.truth().promoted(key, id_, mirror.permit, mirror.written);
+      if (!observer_.truth().overtaken(key, mirror.permit)) observer_.truth().promoted(key, id_, mirror.permit, mirror.written);
       return true;
     }
     case group::StepAction::kStop:

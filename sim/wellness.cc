@@ -45,16 +45,28 @@ std::string Checkers::unfinished_keys() const {
   return {};
 }
 
+/// By the leader's plan; empty: it does not, or nobody leads.
+std::string Checkers::why_waiting(const std::string& name) const {
+  for (const auto& [id, server] : servers_) {
+    if (!server->running() || server->node().standing().leader != id) continue;
+    const auto plan = server->node().plan(server->local_now());
+    if (const auto waits = plan.waiting.find(name); waits != plan.waiting.end()) return waits->second;
+  }
+  return {};
+}
+
 /// What is exclusive may find no server empty, what is kept apart from a group may have its only good copy where that group is, and what
 /// comes after another group waits for as long as that is not wanted: for good.
-bool Checkers::waits_for_others(const std::string& name, const std::string& waits) const {
+bool Checkers::waits_for_others(const std::string& name) const {
+  const std::string waits = why_waiting(name);
   const auto configuration = known_configuration(reference_.configuration_text);
   const GroupConfiguration* group = configuration->group(name);
   if (group == nullptr) return false;
   const bool no_server_empty = group->exclusive && waits.find("has group") != std::string::npos;
   const bool kept_away = waits.find("is kept apart") != std::string::npos;
-  return no_server_empty || kept_away || std::any_of(group->start_after.begin(), group->start_after.end(),
-                                        [&](const std::string& before) { return !reference_.groups.at(before).wanted; });
+  return no_server_empty || kept_away ||
+         std::any_of(group->start_after.begin(), group->start_after.end(),
+                     [&](const std::string& before) { return !reference_.groups.at(before).wanted; });
 }
 
 std::string Checkers::incomplete_group(const std::string& name, const GroupState& group) const {
@@ -63,14 +75,8 @@ std::string Checkers::incomplete_group(const std::string& name, const GroupState
     return fmt::format("group {} is not wanted, but {}", name, to_string(group.phase));
   }
   if (group.phase != GroupPhase::kStarted) {
-    std::string waits;
-    for (const auto& [id, server] : servers_) {
-      if (!server->running() || server->node().standing().leader != id) continue;
-      const auto plan = server->node().plan(server->local_now());
-      if (plan.waiting.contains(name)) waits = "; " + plan.waiting.at(name);
-    }
-    if (waits_for_others(name, waits)) return {};
-    return fmt::format("group {} is {} on server {} ({}){}", name, to_string(group.phase), group.owner, group.reason, waits);
+    if (waits_for_others(name)) return {};
+    return fmt::format("group {} is {} on server {} ({}); {}", name, to_string(group.phase), group.owner, group.reason, why_waiting(name));
   }
   const Server& owner = *servers_.at(group.owner);
   if (!owner.lease_page_valid()) return fmt::format("the owner of group {} has no lease", name);
@@ -104,8 +110,10 @@ std::string Checkers::incomplete_mirrors() const {
 
 /// Nothing is up where it does not belong, no wish is still on its way.
 std::string Checkers::residue() const {
-  for (const auto& [name, group] : reference_.groups)
-    if (group.target != ServerId{}) return fmt::format("group {} still is to go to server {}", name, group.target);
+  for (const auto& [name, group] : reference_.groups) {
+    const bool on_its_way = group.target != ServerId{} && (group.phase != GroupPhase::kStopped || !waits_for_others(name));
+    if (on_its_way) return fmt::format("group {} still is to go to server {}", name, group.target);
+  }
   for (const auto& [id, server] : servers_) {
     for (const auto& group : settings_.configuration.groups) {
       const auto state = reference_.groups.find(group.name);

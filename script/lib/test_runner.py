@@ -59,9 +59,9 @@ def test_jobs(fast):
     jobs.append(Job("scenarios", [scenarios, os.path.join(ROOT, "tests", "scenarios")], 5))
     simulation = os.path.join(ROOT, "script", "sim")
     jobs.append(Job("simulation", [simulation, "--count", "30" if fast else "2000"], 15))
-    jobs.append(Job("simulation twice", [simulation, "--count", "10" if fast else "100", "--twice"], 5))
+    jobs.append(Job("simulation twice", [simulation, "--count", "10" if fast else "50", "--twice"], 5))
     for weather in WEATHERS:
-        jobs.append(Job("simulation " + weather, [simulation, "--count", "10" if fast else "200", "--weather", weather], 10))
+        jobs.append(Job("simulation " + weather, [simulation, "--count", "10" if fast else "100", "--weather", weather], 10))
     if not fast:
         jobs += [Job("planted " + os.path.basename(program)[:-len("_planted_test")], [program, "--gtest_brief=1"], 15)
                  for program in planted]
