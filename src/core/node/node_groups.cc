@@ -73,6 +73,15 @@ bool NodeCore::Implementation::copies_changed(const group::GroupRun& run) const 
   return false;
 }
 
+/// A copy that is up here is no longer in its mirror's set.
+bool NodeCore::Implementation::copies_left_out(const group::GroupRun& run) const {
+  return std::any_of(run.configuration().resources.begin(), run.configuration().resources.end(), [&](const auto& resource) {
+    if (resource.kind != ResourceKind::kMirror || run.resources().at(resource.name).state != group::ResourceState::kUp) return false;
+    const auto record = database.state().mirrors.find(mirror_key(run.configuration().name, resource.name));
+    return record != database.state().mirrors.end() && !record->second.in_sync.contains(settings.self);
+  });
+}
+
 void NodeCore::Implementation::manage_owned(const GroupState& group, const std::string& name, group::GroupRun& run) {
   // What comes after it stops first. Not where something of it fails: then it is to be up elsewhere soon.
   const bool leaving = is_leaving(group) && !waits_with_stop(name);
@@ -83,6 +92,9 @@ void NodeCore::Implementation::manage_owned(const GroupState& group, const std::
   // SAFETY: S4. Nor is a start that the loss of power ended gone on with, where the copy may lack what was answered meanwhile.
   if (run.goal() == group::Goal::kObserve && group.phase == GroupPhase::kStarting && copies_changed(run))
     run.kill(now, "its server or the mirror daemon was restarted while it was starting");
+  // SAFETY: W3, Q6, T8. A takeover took it out: the other server may have gone on, and what is up here by the time before lacks that.
+  if (run.failure().empty() && copies_left_out(run))
+    run.kill(now, "a person's takeover left its copy out of the in-sync set: the other server may have gone on with the data");
   const bool gave_up = !run.failure().empty();
   if (gave_up) {
     if (run.all_down()) propose_phase(group, name, GroupPhase::kStopped, run, run.failure());

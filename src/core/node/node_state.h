@@ -87,6 +87,7 @@ struct NodeCore::Implementation {
   bool waits_with_stop(const std::string& name) const;
   bool mirrors_up(const group::GroupRun& run) const;
   bool copies_changed(const group::GroupRun& run) const;
+  bool copies_left_out(const group::GroupRun& run) const;
   void propose_phase(const GroupState& group, const std::string& name, GroupPhase phase, const group::GroupRun& run,
                      const std::string& reason);
   void collect_steps(const std::string& name, group::GroupRun& run);
