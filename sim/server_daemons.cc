@@ -25,14 +25,14 @@ void Server::run_check(const node::RunCheck& check) {
   world_.after(random_.between(1ms, 50ms), while_batond([this, check] { answer_check(check); }));
 }
 
-/// One in fifty finds something, or could not be made: bad ones in a row are rare, and come.
+/// While there are faults one in fifty finds something, or could not be made: bad ones in a row are rare, and come.
 void Server::answer_check(const node::RunCheck& check) {
   if (checks_.erase(check.token) == 0) return;  // ended by the node
   const auto sick = sick_.find(check.group);
   node::CheckDone done{check.token, group::Verdict::kGood, "scripted"};
   if (sick != sick_.end() && sick->second == Sickness::kDoesNoWork) done.verdict = group::Verdict::kBad;
   else if (sick != sick_.end() && sick->second == Sickness::kNotChecked) done.verdict = group::Verdict::kUnknown;
-  else if (random_.chance(0.02)) done.verdict = random_.chance(0.3) ? group::Verdict::kUnknown : group::Verdict::kBad;
+  else if (crashing_ && random_.chance(0.02)) done.verdict = random_.chance(0.3) ? group::Verdict::kUnknown : group::Verdict::kBad;
   uint32_t& bad = bad_checks_[mirror_key(check.group, check.monitor.name)];
   bad = done.verdict == group::Verdict::kBad ? bad + 1 : 0;
   feed(done);

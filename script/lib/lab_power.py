@@ -5,7 +5,7 @@ import os
 import socket
 import threading
 
-from lab_cluster import ROOT, now_ns
+from lab_cluster import ROOT, LabFailure, now_ns
 
 AGENT = os.path.join(ROOT, "script", "lib", "fence-lab")
 SOCKET = os.path.join(ROOT, "build", "lab-power.socket")  # the checkout is there inside the servers, too
@@ -18,6 +18,7 @@ class LabPower:
     def __init__(self, cluster):
         self.cluster = cluster
         self.record = []
+        self.problems = []  # requests that could not be answered
         self.broken = ""  # what every request is answered with instead
         self.busy_after_off = 0  # so many requests after an "off" fail
         self._busy = 0
@@ -46,15 +47,18 @@ class LabPower:
                 return
             with connection:
                 connection.settimeout(ANSWER_S)
-                action, server = connection.makefile().readline().split()
-                answer = self._answer(action, server)
-                self.record.append((now_ns(), action, server, answer))
-                connection.sendall(answer.encode() + b"\n")
+                try:
+                    action, server = connection.makefile().readline().split()
+                    answer = self._answer(action, server)
+                    self.record.append((now_ns(), action, server, answer))
+                    connection.sendall(answer.encode() + b"\n")
+                except (OSError, ValueError, LabFailure) as problem:
+                    self.problems.append(str(problem))
 
     def _answer(self, action, server):
         if self.broken:
             return self.broken
-        if self._busy:
+        if self._busy and action == "status":
             self._busy -= 1
             return "the controller is busy"
         is_on = self._is_on(server)

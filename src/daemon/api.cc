@@ -136,7 +136,7 @@ void post_apply(Daemon& daemon, const HttpRequest& request, const HttpRespond& r
   ApplyConfiguration command;
   command.expected_version = daemon.node().state().configuration_version;
   command.text = request.body;
-  command.author = query_text(request, "author").empty() ? "local root" : query_text(request, "author");
+  command.author = person(query_text(request, "author"));
   daemon.check_stores_everywhere(request.body, [&daemon, respond, command](const auto& problems) {
     if (!problems.empty()) return refuse(respond, {ErrorCode::kInvalid, fmt::format("{}", fmt::join(problems, "\n"))});
     commit(daemon, command, respond, [&daemon] { return daemon.node().state().configuration_version; });
@@ -162,11 +162,14 @@ Result<WishGroup> make_wish(Daemon& daemon, const std::string& name, const std::
     wish.target = server->id;
   }
   if (verb == "move" && where.empty()) {
-    // Without a destination: the next server of the policy that is not the owner.
+    // Without a destination: the next server of the policy that can; if none can, what is said of the first one.
+    ServerId first;
     for (const auto candidate : node.configuration().group(name)->servers) {
       if (candidate == group->second.owner) continue;
+      if (first == ServerId{}) first = candidate;
       wish.target = candidate;
-      break;
+      if (node.check_wish(EventLoop::now(), wish)) break;
+      wish.target = first;
     }
   }
   wish.reason = fmt::format("{} asked by {}", verb, wish.author);

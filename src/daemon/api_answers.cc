@@ -50,9 +50,13 @@ bool flag_member(const json& body, const char* name) {
   return body.contains(name) && body[name].is_boolean() && body[name].get<bool>();
 }
 
+std::string person(const std::string& name) {
+  if (name.empty()) return "local root";
+  return name == kOwnAuthor ? "user " + name : name;
+}
+
 std::string author_of(const json& body) {
-  const auto author = text_member(body, "author");
-  return author.empty() ? "local root" : author;
+  return person(text_member(body, "author"));
 }
 
 void commit(Daemon& daemon, const Command& command, const HttpRespond& respond,

@@ -18,6 +18,8 @@ Result<nlohmann::json> read_body(const HttpRequest& request);
 /// A text member; empty if there is none.
 std::string text_member(const nlohmann::json& body, const char* name);
 bool flag_member(const nlohmann::json& body, const char* name);
+/// Whose word it is; who calls himself as Baton does is told apart from it.
+std::string person(const std::string& name);
 std::string author_of(const nlohmann::json& body);
 
 /// Proposes and answers with what `version_after` says when it is committed, or why it is not.

@@ -33,8 +33,6 @@ void settle_np(ConfigurationDraft& draft);
 void read_cluster(SectionReader& file, ConfigurationDraft& draft);
 /// `timing` and the links' settings of [cluster]; the sums that cannot work are reported.
 void read_timing(SectionReader& cluster, ConfigurationDraft& draft);
-/// REQUIRES: the servers have been read. What a sum of the timing comes to with that many.
-void check_lease_of_many(ConfigurationDraft& draft);
 /// REQUIRES: the timing has been read.
 void read_links(SectionReader& cluster, ConfigurationDraft& draft);
 /// REQUIRES: the servers have been read. Gives links without a priority one: the first is preferred.

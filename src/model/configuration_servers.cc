@@ -106,7 +106,6 @@ void check_servers(ConfigurationDraft& draft) {
     }
   }
   check_link_priorities(draft);
-  check_lease_of_many(draft);
   bool only_witness = !servers.empty() && servers.size() == (witness ? 1u : 0u);
   if (servers.empty() || only_witness) {
     draft.findings.add(servers.empty() ? SourcePosition{1, 1} : servers.front().position,

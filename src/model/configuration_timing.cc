@@ -126,17 +126,6 @@ void read_priorities(SectionReader& cluster, ConfigurationDraft& draft) {
 
 }  // namespace
 
-void check_lease_of_many(ConfigurationDraft& draft) {
-  const TimingProfile& timing = draft.configuration.timing;
-  const milliseconds detection = draft.configuration.longest_detection();
-  if (timing.lease < timing.token + timing.consensus || timing.lease >= detection) return;
-  draft.findings.add(draft.findings.position("cluster.timing"),
-                     "lease ({}) must be at least {} with {} voters: token + consensus ({}), and {} more for each lost server with a lower "
-                     "id, of which there may be {}",
-                     text(timing.lease), text(detection), draft.configuration.voters().size(), text(timing.token + timing.consensus),
-                     text(TimingProfile::kConsensusStep), draft.configuration.voters().size() / 2);
-}
-
 void read_timing(SectionReader& cluster, ConfigurationDraft& draft) {
   const TomlValue* value = cluster.find("timing");
   if (!value) return;

@@ -24,6 +24,7 @@ namespace {
 constexpr size_t kBodyLimit = size_t{1} << 20U;
 constexpr int kLookMs = 1000;
 constexpr Duration kEndLimit = 1s;
+constexpr size_t kMostWaiting = 1000;
 
 struct CurlEnd {
   void operator()(CURL* handle) const { curl_easy_cleanup(handle); }
@@ -227,7 +228,13 @@ void WebRequests::ask(const WebRequest& request, Callback callback) {
   transfer->callback = std::move(callback);
   {
     const std::lock_guard lock(shared_->mutex);
-    shared_->waiting.push_back(std::move(transfer));
+    if (shared_->waiting.size() < kMostWaiting) {
+      shared_->waiting.push_back(std::move(transfer));
+    } else {  // the thread hangs: what is asked now would be answered too late, if ever
+      transfer->answer.error = "earlier requests have not even been begun: something hangs, perhaps a file of certificates on a dead server";
+      shared_->answer(transfer);
+      return;
+    }
   }
   if (thread_ == nullptr) {
     thread_ = std::make_unique<WorkerThread>();

@@ -16,6 +16,8 @@ from lab_faults import LabFaults
 ALL = "--all" in sys.argv
 PARTS = ("links", "pauses", "programs", "disks", "power")
 CHOSEN = next((word.partition("=")[2].split(",") for word in sys.argv if word.startswith("--parts=")), PARTS)
+if set(CHOSEN) - set(PARTS):
+    sys.exit(f"--parts={','.join(CHOSEN)}: there are {', '.join(PARTS)}")
 SERVERS = ("server1", "server2", "witness")
 SLOW_MS = 200
 PATIENCE_MS = 500  # of the ledger's client, for one answer

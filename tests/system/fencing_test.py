@@ -49,6 +49,7 @@ class Fencing(ClusterTest):
         seen_off = power.moments("status", "off")[0]
         self.assertGreater(seen_off, power.moments("off", "off")[0])
         self.assertEqual(len(power.moments("status", "the controller is busy")), 2)
+        self.assertEqual(power.problems, [])
         for event in cluster.events(survivor):
             if event["group"] == GROUP and event["monotonic_us"] * 1000 > before:
                 self.assertFalse("assign to server" in event["text"] and event["monotonic_us"] * 1000 < seen_off

@@ -11,6 +11,10 @@ namespace baton::group {
 bool GroupRun::is_watched(const std::string& resource) const {
   if (goal_ != Goal::kRun || !supervised_ || suspended_ || state(resource) != ResourceState::kUp) return false;
   if (planted(Plant::kMonitorsRest)) return false;
+  const bool addressed = std::all_of(configuration_.resources.begin(), configuration_.resources.end(), [&](const auto& other) {
+    return other.kind != ResourceKind::kAddress || state(other.name) == ResourceState::kUp;
+  });
+  if (!addressed) return false;
   return std::none_of(tokens_.begin(), tokens_.end(), [](const auto& step) { return step.second.action == StepAction::kResume; });
 }
 

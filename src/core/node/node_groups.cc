@@ -73,12 +73,18 @@ bool NodeCore::Implementation::copies_changed(const group::GroupRun& run) const 
   return false;
 }
 
-/// A copy that is up here is no longer in its mirror's set.
+/// A copy that is up here is no longer in its mirror's set since this server decides alone. (One whose disk failed is not meant, D1:
+/// it left the set by itself, and the other copy serves.)
 bool NodeCore::Implementation::copies_left_out(const group::GroupRun& run) const {
+  const auto reported = reports.find(settings.self);
+  if (database.state().taken_over != settings.self || reported == reports.end()) return false;
   return std::any_of(run.configuration().resources.begin(), run.configuration().resources.end(), [&](const auto& resource) {
     if (resource.kind != ResourceKind::kMirror || run.resources().at(resource.name).state != group::ResourceState::kUp) return false;
-    const auto record = database.state().mirrors.find(mirror_key(run.configuration().name, resource.name));
-    return record != database.state().mirrors.end() && !record->second.in_sync.contains(settings.self);
+    const std::string key = mirror_key(run.configuration().name, resource.name);
+    const auto record = database.state().mirrors.find(key);
+    const auto report = reported->second.find(key);
+    if (record == database.state().mirrors.end() || report == reported->second.end() || report->second.detached) return false;
+    return !record->second.in_sync.contains(settings.self);
   });
 }
 
