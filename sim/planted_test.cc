@@ -39,7 +39,7 @@ TEST(Planted, OldEpochServedBeforeStart) {
 
 TEST(Planted, PermitNotRaised) { EXPECT_NE(find_violation("permit-not-raised", 50), 0u); }
 TEST(Planted, UncleanCopyPromoted) { EXPECT_NE(find_violation("unclean-copy-promoted", 200), 0u); }
-TEST(Planted, AnsweredBeforeCommitted) { EXPECT_NE(find_violation("answered-before-committed", 50), 0u); }
+TEST(Planted, AnsweredBeforeCommitted) { EXPECT_NE(find_violation("answered-before-committed", 50, "single-faults"), 0u); }
 TEST(Planted, TargetKept) { EXPECT_NE(find_violation("target-kept", 100), 0u); }
 TEST(Planted, CausesForgotten) { EXPECT_NE(find_violation("causes-forgotten", 50), 0u); }
 TEST(Planted, WaitsSilently) { EXPECT_NE(find_violation("waits-silently", 100), 0u); }
@@ -73,7 +73,7 @@ TEST(Planted, GuardDeafToRecovery) { EXPECT_NE(find_violation("guard-deaf-to-rec
 TEST(Planted, RestoredKeyForgotten) { EXPECT_NE(find_violation("restored-key-forgotten", 100, "everything"), 0u); }
 TEST(Planted, NpChangedAlone) { EXPECT_NE(find_violation("np-changed-alone", 100, "everything"), 0u); }
 TEST(Planted, KeyReplacedWithPing) { EXPECT_NE(find_violation("key-replaced-with-ping", 100, "everything"), 0u); }
-TEST(Planted, RestoredSetKept) { EXPECT_NE(find_violation("restored-set-kept", 50, "lost-databases"), 0u); }
+TEST(Planted, RestoredSetKept) { EXPECT_NE(find_violation("restored-set-kept", 200, "lost-databases"), 0u); }
 TEST(Planted, ReturningNotRefused) { EXPECT_NE(find_violation("returning-not-refused", 50, "lost-majority"), 0u); }
 
 /// V1, by hand, too: a voter must lead after its change was cut off for the others to suffer from it.
