@@ -76,7 +76,10 @@ class Upgrade(ClusterTest):
     def is_new(self, server):
         """Its batond is of the file that this version has built."""
         batonds = self.cluster.processes(server, "batond")
-        return len(batonds) == 1 and os.path.samestat(os.stat(f"/proc/{batonds[0]}/exe"), os.stat(os.path.join(BIN, "batond")))
+        try:
+            return len(batonds) == 1 and os.path.samestat(os.stat(f"/proc/{batonds[0]}/exe"), os.stat(os.path.join(BIN, "batond")))
+        except FileNotFoundError:
+            return False  # it has ended in this moment
 
     def test_batond_alone_on_the_owner(self):
         owner = self.owner()
