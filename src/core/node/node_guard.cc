@@ -135,6 +135,7 @@ void NodeCore::Implementation::handle(const GuardReported& event) {
   heed_refused_right();
   tell_guard();
   release_held();
+  nothing_new = !another;
 }
 
 void NodeCore::Implementation::handle(const GuardGone&) {

@@ -82,6 +82,8 @@ struct NodeCore::Implementation {
   bool lease_lapsed() const { return now >= published_until; }
 
   // node_groups.cc: the groups of this server
+  bool undisturbed() const;
+  void look_after_all();
   void manage_groups();
   void manage_group(const GroupState& group, const std::string& name, group::GroupRun& run);
   void manage_owned(const GroupState& group, const std::string& name, group::GroupRun& run);
@@ -342,6 +344,15 @@ struct NodeCore::Implementation {
   Instant ring_loaded_at = kNever;
   bool ring_mixed = false;
   Instant ring_again_at{};
+
+  /// What groups go by that changes without an action.
+  struct Looked {
+    bool lapsed = false;
+    bool settled = false;
+    bool operator==(const Looked&) const = default;
+  };
+  Looked looked;
+  bool nothing_new = false;  // in the event of this step
 
   uint64_t next_token = 1;
   std::map<std::string, std::unique_ptr<group::GroupRun>> runs;
