@@ -1,0 +1,138 @@
+#!/usr/bin/env python3
+"""The `baton` program: templates. See script/lib/cli_world.py."""
+import os
+import re
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "script", "lib"))
+from cli_world import EXAMPLE, ROOT, expect, expect_in, expect_refused, expect_status, run  # noqa: E402
+
+NAMES = sorted(name[:-len(".toml")] for name in os.listdir(os.path.join(ROOT, "templates")) if name.endswith(".toml"))
+# What each of them has to be told besides the group.
+TOLD = {"script": ("command=/usr/local/bin/program", "address=10.88.0.60"), "vm": ()}
+WEB = ("template", "apply", "nginx", "--group", "web", "--set", "address=10.88.0.60")
+
+
+def settings(name):
+    return [word for each in TOLD.get(name, ("address=10.88.0.60",)) for word in ("--set", each)]
+
+
+def cluster(world, text=None):
+    """The fake daemon has the example's configuration, or another one."""
+    world.daemon.on("GET", "/v1/configuration", {"version": 7, "text": text or open(EXAMPLE).read()})
+    world.daemon.on("POST", "/v1/plan", lambda query, body: (200, {"changes": ["add group web"], "version": 7, "failover": {
+        "web": world.group["failover"]}}))
+    world.daemon.on("POST", "/v1/apply", {"version": 8})
+
+
+def nothing_applied(world):
+    expect(not [call for call in world.daemon.calls if call[1] == "/v1/apply"], "something was applied")
+
+
+def test_list(world):
+    shown = world.baton("template", "list")
+    expect_status(shown, 0)
+    expect([line.split()[0] for line in shown.out.splitlines()] == NAMES, shown.out)
+    for line in shown.out.splitlines():
+        expect(len(line) <= 80 and line.endswith("."), f"no whole sentence within 80 columns: {line}")
+    listed = world.baton("template", "list", "--json").json()
+    expect([each["name"] for each in listed] == NAMES, "another list")
+
+
+def test_show(world):
+    for name in NAMES:
+        with open(os.path.join(ROOT, "templates", name + ".toml")) as file:
+            text = file.read()
+        expect(world.baton("template", "show", name).out == text, name + " is not as in its file")
+        shown = world.baton("template", "show", name, "--json").json()
+        expect(shown["text"] == text and shown["summary"] and (shown["packages"] or name == "script"), str(shown))
+        expect(max(map(len, text.splitlines())) <= 160, name + " has a longer line than a person wants to read")
+
+
+def test_every_template_fits_and_names_programs_that_are_there(world):
+    cluster(world)
+    for name in NAMES:
+        done = world.baton("template", "apply", name, "--group", "one", *settings(name), "--dry-run", "--json").json()
+        expect("{{" not in done["text"], done["text"])
+        for program in re.findall(r'"(/[^"]*/lib/baton/[^"]+)"', done["text"]):
+            expect(os.access(program, os.X_OK), f"template {name} runs {program}, which is not there")
+    nothing_applied(world)
+
+
+def test_apply(world):
+    cluster(world)
+    done = world.baton(*WEB)
+    expect_status(done, 0)
+    expect(done.out.startswith("add group web\napplied as version 8\n"), done.out)
+    for part in ("apt-get install nginx-light", "systemctl disable --now nginx.service"):
+        expect_in(part, done.out)
+    planned, applied = world.daemon.calls[-2:]
+    expect((planned[1], applied[1]) == ("/v1/plan", "/v1/apply"), str((planned, applied)))
+    expect(applied[2]["version"] == "7" and applied[2]["author"], "not bound to what it was made from")
+    text = applied[3]
+    expect(text == planned[3] and text.startswith(open(EXAMPLE).read()), "what was there is not the beginning")
+    for part in ("[group.web]\n", 'servers = ["server1", "server2"]', 'address = "10.88.0.60"', "/store/web.img", 'size = "1 GiB"'):
+        expect_in(part, text)
+    world.baton(*WEB, "--set", "size=64 MiB", "--servers", "server2,server1")
+    for part in ('servers = ["server2", "server1"]', 'size = "64 MiB"'):
+        expect_in(part, world.daemon.calls[-1][3])
+
+
+def test_dry_run(world):
+    cluster(world)
+    done = world.baton(*WEB, "--dry-run")
+    for part in ("[group.web.service.nginx]", "add group web", "Failover of web", "nothing was applied"):
+        expect_in(part, done.out)
+    nothing_applied(world)
+
+
+def test_a_file_of_ones_own(world):
+    cluster(world)
+    own = world.file("own.toml", world.baton("template", "show", "nginx").out)
+    done = world.baton("template", "apply", "--from", own, "--group", "web", "--set", "address=10.88.0.60")
+    expect_status(done, 0)
+    expect_in("Made from the template own", world.daemon.calls[-1][3])
+    bad = world.file("bad.toml", open(own).read().replace("{{size}}", "{{seize}}"))
+    expect_refused(world.baton("template", "apply", "--from", bad, "--group", "web"), bad + ":16:", "did you mean {{size}}?")
+    for arguments in ((), ("nginx", "--from", own)):
+        expect_refused(world.baton("template", "apply", *arguments, "--group", "web"), "say which template")
+    expect_refused(world.baton("template", "apply", "--from", "/none", "--group", "web"), "cannot read /none")
+
+
+def test_refusals_name_the_thing_and_the_remedy(world):
+    cluster(world)
+    apply = ("template", "apply")
+    expect_refused(world.baton("template", "show", "ngnix"), 'no template "ngnix"', 'did you mean "nginx"?')
+    expect_refused(world.baton(*apply, "ngnix", "--group", "web"), 'did you mean "nginx"?')
+    expect_refused(world.baton("template", "show", "x"), "known are cups, mariadb")
+    expect_refused(world.baton(*apply, "nginx", "--group", "web"), "--set address=...  the floating address")
+    expect_refused(world.baton(*WEB, "--set", "adress=1"), 'no value "adress"', 'did you mean "address"?')
+    expect_refused(world.baton(*WEB, "--set", "size"), "--set NAME=VALUE")
+    expect_refused(world.baton(*apply, "nginx", "--group", "DB", "--set", "address=10.88.0.60"), 'a group "db" already', "--group")
+    expect_refused(world.baton(*apply, "nginx", "--group", "a.b", "--set", "address=10.88.0.60"), '"a.b" cannot be a name')
+    expect_refused(world.baton(*WEB, "--servers", "server1,server9"), "[group.web] servers = ", 'unknown server "server9"', "(--servers)")
+    expect_refused(world.baton(*WEB, "--set", "address=10.99.0.60"), 'address = "10.99.0.60"', "outside the public LAN", "(--set address=...)")
+    expect_refused(world.baton(*WEB, "--set", "address=10.88.0.50"), "already that of [group.db.address.ip]", "(--set address=...)")
+    expect_refused(world.baton(*WEB, "--set", "size=12"), 'size = "12"', "(--set size=...)")
+    world.daemon.on("POST", "/v1/plan", lambda query, body: (400, {"error": {
+        "code": "invalid", "message": "mirror data on server2: larger than its store"}}))
+    expect_refused(world.baton(*WEB), "mirror data on server2: larger than its store")
+    nothing_applied(world)
+
+
+def test_a_change_meanwhile_is_not_overwritten(world):
+    cluster(world)
+    world.daemon.on("POST", "/v1/apply", lambda query, body: (409, {"error": {
+        "code": "conflict", "message": "the configuration has changed meanwhile (version 8, decided from 7)"}}))
+    expect_refused(world.baton(*WEB), "changed meanwhile")
+
+
+def test_more_servers_have_to_be_named(world):
+    text = open(EXAMPLE).read().replace("[server.witness]", '[server.server4]\nid = 4\ninterconnects = ["10.88.1.14", "10.88.0.14"]\n[server.witness]')
+    cluster(world, text)
+    expect_refused(world.baton(*WEB), "--servers A,B", "server1, server2, server4")
+    expect_status(world.baton(*WEB, "--servers", "server4,server1"), 0)
+
+
+if __name__ == "__main__":
+    sys.exit(run(globals()))
