@@ -2,6 +2,7 @@
 """The `baton` program: templates. See script/lib/cli_world.py."""
 import os
 import re
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "script", "lib"))
@@ -134,6 +135,18 @@ def test_more_servers_have_to_be_named(world):
     cluster(world, text)
     expect_refused(world.baton(*WEB), "--servers A,B", "server1, server2, server4")
     expect_status(world.baton(*WEB, "--servers", "server4,server1"), 0)
+
+
+def test_run_vm_asks_the_guest_to_shut_down_and_waits(world):
+    stub = world.file("qemu-system-x86_64", '#!/bin/sh\necho "runs with $*"\nread -r said\necho "heard $said"\nexit 7\n')
+    os.chmod(stub, 0o755)
+    process = subprocess.Popen([os.path.join(ROOT, "templates", "programs", "run-vm"), "-m", "1G"], stdout=subprocess.PIPE, text=True,
+                               env={**os.environ, "PATH": world.directory + ":" + os.environ["PATH"]})
+    expect(process.stdout.readline() == "runs with -m 1G -monitor stdio\n", "other arguments")
+    process.terminate()
+    expect(process.stdout.readline() == "heard system_powerdown\n", "not asked to shut down")
+    process.stdout.close()
+    expect(process.wait(30) == 7, f"ended with {process.returncode}")
 
 
 if __name__ == "__main__":

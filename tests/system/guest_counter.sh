@@ -3,7 +3,7 @@
 /bin/busybox --install -s /bin
 export PATH=/bin
 mount -t devtmpfs devtmpfs /dev
-for module in $(cat /modules/order); do insmod /modules/$module; done
+for module in $(cat /modules/order); do insmod /modules/$module.ko; done
 start=$(($(dd if=/dev/vda bs=16 count=1 2>/dev/null | tr -d '\0') + 1))
 printf '%-15d\n' $start | dd of=/dev/vda bs=16 conv=fsync 2>/dev/null
 while :; do

@@ -196,7 +196,7 @@ class Slurm(Served):
 class VirtualMachine(Served):
     """Debian's kernel counts its starts on the disk, and says the number on its serial line all the time."""
     template = "vm"
-    settings = ("memory=128M", "network=none")
+    settings = ("memory=128M", "network=none", "accelerator=tcg")
 
     def values(self):
         return (f"size={self.size}", *self.settings)
