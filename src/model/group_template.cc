@@ -15,6 +15,10 @@ namespace {
 const std::string kOpen = "{{", kClose = "}}";
 const std::vector<std::string> kOfThePlace = {"group", "servers", "baton"};
 
+bool is_one_of(const std::string& word, const std::vector<std::string>& words) {
+  return std::find(words.begin(), words.end(), word) != words.end();
+}
+
 std::string trimmed(const std::string& text) {
   const size_t begin = text.find_first_not_of(" \t");
   if (begin == std::string::npos) return "";
@@ -43,7 +47,7 @@ std::vector<std::string> words_of(const std::string& text) {
   return words;
 }
 
-/// Replaces each place by what `value_of` says; gives the places' names. An open one that is never closed stays as it is.
+/// Replaces each place by what `value_of` says. One that is never closed stays as it is.
 std::string replace_places(const std::string& text, const std::function<std::string(const std::string&)>& value_of) {
   std::string replaced;
   size_t done = 0;
@@ -93,10 +97,11 @@ std::string read_head_line(const std::string& text, GroupTemplate& source) {
     source.units = words_of(text.substr(text.find(':') + 1));
   } else if (text.starts_with("set ")) {
     const auto value = read_value(text.substr(4));
-    if (!value) return "a value is declared as \"# set NAME: what it is\" or \"# set NAME = USUAL: what it is\", its name of small letters and _";
+    if (!value)
+      return "a value is declared as \"# set NAME: what it is\" or \"# set NAME = USUAL: what it is\", its name of small letters and _";
     const std::vector<std::string> known = names_of(source.values);
-    if (std::count(known.begin(), known.end(), value->name) > 0) return fmt::format("\"{}\" is declared twice: remove one", value->name);
-    if (std::count(kOfThePlace.begin(), kOfThePlace.end(), value->name) > 0)
+    if (is_one_of(value->name, known)) return fmt::format("\"{}\" is declared twice: remove one", value->name);
+    if (is_one_of(value->name, kOfThePlace))
       return fmt::format("\"{}\" is filled in by Baton: remove the line", value->name);
     source.values.push_back(*value);
   }
@@ -109,25 +114,29 @@ Status check_places(const GroupTemplate& source, const std::string& file, size_t
   std::vector<std::string> known = names_of(source.values);
   for (const TemplateValue& value : source.values) {
     for (const std::string& place : places_of(value.usual.value_or("")))
-      if (std::count(kOfThePlace.begin(), kOfThePlace.end(), place) == 0)
-        return fail_as(ErrorCode::kInvalid, "{}: the usual value of \"{}\" may have {{{{group}}}} in it, but not {{{{{}}}}}", file, value.name, place);
+      if (!is_one_of(place, kOfThePlace))
+        return fail_as(ErrorCode::kInvalid, "{}: the usual value of \"{}\" may have {{{{group}}}} in it, but not {{{{{}}}}}", file,
+                       value.name, place);
   }
   known.insert(known.end(), kOfThePlace.begin(), kOfThePlace.end());
   const std::vector<std::string> lines = lines_of(source.body);
   for (size_t line = 0; line < lines.size(); ++line) {
     for (const std::string& place : places_of(lines[line])) {
       used.insert(place);
-      if (std::count(known.begin(), known.end(), place) > 0) continue;
+      if (is_one_of(place, known)) continue;
       const std::string near = nearest_word(place, known);
       return fail_as(ErrorCode::kInvalid, "{}:{}: {{{{{}}}}} is not declared: {}", file, head_lines + line + 1, place,
-                     near.empty() ? fmt::format("add a line \"# set {}: what it is\" to the head", place) : "did you mean {{" + near + "}}?");
+                     near.empty() ? fmt::format("add a line \"# set {}: what it is\" to the head", place)
+                                  : "did you mean {{" + near + "}}?");
     }
   }
   for (const TemplateValue& value : source.values)
     if (!used.contains(value.name))
-      return fail_as(ErrorCode::kInvalid, "{}: \"{}\" is declared, but {{{{{}}}}} is nowhere: remove the declaration", file, value.name, value.name);
+      return fail_as(ErrorCode::kInvalid, "{}: \"{}\" is declared, but {{{{{}}}}} is nowhere: remove the declaration", file, value.name,
+                     value.name);
   if (!used.contains("group") || !used.contains("servers"))
-    return fail_as(ErrorCode::kInvalid, "{}: a template begins its group with [group.{{{{group}}}}] and servers = [{{{{servers}}}}]", file);
+    return fail_as(ErrorCode::kInvalid, "{}: a template begins its group with [group.{{{{group}}}}] and servers = [{{{{servers}}}}]",
+                   file);
   return {};
 }
 
@@ -145,14 +154,15 @@ Status check_place(const TemplatePlace& place) {
   ConfigurationFindings findings;
   if (!check_name(place.group, {}, findings)) return fail_as(ErrorCode::kInvalid, "group {}", findings.problems.front().message);
   for (const std::string& server : place.servers)
-    if (unfit_part(server)) return fail_as(ErrorCode::kInvalid, "there is no server \"{}\": name servers of the cluster (--servers A,B)", server);
+    if (unfit_part(server))
+      return fail_as(ErrorCode::kInvalid, "there is no server \"{}\": name servers of the cluster (--servers A,B)", server);
   return {};
 }
 
 Status check_given(const GroupTemplate& source, const std::map<std::string, std::string>& given) {
   const std::vector<std::string> known = names_of(source.values);
   for (const auto& [name, value] : given) {
-    if (std::count(known.begin(), known.end(), name) == 0) {
+    if (!is_one_of(name, known)) {
       const std::string near = nearest_word(name, known);
       return fail_as(ErrorCode::kInvalid, "template {} has no value \"{}\": {}", source.name, name,
                      !near.empty()     ? "did you mean \"" + near + "\"?"
@@ -197,7 +207,8 @@ Result<std::string> fill_template(const GroupTemplate& source, const TemplatePla
   if (auto checked = check_place(place); !checked) return pass(checked);
   if (auto checked = check_given(source, given); !checked) return pass(checked);
   std::map<std::string, std::string> values = {{"group", place.group}, {"baton", place.programs}};
-  for (const std::string& server : place.servers) values["servers"] += fmt::format("{}\"{}\"", values["servers"].empty() ? "" : ", ", server);
+  std::string& servers = values["servers"];
+  for (const std::string& server : place.servers) servers += fmt::format("{}\"{}\"", servers.empty() ? "" : ", ", server);
   const auto value_of = [&](const std::string& name) { return values[name]; };
   for (const TemplateValue& value : source.values) {
     const auto said = given.find(value.name);
@@ -206,13 +217,14 @@ Result<std::string> fill_template(const GroupTemplate& source, const TemplatePla
   return replace_places(source.body, value_of);
 }
 
-std::string explain_misfit(const GroupTemplate& source, const std::string& above, const std::string& filled, const std::string& problem) {
+std::string explain_misfit(const GroupTemplate& source, const std::string& above, const std::string& filled,
+                           const std::string& problem) {
   const std::string stand_in = "cluster.toml:";
   const size_t colon = problem.find(':', stand_in.size());
   if (!problem.starts_with(stand_in) || colon == std::string::npos) return problem;
   const size_t first = static_cast<size_t>(std::count(above.begin(), above.end(), '\n')) + 1;
   const size_t number = std::strtoul(problem.c_str() + stand_in.size(), nullptr, 10);
-  const std::vector<std::string> lines = lines_of(filled), places = lines_of(source.body);
+  const std::vector<std::string> lines = lines_of(filled), places = lines_of(source.body), known = names_of(source.values);
   if (number < first || number - first >= lines.size()) return problem;
   const size_t line = number - first;
   size_t header = line;
@@ -222,8 +234,7 @@ std::string explain_misfit(const GroupTemplate& source, const std::string& above
                                  words == std::string::npos ? problem : problem.substr(words + 2));
   for (const std::string& place : places_of(places[line])) {
     if (place == "servers") text += " (--servers)";
-    const std::vector<std::string> known = names_of(source.values);
-    if (std::count(known.begin(), known.end(), place) > 0) text += fmt::format(" (--set {}=...)", place);
+    if (is_one_of(place, known)) text += fmt::format(" (--set {}=...)", place);
   }
   return text;
 }

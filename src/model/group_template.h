@@ -44,6 +44,7 @@ Result<std::string> fill_template(const GroupTemplate& source, const TemplatePla
 
 /// A problem of the configuration that is `above` and the filled-in template below it, in the template's own words: what stands there,
 /// and which value to say. `problem` is a line "cluster.toml:12:9: what is wrong"; others, and those above, stay as they are.
-std::string explain_misfit(const GroupTemplate& source, const std::string& above, const std::string& filled, const std::string& problem);
+std::string explain_misfit(const GroupTemplate& source, const std::string& above, const std::string& filled,
+                           const std::string& problem);
 
 }  // namespace baton
