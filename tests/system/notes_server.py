@@ -6,7 +6,7 @@ import os
 
 class Notes(http.server.BaseHTTPRequestHandler):
     def do_PUT(self):
-        with open("note.new", "wb") as file:
+        with open("note.new", "wb", buffering=0) as file:
             file.write(self.rfile.read(int(self.headers["Content-Length"])))
             os.fsync(file.fileno())
         os.rename("note.new", "note")
