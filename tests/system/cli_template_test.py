@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """The `baton` program: templates. See script/lib/cli_world.py."""
 import os
+import pwd
 import re
+import shutil
 import subprocess
 import sys
 
@@ -147,6 +149,30 @@ def test_run_vm_asks_the_guest_to_shut_down_and_waits(world):
     expect(process.stdout.readline() == "heard system_powerdown\n", "not asked to shut down")
     process.stdout.close()
     expect(process.wait(30) == 7, f"ended with {process.returncode}")
+
+
+def test_prepare_makes_what_is_missing_and_keeps_what_is_there(world):
+    if os.geteuid() != 0:
+        return
+    place, group = os.path.join(world.directory, "data"), f"cli-test-{os.getpid()}"
+    os.mkdir(place)
+    prepare = [os.path.join(ROOT, "templates", "programs", "prepare-redis"), place, "10.88.0.60"]
+
+    def contents():
+        subprocess.run(prepare, env={**os.environ, "BATON_GROUP": group}, check=True, timeout=60)
+        with open(place + "/redis.conf") as file:
+            return file.read()
+    try:
+        first = contents()
+        expect("\nbind 10.88.0.60\n" in first and re.search("^requirepass .{30,}$", first, re.M), first)
+        for name in ("redis.conf", "data"):  # as if the user had this number on the other server
+            os.chown(f"{place}/{name}", 4242, 4242)
+        open(place + "/redis.conf.new", "w").close()  # a start that was cut short
+        expect(contents() == first, "what was there has changed")
+        for name in ("redis.conf", "data"):
+            expect(os.stat(f"{place}/{name}").st_uid == pwd.getpwnam("redis").pw_uid, name + " still belongs to somebody else")
+    finally:
+        shutil.rmtree("/run/baton-" + group, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -26,12 +26,13 @@ def same(found, expected):
 class Served:
     """A template's group and what is asked of it. `owner`: the server that runs it."""
     template = ""
+    name = ""  # of the group, if not the template's
     size = "64 MiB"
     settings = ()
 
     def __init__(self, cluster, number):
         self.cluster = cluster
-        self.group = self.template
+        self.group = self.name or self.template
         self.address = f"10.88.0.{60 + number}"
 
     def values(self):
@@ -65,6 +66,11 @@ class Postgresql(Served):
 
     def check(self, owner):
         same(self.query("select * from app.note").strip(), NOTE)
+
+
+class PostgresqlToo(Postgresql):
+    """Two groups of one template get along on one server."""
+    name = "postgresql-too"
 
 
 class Mariadb(Served):
@@ -333,8 +339,8 @@ class Templates(WithoutGroups):
             try:
                 getattr(each, what)(owner)
             except (LabFailure, OSError) as failure:
-                failed.append(f"template {each.template}: {what} on {owner}: {failure}")
-            self.say(f"{each.template}: {what} took {time.monotonic() - begun:.1f} s")
+                failed.append(f"group {each.group}: {what} on {owner}: {failure}")
+            self.say(f"{each.group}: {what} took {time.monotonic() - begun:.1f} s")
         self.assertEqual(failed, [], "\n".join(failed))
 
     def in_sync(self, status, name):
@@ -342,13 +348,27 @@ class Templates(WithoutGroups):
         return bool(mirror and len(mirror["in_sync"]) == len(mirror["copies"]) == 2)
 
     def test_databases(self):
-        self.fail_over((Postgresql, Mariadb, Redis))
+        self.fail_over((Postgresql, PostgresqlToo, Mariadb, Redis))
 
     def test_servers_of_files_and_pages(self):
         self.fail_over((Nginx, Samba, Nfs, Cups))
 
     def test_machines_and_programs(self):
         self.fail_over((VirtualMachine, Slurm, Script))
+
+    def test_what_does_not_fit_changes_nothing(self):
+        before = self.cluster.baton("server1", "config", "show").stdout
+        done = self.cluster.baton("server1", "template", "apply", "nginx", "--group", "web", "--set", "address=10.99.0.60", check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("outside the public LAN", done.stderr)
+        # Somebody else was quicker.
+        path = os.path.join(WORK, "changed.toml")
+        with open(path, "w") as file:
+            file.write(before + "# changed\n")
+        said = self.cluster.inside("server1", "curl", "-sS", "--unix-socket", "/run/baton/api.sock", "--data-binary", "@" + path,
+                                   "http://localhost/v1/apply?version=0").stdout
+        self.assertIn("has changed meanwhile", said)
+        self.assertEqual(self.cluster.baton("server1", "config", "show").stdout, before)
 
     def test_all_of_them_are_tried(self):
         built_in = [name[:-len(".toml")] for name in os.listdir(os.path.join(ROOT, "templates")) if name.endswith(".toml")]
