@@ -27,6 +27,7 @@ class CommandLine {
     add_status();
     add_cluster();
     add_configuration();
+    add_templates();
     add_server();
     add_group();
     add_programs();
@@ -233,6 +234,23 @@ class CommandLine {
     CLI::App* check = add(family, "check", "find what is wrong in a file",
                           [this](const Context& context) { return check_configuration_file(context, file_); });
     check->add_option("FILE", file_, "a TOML file")->required();
+  }
+
+  void add_templates() {
+    CLI::App* family = add_family("template", "groups for well-known services, ready to fill in");
+    add(family, "list", "the templates", [](const Context& context) { return list_templates(context); });
+    CLI::App* show = add(family, "show", "a template's text: what it makes, what it needs, which values it takes",
+                         [this](const Context& context) { return show_template(context, template_.name); });
+    show->add_option("NAME", template_.name, "which one")->required();
+    CLI::App* apply = add(family, "apply", "add a group made from a template to the cluster's configuration",
+                          [this](const Context& context) { return apply_template(context, template_); });
+    apply->add_option("NAME", template_.name, "which one");
+    apply->add_option("--from", template_.file, "a template of your own, in place of NAME: as `baton template show` prints one");
+    apply->add_option("--group", template_.group, "the new group's name")->required();
+    apply->add_option("--set", template_.settings, "a value of the template, as in --set address=10.0.0.50; once for each");
+    apply->add_option("--servers", template_.servers, "who may run it, the preferred one first (default: the cluster's two)")
+        ->delimiter(',');
+    apply->add_flag("--dry-run", template_.dry_run, "show the group and what would change, and apply nothing");
   }
 
   void add_server() {
@@ -446,6 +464,7 @@ class CommandLine {
   bool lift_ = false;
   VerifyOptions verify_;
   CreateOptions create_;
+  TemplateOptions template_;
   FenceOptions fence_;
   MaintenanceOptions maintenance_;
   PreflightOptions preflight_;

@@ -135,7 +135,8 @@ void post_plan(Daemon& daemon, const HttpRequest& request, const HttpRespond& re
 void post_apply(Daemon& daemon, const HttpRequest& request, const HttpRespond& respond) {
   if (!acceptable(request.body, respond)) return;
   ApplyConfiguration command;
-  command.expected_version = daemon.node().state().configuration_version;
+  const auto present = daemon.node().state().configuration_version;
+  command.expected_version = static_cast<uint64_t>(query_number(request, "version", static_cast<int64_t>(present)));
   command.text = request.body;
   command.author = person(query_text(request, "author"));
   daemon.check_stores_everywhere(request.body, [&daemon, respond, command](const auto& problems) {
