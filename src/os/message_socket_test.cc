@@ -27,7 +27,9 @@ Listener listen_on(int type) {
   socklen_t size = sizeof address;
   EXPECT_EQ(::bind(listener.fd.get(), reinterpret_cast<const sockaddr*>(&address), size), 0);
   EXPECT_EQ(::getsockname(listener.fd.get(), reinterpret_cast<sockaddr*>(&address), &size), 0);
-  if (type == SOCK_STREAM) EXPECT_EQ(::listen(listener.fd.get(), 4), 0);
+  if (type == SOCK_STREAM) {
+    EXPECT_EQ(::listen(listener.fd.get(), 4), 0);
+  }
   listener.port = ntohs(address.sin_port);
   return listener;
 }
