@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Receivers of alerts for the system tests: Debian's exim, rsyslogd and snmptrapd, a web server of Python's, a socket that stands in for the
-journal's, and one that never answers. As a program: the last three, inside a member of the lab."""
+"""Receivers of alerts for the system tests: Debian's exim, rsyslogd and snmptrapd, a web server of Python's, a socket that stands in
+for the journal's, and one that never answers. As a program: the last three, inside a member of the lab."""
 import http.server
 import json
 import os
@@ -74,8 +74,9 @@ class Receivers:
     def prepare(self):
         """Before the cluster is up: what its configuration names."""
         os.makedirs(self.work, exist_ok=True)
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", self.path("alert.key"), "-out", self.path("alert.pem"),
-                        "-days", "2", "-subj", "/CN=client", "-addext", f"subjectAltName=IP:{self.address}"], check=True, capture_output=True, timeout=60)
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", self.path("alert.key"), "-days", "2",
+                        "-out", self.path("alert.pem"), "-subj", "/CN=client", "-addext", f"subjectAltName=IP:{self.address}"],
+                       check=True, capture_output=True, timeout=60)
         write(self.path("alert.password"), PASSWORD + "\n", 0o600)
         write(self.path("alert.community"), COMMUNITY + "\n", 0o600)
         write(self.path("exim.conf"), EXIM.format(address=self.address, work=self.work, password=PASSWORD))
@@ -90,8 +91,8 @@ class Receivers:
 
     def run(self, member, *command):
         with open(self.log(member, os.path.basename(command[0]) + ".out"), "a") as output:
-            self.started.append(subprocess.Popen([self.baton, "lab", "exec", member, "--", *command], stdin=subprocess.DEVNULL, stdout=output,
-                                                 stderr=output, cwd=os.path.dirname(os.path.dirname(self.work))))
+            self.started.append(subprocess.Popen([self.baton, "lab", "exec", member, "--", *command], stdin=subprocess.DEVNULL,
+                                                 stdout=output, stderr=output, cwd=os.path.dirname(os.path.dirname(self.work))))
 
     def own(self, member, *words):
         self.run(member, sys.executable, "-B", os.path.abspath(__file__), *words)
@@ -105,8 +106,8 @@ class Receivers:
         os.chmod(mail, 0o777)
         self.run("client", "/usr/sbin/exim4", "-C", self.path("exim.conf"), "-bdf")
         self.run("client", "/usr/sbin/rsyslogd", "-n", "-f", self.path("rsyslog.conf"), "-i", "/tmp/rsyslog.pid")
-        self.run("client", "/usr/sbin/snmptrapd", "-f", "-C", "-c", self.path("snmptrapd.conf"), "-Lf", "/var/log/baton/traps.txt", "-On", "-M", "",
-                 "-m", "", "-x", "/tmp/agentx", f"{self.address}:162")
+        self.run("client", "/usr/sbin/snmptrapd", "-f", "-C", "-c", self.path("snmptrapd.conf"), "-Lf", "/var/log/baton/traps.txt",
+                 "-On", "-M", "", "-m", "", "-x", "/tmp/agentx", f"{self.address}:162")
         self.own("client", "silent", self.address, "8081")
         self.webhook()
         for port in (25, 514, 8080, 8081):
@@ -142,7 +143,8 @@ class Receivers:
             "hook": [(event["key"], event["text"]) for event in self.lines(self.log("client", "hook.txt"))],
             "mail": re.findall(r"^Message-ID: <(.*)@baton.invalid>\n(?:.+\n)+\n(.*)$", mail, re.M),
             "log": re.findall(r'key="([^"]*)".*?\] (.*)$', self.read(self.log("client", "syslog.txt")), re.M),
-            "trap": [(key, text) for text, key in re.findall(r'\.32473\.1\.1\.6\.0 = STRING: "(.*?)"\t.*?\.32473\.1\.1\.8\.0 = STRING: "(.*?)"', traps)],
+            "trap": [(key, text) for text, key in
+                     re.findall(r'\.32473\.1\.1\.6\.0 = STRING: "(.*?)"\t.*?\.32473\.1\.1\.8\.0 = STRING: "(.*?)"', traps)],
             "page": [(event["key"], event["text"]) for server in servers for event in self.lines(self.log(server, "page.txt"))],
         }
 

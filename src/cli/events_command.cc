@@ -113,7 +113,8 @@ Status show_events(const Context& context, bool follow, int limit) {
 }
 
 Status test_alert(const Context& context, const std::string& name) {
-  const auto answer = context.api.post(fmt::format("/v1/alerts/{}/test", ApiClient::escape(name)), json{{"author", author()}}.dump(), kTestWait);
+  const auto answer =
+      context.api.post(fmt::format("/v1/alerts/{}/test", ApiClient::escape(name)), json{{"author", author()}}.dump(), kTestWait);
   if (!answer) return pass(answer);
   if (context.json) print_json(*answer);
   else print(fmt::format("{}: {}: {}\n", text_of(*answer, "alert"), text_of(*answer, "target"), text_of(*answer, "answer")));

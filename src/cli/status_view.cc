@@ -281,7 +281,11 @@ std::string format_groups(const json& status, const Painter& painter, bool resou
 /// The receivers of alerts, as this server knows them.
 std::string format_alerts(const json& status, const Painter& painter) {
   std::vector<std::vector<Cell>> rows;
-  rows.push_back({{"ALERT", Colour::kFaint}, {"BY", Colour::kFaint}, {"STATE", Colour::kFaint}, {"SENT BY", Colour::kFaint}, {"WAITING", Colour::kFaint},
+  rows.push_back({{"ALERT", Colour::kFaint},
+                  {"BY", Colour::kFaint},
+                  {"STATE", Colour::kFaint},
+                  {"SENT BY", Colour::kFaint},
+                  {"WAITING", Colour::kFaint},
                   {"LAST", Colour::kFaint}});
   std::string remarks;
   const auto ago = [](const json& alert, const char* key) { return fmt::format("{} s", number_of(alert, key) / 1000); };
@@ -292,8 +296,10 @@ std::string format_alerts(const json& status, const Painter& painter) {
                     {text_of(alert, "sender")}, {fmt::format("{}", number_of(alert, "waiting"))},
                     {told ? ago(alert, "last_sent_ago_ms") + " ago" : "-"}});
     if (state == "failing")
-      remarks += painter.paint(wrap_text(fmt::format("{}: {} is not reached from here, for {}: {}", text_of(alert, "name"), text_of(alert, "target"),
-                                                     ago(alert, "failing_for_ms"), text_of(alert, "problem")), 2), Colour::kRed);
+      remarks += painter.paint(wrap_text(fmt::format("{}: {} is not reached from here, for {}: {}", text_of(alert, "name"),
+                                                     text_of(alert, "target"), ago(alert, "failing_for_ms"), text_of(alert, "problem")),
+                                         2),
+                               Colour::kRed);
     if (const int64_t more = number_of(alert, "not_sent"); more > 0)
       remarks += painter.paint(wrap_text(fmt::format("{}: {} events were not sent", text_of(alert, "name"), more), 2), Colour::kYellow);
   }

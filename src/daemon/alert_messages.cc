@@ -102,11 +102,12 @@ nlohmann::json to_json(const AlertMessage& message) {
 std::string to_mail(const AlertMessage& message, const AlertConfiguration& alert) {
   const Event& event = message.event;
   const Note& note = event.note;
-  std::string text = fmt::format("From: {}\r\nTo: {}\r\nSubject: {}\r\nDate: {}\r\nMessage-ID: <{}@baton.invalid>\r\nAuto-Submitted: auto-generated\r\n"
-                                 "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n",
-                                 alert.from, fmt::join(alert.recipients, ",\r\n "),
-                                 ascii(shortened(fmt::format("[{}] {}: {}", message.cluster, to_string(severity_of(note)), headline(note)), kSubjectBytes)),
-                                 time_text(event.time_ms, "%a, %d %b %Y %H:%M:%S +0000"), word(key_of(message), 200));
+  std::string text = fmt::format(
+      "From: {}\r\nTo: {}\r\nSubject: {}\r\nDate: {}\r\nMessage-ID: <{}@baton.invalid>\r\nAuto-Submitted: auto-generated\r\n"
+      "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n",
+      alert.from, fmt::join(alert.recipients, ",\r\n "),
+      ascii(shortened(fmt::format("[{}] {}: {}", message.cluster, to_string(severity_of(note)), headline(note)), kSubjectBytes)),
+      time_text(event.time_ms, "%a, %d %b %Y %H:%M:%S +0000"), word(key_of(message), 200));
   const auto line = [&](const std::string& name, const std::string& value) {
     if (!value.empty()) text += fmt::format("{:<9} {}\r\n", name + ":", one_line(value));
   };
@@ -131,12 +132,12 @@ std::string to_syslog(const AlertMessage& message, AlertTransport transport) {
   const std::string said = shortened(headline(note), kSyslogBytes);
   if (transport == AlertTransport::kLocal)
     return fmt::format("<{}>{} batond[{}]: {}", priority, time_text(event.time_ms, "%b %e %H:%M:%S", true), ::getpid(), said);
-  std::string data = fmt::format("[baton@{} cluster={} kind={} severity={} server={} key={}", kEnterprise, quoted(message.cluster), quoted(note.kind),
-                                 quoted(to_string(severity_of(note))), quoted(event.server), quoted(key_of(message)));
+  std::string data = fmt::format("[baton@{} cluster={} kind={} severity={} server={} key={}", kEnterprise, quoted(message.cluster),
+                                 quoted(note.kind), quoted(to_string(severity_of(note))), quoted(event.server), quoted(key_of(message)));
   if (!note.group.empty()) data += " group=" + quoted(note.group);
   if (!note.resource.empty()) data += " resource=" + quoted(note.resource);
-  const std::string line = fmt::format("<{}>1 {} {} batond {} {} {}] {}", priority, iso_time(event.time_ms), word(message.sender, 255), ::getpid(),
-                                       word(note.kind, 32), data, said);
+  const std::string line = fmt::format("<{}>1 {} {} batond {} {} {}] {}", priority, iso_time(event.time_ms), word(message.sender, 255),
+                                       ::getpid(), word(note.kind, 32), data, said);
   return transport == AlertTransport::kTcp ? fmt::format("{} {}", line.size(), line) : line;
 }
 

@@ -9,7 +9,8 @@ namespace baton {
 namespace {
 
 AlertMessage message() {
-  Event event{17, 1'700'000'000'123, 55, "server2", {.kind = "transition", .group = "db", .text = "group db: assign to server 2: server1 lost"}};
+  Event event{
+      17, 1'700'000'000'123, 55, "server2", {.kind = "transition", .group = "db", .text = "group db: assign to server 2: server1 lost"}};
   event.note.causes = {"server1 lost", "the lease of server1 has surely ended"};
   event.note.severity = Severity::kWarning;
   event.note.place = of_entry(42, 0);
@@ -68,8 +69,11 @@ TEST(AlertMessages, Syslog) {
   one.event.note.resource = "a]b\"c";
   const std::string line = to_syslog(one, AlertTransport::kUdp);
   EXPECT_EQ(line.find("<28>1 2023-11-14T22:13:20.123Z server2 batond "), 0u) << line;
-  EXPECT_NE(line.find(" transition [baton@32473 cluster=\"demo\" kind=\"transition\" severity=\"warning\" server=\"server2\" key=\"demo.e42.0\" "
-                      "group=\"db\" resource=\"a\\]b\\\"c\"] db: it said \"no\" again"), std::string::npos) << line;
+  EXPECT_NE(
+      line.find(" transition [baton@32473 cluster=\"demo\" kind=\"transition\" severity=\"warning\" server=\"server2\" key=\"demo.e42.0\" "
+                "group=\"db\" resource=\"a\\]b\\\"c\"] db: it said \"no\" again"),
+      std::string::npos)
+      << line;
   EXPECT_EQ(to_syslog(one, AlertTransport::kTcp), fmt::format("{} {}", line.size(), line));
   EXPECT_EQ(to_syslog(one, AlertTransport::kLocal).find("<28>Nov "), 0u);
   one.event.note.text.clear();
@@ -83,7 +87,9 @@ TEST(AlertMessages, Environment) {
   AlertMessage one = message();
   one.event.note.text += std::string("\0hidden", 7);
   const auto environment = to_environment(one);
-  const auto has = [&](const std::string& variable) { return std::find(environment.begin(), environment.end(), variable) != environment.end(); };
+  const auto has = [&](const std::string& variable) {
+    return std::find(environment.begin(), environment.end(), variable) != environment.end();
+  };
   EXPECT_TRUE(has("BATON_EVENT_KIND=transition"));
   EXPECT_TRUE(has("BATON_EVENT_SEVERITY=warning"));
   EXPECT_TRUE(has("BATON_EVENT_GROUP=db"));
@@ -101,7 +107,9 @@ TEST(AlertMessages, ATrapFitsInAPacket) {
 
 TEST(AlertMessages, Journal) {
   const auto fields = to_journal(message().event.note, "demo", "server2");
-  const auto has = [&](const char* name, const std::string& value) { return std::find(fields.begin(), fields.end(), std::pair<std::string, std::string>(name, value)) != fields.end(); };
+  const auto has = [&](const char* name, const std::string& value) {
+    return std::find(fields.begin(), fields.end(), std::pair<std::string, std::string>(name, value)) != fields.end();
+  };
   EXPECT_TRUE(has("MESSAGE", "db: group db: assign to server 2: server1 lost"));
   EXPECT_TRUE(has("PRIORITY", "4"));
   EXPECT_TRUE(has("BATON_KIND", "transition"));

@@ -41,7 +41,8 @@ std::string with_words(const std::string& text, std::string words) {
 Result<std::string> judge(const AlertConfiguration& alert, const WebAnswer& answer) {
   if (answer.end != WebAnswer::End::kAnswered) return fail_as(ErrorCode::kUnavailable, "{}", answer.error);
   const std::string said = with_words(fmt::format("answered {}", answer.status), answer.body);
-  if (alert.kind == AlertKind::kWebhook && (answer.status < 200 || answer.status > 299)) return fail_as(ErrorCode::kUnavailable, "{}", said);
+  if (alert.kind == AlertKind::kWebhook && (answer.status < 200 || answer.status > 299))
+    return fail_as(ErrorCode::kUnavailable, "{}", said);
   return said;
 }
 
@@ -64,7 +65,8 @@ WebRequest web_request(const AlertConfiguration& alert, const AlertMessage& mess
     return request;
   }
   const bool v6 = alert.host.find(':') != std::string::npos;
-  request.url = fmt::format("{}://{}{}{}:{}", alert.tls == AlertTls::kTls ? "smtps" : "smtp", v6 ? "[" : "", alert.host, v6 ? "]" : "", alert.port);
+  request.url =
+      fmt::format("{}://{}{}{}:{}", alert.tls == AlertTls::kTls ? "smtps" : "smtp", v6 ? "[" : "", alert.host, v6 ? "]" : "", alert.port);
   request.mail = WebMail{alert.from, alert.recipients, to_mail(message, alert), alert.tls == AlertTls::kStartTls};
   return request;
 }
@@ -185,7 +187,9 @@ void AlertSender::send_packet(uint64_t number) {
 
 void AlertSender::run_command(uint64_t number) {
   Attempt& attempt = attempts_.at(number);
-  const auto refuse = [&](const std::string& why) { door_.post([this, number, why] { end(number, fail_as(ErrorCode::kUnavailable, "{}", why)); }); };
+  const auto refuse = [&](const std::string& why) {
+    door_.post([this, number, why] { end(number, fail_as(ErrorCode::kUnavailable, "{}", why)); });
+  };
   if (!place_clear_) return refuse("a command of an earlier batond has not ended yet");
   ChildOptions options;
   options.argv = attempt.alert.command;

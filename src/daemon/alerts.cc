@@ -46,10 +46,11 @@ void Alerts::feed(const alert::Input& input) {
 void Alerts::carry_out(alert::Action& action) {
   std::visit(Overloaded{
                  [&](alert::Deliver& deliver) {
-                   sender_.send(deliver.alert, message_of(deliver.alert, deliver.event), [this, token = deliver.token](const Result<std::string>& answer) {
-                     feed(alert::Delivered{token, answer.has_value(), answer ? "" : answer.error().message});
-                     links_.changed();
-                   });
+                   sender_.send(deliver.alert, message_of(deliver.alert, deliver.event),
+                                [this, token = deliver.token](const Result<std::string>& answer) {
+                                  feed(alert::Delivered{token, answer.has_value(), answer ? "" : answer.error().message});
+                                  links_.changed();
+                                });
                  },
                  [&](alert::Keep& keep) { store_.keep_progress(keep.name, keep.progress); },
                  [&](alert::Forget& forget) {

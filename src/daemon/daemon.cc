@@ -183,8 +183,9 @@ Status Daemon::open_stores() {
   auto events = EventStore::open(paths_.state_directory + "/events.sqlite", founding_.server_name(self_), post);
   if (!events) return pass(events);
   events_ = std::move(*events);
-  alerts_ = std::make_unique<Alerts>(loop_, self_, *events_, Alerts::Links{[this](const Note& note) { write_note(note); }, [this] { changed(); },
-                                                                           [this]() -> const Configuration& { return present_; }});
+  alerts_ = std::make_unique<Alerts>(loop_, self_, *events_,
+                                     Alerts::Links{[this](const Note& note) { write_note(note); }, [this] { changed(); },
+                                                   [this]() -> const Configuration& { return present_; }});
   alerts_->configure();  // as it was known last, until the database serves
   auto page = LeaseWriter::open(paths_.run_directory + "/lease", self_);
   if (!page) return pass(page);

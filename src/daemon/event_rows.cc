@@ -287,7 +287,8 @@ Status add_event(SqliteFile& file, const Event& event) {
   if (note.place == 0 && !note.everywhere && !note.severity) return {};
   auto origin = file.prepare("INSERT OR REPLACE INTO event_origin VALUES (?, ?, ?, ?)");
   if (!origin) return pass(origin);
-  return origin->bind(event.id, note.place, static_cast<int64_t>(note.everywhere), note.severity ? std::string(to_string(*note.severity)) : "")
+  return origin
+      ->bind(event.id, note.place, static_cast<int64_t>(note.everywhere), note.severity ? std::string(to_string(*note.severity)) : "")
       .run();
 }
 
@@ -376,8 +377,10 @@ Result<alert::Backlog> read_backlog(SqliteFile& file, uint32_t limit) {
     backlog.progress[text_of(*rows, 0)] = {std::min(rows->number(1), *last), rows->number(2), rows->number(3)};
   }
   if (backlog.progress.empty()) return backlog;
-  auto events = file.prepare(fmt::format("{} WHERE event.id > (SELECT min(event) FROM alert_progress) OR event.id IN (SELECT id FROM event_origin "
-                                         "WHERE place > (SELECT min(place) FROM alert_progress)) ORDER BY event.id DESC LIMIT ?", kEvents));
+  auto events =
+      file.prepare(fmt::format("{} WHERE event.id > (SELECT min(event) FROM alert_progress) OR event.id IN (SELECT id FROM event_origin "
+                               "WHERE place > (SELECT min(place) FROM alert_progress)) ORDER BY event.id DESC LIMIT ?",
+                               kEvents));
   if (!events) return pass(events);
   events->bind(limit);
   auto read = events_of(*events);

@@ -236,7 +236,11 @@ TEST_F(EventStoreTest, KnowsHowFarAlertsHaveGot) {
   open();
   EXPECT_TRUE(store_->alerts_before_start().progress.empty());
   for (int i = 0; i < 3; ++i) append("old");
-  EXPECT_EQ(store_->append({.kind = "transition", .text = "four", .severity = Severity::kAlert, .place = of_entry(9, 1), .everywhere = true}, 1, 1).id, 4u);
+  EXPECT_EQ(
+      store_
+          ->append({.kind = "transition", .text = "four", .severity = Severity::kAlert, .place = of_entry(9, 1), .everywhere = true}, 1, 1)
+          .id,
+      4u);
   append("five");
   store_->keep_progress("ops", alert::Progress{3, of_entry(9, 0), 2});
   store_->keep_progress("gone", alert::Progress{0, 0, 0});

@@ -30,7 +30,8 @@ TEST(SnmpTrap, ByteByByte) {
 }
 
 TEST(SnmpTrap, LongAndLarge) {
-  const std::string trap = hex(encode_snmp_trap({"public", 0x7fffffff, 0xffffffff, kName, {{kText, std::string(200, 'a')}, {kText, std::string(300, 'b')}}}));
+  const std::string trap =
+      hex(encode_snmp_trap({"public", 0x7fffffff, 0xffffffff, kName, {{kText, std::string(200, 'a')}, {kText, std::string(300, 'b')}}}));
   EXPECT_EQ(trap.substr(0, 4), "3082") << "two bytes say how long it is";
   EXPECT_NE(trap.find("02047fffffff"), std::string::npos);
   EXPECT_NE(trap.find("430500ffffffff"), std::string::npos) << "not a negative number";

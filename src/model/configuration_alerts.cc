@@ -41,13 +41,14 @@ void take_endpoint(const std::string& text, const std::string& example, SourcePo
 /// `user` and the file with the password, never the password.
 void read_login(SectionReader& section, AlertConfiguration& alert) {
   if (section.find("password") != nullptr)
-    section.findings().add(section.position_of("password"), "a password in the configuration would be seen by everybody who sees that: write it "
+    section.findings().add(section.position_of("password"),
+                           "a password in the configuration would be seen by everybody who sees that: write it "
                            "into a file that only root can read, and name that: password_file = \"/etc/baton/alert.password\"");
   read_user(section, alert.user);
   read_file_name(section, "password_file", alert.password_file);
   if (alert.user.empty() != alert.password_file.empty())
-    section.findings().add(section.position(), "alert \"{}\" has only one of \"user\" and \"password_file\": add the other one or remove it",
-                           alert.name);
+    section.findings().add(section.position(),
+                           "alert \"{}\" has only one of \"user\" and \"password_file\": add the other one or remove it", alert.name);
 }
 
 void read_webhook(SectionReader& section, AlertConfiguration& alert) {
@@ -57,7 +58,8 @@ void read_webhook(SectionReader& section, AlertConfiguration& alert) {
   read_file_name(section, "authority", alert.authority);
   read_login(section, alert);
   if (!alert.user.empty() && alert.url.starts_with("http://"))
-    section.findings().add(section.position_of("user"), "with an http:// URL the password would go over the network as it is: use https://");
+    section.findings().add(section.position_of("user"),
+                           "with an http:// URL the password would go over the network as it is: use https://");
 }
 
 void read_mail(SectionReader& section, AlertConfiguration& alert) {
@@ -79,10 +81,13 @@ void read_mail(SectionReader& section, AlertConfiguration& alert) {
   if (!section.read_string("tls", tls)) return;
   if (tls == "starttls") alert.tls = AlertTls::kStartTls;
   else if (tls == "tls") alert.tls = AlertTls::kTls;
-  else if (tls != "none") section.findings().add(section.position_of("tls"), "unknown tls \"{}\": use \"none\", \"starttls\" or \"tls\"", tls);
+  else if (tls != "none")
+    section.findings().add(section.position_of("tls"), "unknown tls \"{}\": use \"none\", \"starttls\" or \"tls\"", tls);
   else if (alert.user.empty()) alert.tls = AlertTls::kNone;
-  else section.findings().add(section.position_of("tls"), "with tls = \"none\" the password would go over the network as it is: use \"starttls\" "
-                              "or \"tls\"");
+  else
+    section.findings().add(section.position_of("tls"),
+                           "with tls = \"none\" the password would go over the network as it is: use \"starttls\" "
+                           "or \"tls\"");
 }
 
 void read_syslog(SectionReader& section, AlertConfiguration& alert) {
@@ -98,8 +103,8 @@ void read_syslog(SectionReader& section, AlertConfiguration& alert) {
   const bool tcp = target.starts_with("tcp://");
   alert.transport = tcp ? AlertTransport::kTcp : AlertTransport::kUdp;
   if (!tcp && !target.starts_with("udp://"))
-    return section.findings().add(position, "\"{}\" is no receiver of syslog: write \"tcp://10.0.0.9:514\", \"udp://10.0.0.9:514\" or \"{}\"",
-                                  target, kLocalSocket);
+    return section.findings().add(
+        position, "\"{}\" is no receiver of syslog: write \"tcp://10.0.0.9:514\", \"udp://10.0.0.9:514\" or \"{}\"", target, kLocalSocket);
   take_endpoint(target.substr(6), "10.0.0.9:514", position, alert, section.findings());
 }
 
@@ -107,7 +112,8 @@ void read_trap(SectionReader& section, AlertConfiguration& alert) {
   std::string target;
   if (section.read_string("trap", target)) take_endpoint(target, "10.0.0.9:162", section.position_of("trap"), alert, section.findings());
   if (section.find("community") != nullptr)
-    section.findings().add(section.position_of("community"), "a community in the configuration would be seen by everybody who sees that: write it "
+    section.findings().add(section.position_of("community"),
+                           "a community in the configuration would be seen by everybody who sees that: write it "
                            "into a file that only root can read, and name that: community_file = \"/etc/baton/community\"");
   read_file_name(section, "community_file", alert.community_file);
 }
@@ -168,8 +174,9 @@ void read_choice(SectionReader& section, AlertConfiguration& alert, Configuratio
   for (size_t place = 0; place < alert.groups.size(); ++place) {
     const GroupConfiguration* group = draft.configuration.group(alert.groups[place]);
     if (group != nullptr) alert.groups[place] = group->name;
-    else draft.findings.add(section.position_of(fmt::format("groups.{}", place)), "there is no group \"{}\": name one of the file, or remove it",
-                            alert.groups[place]);
+    else
+      draft.findings.add(section.position_of(fmt::format("groups.{}", place)),
+                         "there is no group \"{}\": name one of the file, or remove it", alert.groups[place]);
   }
 }
 
@@ -194,8 +201,10 @@ void read_limits(SectionReader& section, AlertConfiguration& alert) {
     retry->read_duration("first", 100ms, kLongest, alert.retry_first);
     alert.retry_longest = std::max(alert.retry_longest, alert.retry_first);
     if (retry->read_duration("longest", 100ms, kLongest, alert.retry_longest) && alert.retry_longest < alert.retry_first)
-      section.findings().add(retry->position_of("longest"), "the longest time between two attempts is shorter than the first: make \"longest\" "
-                             "at least {} ms", alert.retry_first.count());
+      section.findings().add(retry->position_of("longest"),
+                             "the longest time between two attempts is shorter than the first: make \"longest\" "
+                             "at least {} ms",
+                             alert.retry_first.count());
     retry->read_duration("age", 1s, kLongest, alert.retry_age);
     retry->finish();
   }
@@ -210,7 +219,8 @@ void read_alerts(SectionReader& file, ConfigurationDraft& draft) {
     alert.position = entry->value.position;
     check_name(alert.name, entry->position, draft.findings);
     if (const AlertConfiguration* other = draft.configuration.alert(alert.name))
-      draft.findings.add(entry->position, "alert \"{}\" has the name of \"{}\" (names compare without case): rename one", alert.name, other->name);
+      draft.findings.add(entry->position, "alert \"{}\" has the name of \"{}\" (names compare without case): rename one", alert.name,
+                         other->name);
     SectionReader section(entry->value, file.path_of("alert") + "." + entry->key, draft.findings);
     const bool one_kind = read_kind(section, alert);
     read_choice(section, alert, draft);

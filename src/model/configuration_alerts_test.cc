@@ -66,7 +66,8 @@ retry = { first = "1 s", longest = "8 s", age = "1 h" }
   EXPECT_EQ(webhook.retry_longest, 8s);
   EXPECT_EQ(webhook.retry_age, 1h);
 
-  const std::string mail = "mail = [\"a@example.org\", \"b@example.org\"]\nfrom = \"baton@example.org\"\nserver = \"mail.example.org:587\"\n";
+  const std::string mail =
+      "mail = [\"a@example.org\", \"b@example.org\"]\nfrom = \"baton@example.org\"\nserver = \"mail.example.org:587\"\n";
   EXPECT_EQ(read_one(mail).target(), "a@example.org, b@example.org by mail.example.org port 587");
   EXPECT_EQ(read_one(mail).tls, AlertTls::kNone);
   EXPECT_EQ(read_one(mail + "user = \"baton\"\npassword_file = \"/p\"\n").tls, AlertTls::kStartTls);

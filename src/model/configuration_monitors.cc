@@ -20,7 +20,8 @@ void read_endpoint(const std::string& text, SourcePosition position, MonitorConf
 }
 
 void read_http(SectionReader& section, MonitorConfiguration& monitor) {
-  check_url(monitor.url, "http://10.0.0.50/health", "use a command that reads it from a file", section.position_of("url"), section.findings());
+  check_url(monitor.url, "http://10.0.0.50/health", "use a command that reads it from a file", section.position_of("url"),
+            section.findings());
   section.read_string("text", monitor.text);
   if (section.read_string("authority", monitor.authority))
     check_path(monitor.authority, "authority", section.position_of("authority"), section.findings());

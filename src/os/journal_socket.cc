@@ -40,7 +40,8 @@ std::string encode_journal_entry(const JournalFields& fields) {
   return {entry.begin(), entry.end()};
 }
 
-JournalSocket::JournalSocket(std::string path) : path_(std::move(path)), socket_(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) {}
+JournalSocket::JournalSocket(std::string path)
+    : path_(std::move(path)), socket_(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) {}
 
 bool JournalSocket::send(const JournalFields& fields) {
   sockaddr_un address{};
@@ -48,7 +49,8 @@ bool JournalSocket::send(const JournalFields& fields) {
   if (!socket_ || path_.size() >= sizeof address.sun_path) return false;
   std::copy(path_.begin(), path_.end(), address.sun_path);
   const std::string entry = encode_journal_entry(fields);
-  return ::sendto(socket_.get(), entry.data(), entry.size(), MSG_NOSIGNAL, reinterpret_cast<const sockaddr*>(&address), sizeof address) >= 0;
+  return ::sendto(socket_.get(), entry.data(), entry.size(), MSG_NOSIGNAL, reinterpret_cast<const sockaddr*>(&address), sizeof address) >=
+         0;
 }
 
 bool prints_into_journal() {

@@ -1,5 +1,5 @@
-// WebRequests: what a web server, a server of mail or a TCP port answers. libcurl on a thread of its own, any number of requests at once; each ends
-// by its limit. Owned by the loop's thread, answers come from the loop.
+// WebRequests: what a web server, a server of mail or a TCP port answers. libcurl on a thread of its own, any number of requests at once;
+// each ends by its limit. Owned by the loop's thread, answers come from the loop.
 #pragma once
 
 #include <functional>

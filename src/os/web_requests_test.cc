@@ -192,7 +192,8 @@ TEST_F(WebRequestsTest, MailIsTakenOrRefused) {
   const auto taken = ask(request);
   EXPECT_EQ(taken.end, End::kAnswered) << taken.error;
   EXPECT_NE(taken.body.find("250 taken as"), std::string::npos) << taken.body;
-  EXPECT_NE(taken.body.find("|MAIL FROM:<me@example.org>|RCPT TO:<a@example.org>|RCPT TO:<b@example.org>|"), std::string::npos) << taken.body;
+  EXPECT_NE(taken.body.find("|MAIL FROM:<me@example.org>|RCPT TO:<a@example.org>|RCPT TO:<b@example.org>|"), std::string::npos)
+      << taken.body;
   EXPECT_NE(taken.body.find("|Subject: test||..dot|end"), std::string::npos) << taken.body;
   request.mail->to = {"nobody@example.org"};
   const auto refused = ask(request);

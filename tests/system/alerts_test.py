@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Alerts, with real receivers: a failover is told once by web, mail (exim, with STARTTLS and a password), syslog (rsyslogd), SNMP trap (snmptrapd)
-and a command, within seconds, although the server that would have told it is the one that died; a receiver that is down gets it later, also after
-a restart of batond; one that never answers delays nothing; what is beyond a limit is counted. The journal's socket is a stand-in."""
+"""Alerts, with real receivers: a failover is told once by web, mail (exim, with STARTTLS and a password), syslog (rsyslogd), SNMP trap
+(snmptrapd) and a command, within seconds, although the server that would have told it is the one that died; a receiver that is down gets
+it later, also after a restart of batond; one that never answers delays nothing; what is beyond a limit is counted. The journal's socket is
+a stand-in."""
 import os
 import signal
 import sys
@@ -64,7 +65,7 @@ class Alerts(ClusterTest):
         return self.receivers.got(SERVERS)
 
     def told(self, what, names, since=None):
-        """Waits until these receivers have got an event whose text has `what`, later than what they had got before; says how long it took."""
+        """Waits until these receivers have got an event whose text has `what`, besides what they had before; says how long it took."""
         begun, last = time.monotonic(), {}
 
         def all_have():
@@ -84,6 +85,10 @@ class Alerts(ClusterTest):
 
     def alert(self, server, name):
         return next(each for each in self.cluster.status(server)["alerts"] if each["name"] == name)
+
+    def nothing_waits_but(self, *names):
+        self.cluster.wait_for(lambda status: all(each["waiting"] == 0 for each in status["alerts"] if each["name"] not in names), 30,
+                              f"nothing to wait but for {', '.join(names)}", ["server2"])
 
     def fail_service(self, server):
         first = self.cluster.postmaster(server)
@@ -108,8 +113,8 @@ class Alerts(ClusterTest):
 
     def fails_over(self):
         self.receivers.own("server2", "journal", "/var/log/baton/journal.txt")
-        self.cluster.wait_until(lambda: self.cluster.inside("server2", "test", "-S", "/run/systemd/journal/socket", check=False).returncode == 0, 20,
-                                "the stand-in for the journal")
+        bound = ("test", "-S", "/run/systemd/journal/socket")
+        self.cluster.wait_until(lambda: self.cluster.inside("server2", *bound, check=False).returncode == 0, 20, "the journal's stand-in")
         self.assertEqual(self.alert("server2", "mail")["sender"], "server1")
         before = self.got()
         self.cluster.power_off("server1")
@@ -128,6 +133,7 @@ class Alerts(ClusterTest):
         self.fail_service("server2")
         self.told("postgresql failed", ("mail", "log", "trap", "page"), before)
         self.cluster.wait_until(lambda: self.alert("server2", "hook")["state"] == "failing", 20, "the receiver to be seen as failing")
+        self.nothing_waits_but("hook", "silent")
         shown = self.cluster.baton("server2", "status").stdout
         self.assertIn("http://10.88.0.100:8080 is not reached from here", " ".join(shown.split()))
         start = self.cluster.processes("server2", "batond")
@@ -135,8 +141,7 @@ class Alerts(ClusterTest):
         self.cluster.wait_until(lambda: self.cluster.processes("server2", "batond") not in ([], start), 30, "another batond")
         self.receivers.webhook()
         self.told("postgresql failed", ("hook",), before)
-        self.cluster.wait_for(lambda status: all(each["waiting"] == 0 for each in status["alerts"] if each["name"] != "silent"), 30,
-                              "nothing to wait any more", ["server2"])
+        self.nothing_waits_but("silent")
         self.once()
 
     def is_limited(self):

@@ -122,8 +122,8 @@ def test_links_of_others_in_status(world):
 
 
 def test_alerts(world):
-    well = {"name": "ops", "kind": "mail", "target": "admin@example.org by 10.0.0.9 port 25", "sender": "server1", "state": "good", "waiting": 0,
-            "not_sent": 0, "last_sent_ago_ms": 5200, "failing_for_ms": None, "problem": ""}
+    well = {"name": "ops", "kind": "mail", "target": "admin@example.org by 10.0.0.9 port 25", "sender": "server1", "state": "good",
+            "waiting": 0, "not_sent": 0, "last_sent_ago_ms": 5200, "failing_for_ms": None, "problem": ""}
     world.status["alerts"] = [well, dict(well, name="chat", kind="webhook", state="failing", waiting=3, not_sent=7, last_sent_ago_ms=None,
                                          failing_for_ms=61000, problem="answered 500: out of order")]
     shown = world.baton("status").out
@@ -142,7 +142,8 @@ def test_alert_is_tried(world):
     expect(world.baton("alert", "test", "ops").out == "ops: 10.0.0.9 port 25: answered 250: OK\n", "not the answer")
     expect(asked[0]["author"], "nobody asked")
     expect(world.baton("alert", "test", "ops", "--json").json()["answer"] == "answered 250: OK", "not the API's answer")
-    world.daemon.on("POST", "/v1/alerts/ops/test", lambda query, body: (503, {"error": {"code": "unavailable", "message": "Connection refused"}}))
+    world.daemon.on("POST", "/v1/alerts/ops/test", lambda query, body: (503, {"error": {"code": "unavailable",
+                                                                                        "message": "Connection refused"}}))
     expect_refused(world.baton("alert", "test", "ops"), "Connection refused")
     expect_status(world.baton("alert", "test"), 2)
 

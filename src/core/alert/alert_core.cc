@@ -178,9 +178,9 @@ void AlertCore::deliver(Receiver& receiver, Event event, uint64_t counted) {
 Event AlertCore::closing_line(const Receiver& receiver) const {
   Event event;
   event.note.kind = "problem";
-  event.note.text = fmt::format("{} further events were not sent: more than {} in {} ms, or not delivered within {} s; `baton events` has them",
-                                receiver.progress.untold, receiver.alert.limit_events, receiver.alert.limit_window.count(),
-                                receiver.alert.retry_age / 1s);
+  event.note.text = fmt::format(
+      "{} further events were not sent: more than {} in {} ms, or not delivered within {} s; `baton events` has them",
+      receiver.progress.untold, receiver.alert.limit_events, receiver.alert.limit_window.count(), receiver.alert.retry_age / 1s);
   return event;
 }
 

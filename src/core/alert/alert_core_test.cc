@@ -301,9 +301,10 @@ class World {
     std::string text;
     for (const auto& [id, server] : servers_) {
       const auto view = server.core->views().front();
-      text += fmt::format("server {}: {} wait, untold {}, failing {}, {} under way, disk {} {}, log of {}, next tick in {} ms\n", id, view.waiting,
-                          view.untold, view.failing_since != Instant{}, server.under_way.size(), server.disk.progress.at("ops").event,
-                          server.disk.progress.at("ops").place, server.log.size(), to_ms(server.core->next_tick() - now_));
+      text += fmt::format("server {}: {} wait, untold {}, failing {}, {} under way, disk {} {}, log of {}, next tick in {} ms\n", id,
+                          view.waiting, view.untold, view.failing_since != Instant{}, server.under_way.size(),
+                          server.disk.progress.at("ops").event, server.disk.progress.at("ops").place, server.log.size(),
+                          to_ms(server.core->next_tick() - now_));
       for (const auto& event : server.log)
         if (event.id < 6) text += fmt::format("  {} {}\n", event.id, event.note.text);
     }
