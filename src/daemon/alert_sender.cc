@@ -154,8 +154,7 @@ void AlertSender::in_worker(uint64_t number, Job job, Then then) {
   way.worker.run([this, door = door_, number, name = attempts_.at(number).alert.name, job = std::move(job), then = std::move(then)] {
     const Result<std::string> given = job();
     door.post([this, number, name, given, then] {
-      const auto found = ways_.find(name);
-      if (found != ways_.end() && found->second.in_worker == number) found->second.in_worker = 0;
+      ways_.at(name).in_worker = 0;
       if (!attempts_.contains(number)) return;
       if (!given) return end(number, given);
       then(number, *given);
@@ -171,9 +170,7 @@ void AlertSender::end(uint64_t number, const Result<std::string>& answer) {
 void AlertSender::send_web(uint64_t number, const std::string& password) {
   const Attempt& attempt = attempts_.at(number);
   const Duration left = std::max<Duration>(attempt.until - EventLoop::now(), 1ms);
-  const auto way = ways_.find(attempt.alert.name);
-  if (way == ways_.end()) return end(number, fail("there is no such alert any more"));
-  way->second.web.ask(web_request(attempt.alert, attempt.message, password, left), [this, number](const WebAnswer& answer) {
+  ways_.at(attempt.alert.name).web.ask(web_request(attempt.alert, attempt.message, password, left), [this, number](const WebAnswer& answer) {
     if (attempts_.contains(number)) end(number, judge(attempts_.at(number).alert, answer));
   });
 }

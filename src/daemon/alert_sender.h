@@ -27,11 +27,9 @@ class AlertSender {
 
   /// `done` is called once, from the loop.
   void send(const AlertConfiguration& alert, const AlertMessage& message, Done done);
-  /// There is no such alert any more.
-  void forget(const std::string& name) { ways_.erase(name); }
 
  private:
-  /// What an alert has of its own.
+  /// What an alert has of its own, also when it is configured no more: the end of a thread that hangs would have to be waited for.
   struct Way {
     explicit Way(EventLoop& loop) : web(loop) {}
     WebRequests web;

@@ -53,10 +53,7 @@ void Alerts::carry_out(alert::Action& action) {
                                 });
                  },
                  [&](alert::Keep& keep) { store_.keep_progress(keep.name, keep.progress); },
-                 [&](alert::Forget& forget) {
-                   sender_.forget(forget.name);
-                   store_.keep_progress(forget.name, std::nullopt);
-                 },
+                 [&](alert::Forget& forget) { store_.keep_progress(forget.name, std::nullopt); },
                  // Later: it is an event itself, which comes back here.
                  [&](Note& note) { loop_.post([note = links_.note, text = note] { note(text); }); },
              },
