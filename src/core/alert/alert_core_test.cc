@@ -233,6 +233,25 @@ TEST_F(AlertCoreTest, OfTheClusterTheLowestTells) {
   EXPECT_EQ(sent(), Texts{"entry 10"}) << "server 1 does not have it";
 }
 
+TEST_F(AlertCoreTest, WhoDoesNotReachItStepsAsideForAWhile) {
+  begin();
+  give(Members{{ServerId(1), ServerId(2)}});
+  give(Heard{ServerId(2), {{"ops", 0, false}}});
+  give(Recorded{of_cluster(1, 7)});
+  EXPECT_EQ(sent(), Texts{"entry 7"});
+  done(false);
+  EXPECT_EQ(core_->views().front().sender, ServerId(2));
+  EXPECT_TRUE(core_->reports().front().failing);
+  pass(kStepAside - 1s);
+  EXPECT_EQ(sent(), Texts{}) << "server 2 was to tell it";
+  pass(2s);
+  EXPECT_EQ(sent(), Texts{"entry 7"}) << "nothing was heard of that, and it may be reached again";
+  done(false);
+  give(Heard{ServerId(2), {{"ops", 0, true}}});
+  pass(2s);
+  EXPECT_EQ(sent(), Texts{"entry 7"}) << "if none reaches it, the lowest goes on trying";
+}
+
 TEST_F(AlertCoreTest, WhoSaysNothingIsNotWaitedForForever) {
   begin({}, ServerId(2));
   give(Members{{ServerId(1), ServerId(2)}});
