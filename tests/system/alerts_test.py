@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Alerts, with real receivers: a failover is told once by web, mail (exim, with STARTTLS and a password), syslog (rsyslogd), SNMP trap
 (snmptrapd) and a command, within seconds, although the server that would have told it is the one that died; a receiver that is down gets
-it later, also after a restart of batond; one that never answers delays nothing; what is beyond a limit is counted. The journal's socket is
-a stand-in."""
+it later, also after a restart of batond, and one that a server does not reach hears it from another one; what never answers delays nothing;
+what is beyond a limit is counted. The journal's socket is a stand-in."""
 import os
 import signal
 import sys
@@ -31,6 +31,7 @@ authority = "{WORK}/alert.pem"
 {RETRY}
 [alert.log]
 syslog = "tcp://10.88.0.100:514"
+kinds = ["transition", "problem", "alert"]
 {RETRY}
 [alert.trap]
 trap = "10.88.0.100:162"
@@ -144,6 +145,18 @@ class Alerts(ClusterTest):
         self.nothing_waits_but("silent")
         self.once()
 
+    def is_told_by_another(self):
+        """The server whose turn it is does not reach the receiver."""
+        before = self.got()
+        self.assertEqual(self.alert("server2", "log")["sender"], "server1")
+        self.cluster.lab("cut", "server1", "--link", "1")
+        self.cluster.baton("server1", "group", "suspend", GROUP)
+        self.told("suspended by", ("log",), before)
+        self.assertEqual(self.alert("server2", "log")["sender"], "server2")
+        self.cluster.lab("heal", "server1")
+        self.cluster.baton("server1", "group", "resume", GROUP)
+        self.once()
+
     def is_limited(self):
         def closed():
             return [line for server in SERVERS for line in self.receivers.read(self.receivers.log(server, "few.txt")).splitlines()
@@ -158,6 +171,7 @@ class Alerts(ClusterTest):
         self.asks()
         self.fails_over()
         self.is_told_later()
+        self.is_told_by_another()
         self.is_limited()
         self.assertEqual(self.alert("server2", "silent")["state"], "failing")
 
