@@ -170,9 +170,10 @@ void AlertSender::end(uint64_t number, const Result<std::string>& answer) {
 void AlertSender::send_web(uint64_t number, const std::string& password) {
   const Attempt& attempt = attempts_.at(number);
   const Duration left = std::max<Duration>(attempt.until - EventLoop::now(), 1ms);
-  ways_.at(attempt.alert.name).web.ask(web_request(attempt.alert, attempt.message, password, left), [this, number](const WebAnswer& answer) {
-    if (attempts_.contains(number)) end(number, judge(attempts_.at(number).alert, answer));
-  });
+  ways_.at(attempt.alert.name)
+      .web.ask(web_request(attempt.alert, attempt.message, password, left), [this, number](const WebAnswer& answer) {
+        if (attempts_.contains(number)) end(number, judge(attempts_.at(number).alert, answer));
+      });
 }
 
 void AlertSender::send_packet(uint64_t number) {
