@@ -400,6 +400,10 @@ class CommandLine {
     CLI::App* events = add(&app_, "events", "what has happened",
                            [this](const Context& context) { return show_events(context, follow_, limit_); });
     events->add_flag("-f,--follow", follow_, "go on with each new event until interrupted");
+    CLI::App* test =
+        add(add_family("alert", "work with the receivers of alerts"), "test", "send a test event from this server, and show the answer",
+            [this](const Context& context) { return test_alert(context, value_); });
+    test->add_option("NAME", value_, "the alert: [alert.NAME] of the configuration")->required();
     events->add_option("-n,--limit", limit_, "how many of the latest (default: 50)")
         ->check(CLI::Range(1, 10000));
   }

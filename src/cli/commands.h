@@ -208,6 +208,8 @@ Status replace_mirror(const Context& context, const std::string& name, const std
 Status explain_group(const Context& context, const std::string& group);
 Status make_support_archive(const Context& context, const SupportOptions& options);
 Status show_events(const Context& context, bool follow, int limit);
+/// Sends a test event to one receiver of alerts, from this server, and says what it answered.
+Status test_alert(const Context& context, const std::string& name);
 
 /// Prints to standard output and flushes.
 void print(const std::string& text);
