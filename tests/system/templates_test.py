@@ -272,7 +272,7 @@ class WithoutGroups(ClusterTest):
     def setUp(self):
         text = example_configuration()
         self.bring_up(text[:text.index("[group.")])
-        self.cluster.wait_for(lambda status: status["database"]["serving"], 30, "the cluster to work", ["server1"])
+        self.cluster.wait_for(lambda status: status["configuration_version"] > 0, 30, "the cluster to be founded", ["server1"])
 
     def started(self, groups, server):
         def predicate(status):
