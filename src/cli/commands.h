@@ -85,6 +85,15 @@ struct GroupOptions {
   bool wait = true;
 };
 
+struct TemplateOptions {
+  std::string name;  // of one that is built in
+  std::string file;  // a person's own, in place of that
+  std::string group;
+  std::vector<std::string> settings;  // NAME=VALUE
+  std::vector<std::string> servers;   // empty: the cluster's two
+  bool dry_run = false;
+};
+
 /// A program that a script has supervised.
 struct SuperviseOptions {
   std::string id;
@@ -98,15 +107,6 @@ struct SuperviseOptions {
   bool unwatched = false;
   bool with_script = false;
   std::string on_failure;    // empty: failover
-};
-
-struct TemplateOptions {
-  std::string name;  // of one that is built in
-  std::string file;  // a person's own, in place of that
-  std::string group;
-  std::vector<std::string> settings;  // NAME=VALUE
-  std::vector<std::string> servers;   // empty: the cluster's two
-  bool dry_run = false;
 };
 
 struct FenceOptions {
@@ -208,8 +208,6 @@ Status replace_mirror(const Context& context, const std::string& name, const std
 Status explain_group(const Context& context, const std::string& group);
 Status make_support_archive(const Context& context, const SupportOptions& options);
 Status show_events(const Context& context, bool follow, int limit);
-/// Sends a test event to one receiver of alerts, from this server, and says what it answered.
-Status test_alert(const Context& context, const std::string& name);
 
 /// Prints to standard output and flushes.
 void print(const std::string& text);

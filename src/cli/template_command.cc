@@ -99,6 +99,9 @@ Result<Addition> make_addition(const Context& context, const TemplateOptions& op
   auto answer = context.api.get("/v1/configuration");
   if (!answer) return pass(answer);
   Addition addition{.source = *source, .version = static_cast<uint64_t>(number_of(*answer, "version")), .above = text_of(*answer, "text")};
+  if (addition.version == 0)
+    return fail_as(ErrorCode::kUnavailable, "the cluster has no configuration yet: it is being founded, which takes a majority of its "
+                                            "servers (see `baton status`)");
   auto present = parse_configuration(addition.above);
   if (!present) return pass(present);
   if (const GroupConfiguration* other = present->group(options.group); other != nullptr)
