@@ -343,6 +343,16 @@ void Scenario::applied(const node::EntryApplied& entry) {
   }
 }
 
+/// What a script that is started is told.
+std::string Scenario::told_of(const node::RunStep& step) const {
+  const auto* group = configuration_.group(step.group);
+  const auto* resource = group == nullptr ? nullptr : group->find(step.resource);
+  const bool starts = step.action == group::StepAction::kStart || step.action == group::StepAction::kRunOnce;
+  if (!starts || resource == nullptr || resource->kind != ResourceKind::kScript) return "";
+  return fmt::format(" ({}, {}{})", node::to_string(step.event), step.home ? "HOME" : "OTHER",
+                     step.action == group::StepAction::kRunOnce ? ", without disk" : "");
+}
+
 void Scenario::begin_step(Server& server, const node::RunStep& wanted) {
   Step step{wanted, wanted.group + "." + wanted.resource, server.boots, server.starts, 0, ""};
   const std::string place = server.name + " " + step.key;
@@ -354,8 +364,8 @@ void Scenario::begin_step(Server& server, const node::RunStep& wanted) {
   step.kills = server.kills[step.key];
   if (start && failing_.contains(place)) step.error = failing_.at(place);
   if (wanted.action != group::StepAction::kAdopt)
-    write(server.name, fmt::format("{} {}{}{}", group::to_string(wanted.action), step.key,
-                                   step.error.empty() ? "" : " fails", hangs ? " hangs" : ""));
+    write(server.name, fmt::format("{} {}{}{}{}{}", group::to_string(wanted.action), step.key, wanted.program.empty() ? "" : "/" + wanted.program,
+                                   told_of(wanted), step.error.empty() ? "" : " fails", hangs ? " hangs" : ""));
   if (hangs) return;
   const auto slow = slow_.find(place);
   at(now_ + (start && slow != slow_.end() ? slow->second : kStepDelay),
@@ -387,6 +397,7 @@ void Scenario::finish_step(Server& server, const Step& step) {
   const bool by_batond = resource != nullptr && resource->kind == ResourceKind::kAddress;
   if (by_batond && server.starts != step.starts) return;
   bool ok = step.error.empty() && !overtaken;
+  const bool changes_nothing = action == group::StepAction::kRunOnce || action == group::StepAction::kRestartProgram;
   // An address that was dropped while the lease was over is not found.
   if (action == group::StepAction::kAdopt) ok = server.resources[step.key] && !(by_batond && server.suspended.contains(step.key));
   if (action == group::StepAction::kStart && !overtaken) server.resources[step.key] = ok;
@@ -397,7 +408,7 @@ void Scenario::finish_step(Server& server, const Step& step) {
   if (action == group::StepAction::kResume && by_batond) server.resources[step.key] = ok;  // the guard may have dropped it
   if (action == group::StepAction::kSuspend) {
     server.suspended.insert(step.key);
-  } else if (action != group::StepAction::kAdopt) {
+  } else if (action != group::StepAction::kAdopt && !changes_nothing) {
     server.suspended.erase(step.key);
   }
   if (server.starts == step.starts) feed(server, node::StepDone{step.wanted.token, ok, step.error});

@@ -72,6 +72,9 @@ class Scenario {
   bool echo_answered(const Server& server, const std::string& address) const;
   void applied(const node::EntryApplied& entry);
   void begin_step(Server& server, const node::RunStep& step);
+  std::string told_of(const node::RunStep& step) const;
+  Status start_program(Server& server, const Words& words);
+  Status end_program(Server& server, const Words& words);
   void run_check(Server& server, const node::RunCheck& check);
   void finish_step(Server& server, const Step& step);
 

@@ -278,6 +278,8 @@ Status Scenario::run_on_resources(Server& server, const Words& words, bool& know
     failing_.erase(place);
   } else if (verb == "finds") {
     return set_finding(place, words.at(3));
+  } else if (verb == "program" || verb == "program-ends") {
+    return verb == "program" ? start_program(server, words) : end_program(server, words);
   } else if (verb == "hangs") {
     hanging_.insert(place);
   } else if (verb == "hangs-no-more") {
@@ -305,6 +307,33 @@ Status Scenario::set_finding(const std::string& place, const std::string& word) 
   const auto verdict = known.find(word);
   if (verdict == known.end()) return fail("monitors find good, bad or unknown");
   findings_[place] = verdict->second;
+  return {};
+}
+
+/// program SERVER GROUP.SCRIPT ID RESTARTS [with-script] [ACTION]: the script has it supervised.
+Status Scenario::start_program(Server& server, const Words& words) {
+  const auto dot = words.at(2).find('.');
+  if (dot == std::string::npos || words.size() < 5) return fail("write GROUP.SCRIPT ID RESTARTS");
+  node::ProgramStarted started{words[2].substr(0, dot), words[2].substr(dot + 1), {}};
+  started.policy.id = words[3];
+  started.policy.restarts = static_cast<uint32_t>(std::stoul(words[4]));
+  for (size_t place = 5; place < words.size(); ++place) {
+    if (words[place] == "with-script") {
+      started.policy.with_script = true;
+    } else if (const auto action = final_action(words[place])) {
+      started.policy.on_failure = *action;
+    } else {
+      return fail("\"{}\" is no action", words[place]);
+    }
+  }
+  feed(server, started);
+  return {};
+}
+
+Status Scenario::end_program(Server& server, const Words& words) {
+  const auto dot = words.at(2).find('.');
+  if (dot == std::string::npos) return fail("write GROUP.SCRIPT ID");
+  feed(server, node::ProgramEnded{words[2].substr(0, dot), words[2].substr(dot + 1), words.at(3), "ended with status 1 (scripted)"});
   return {};
 }
 

@@ -143,7 +143,7 @@ void Server::finish_step(const node::RunStep& step, uint64_t start, uint64_t kil
     report_mirror(key);
   } else if (step.action == group::StepAction::kAdopt) {
     ok = resources_[key];
-  } else {
+  } else if (step.action != group::StepAction::kRunOnce && step.action != group::StepAction::kRestartProgram) {
     resources_[key] = step.action == group::StepAction::kStart || step.action == group::StepAction::kResume;
   }
   step_ended(step, start, ok && !fails);  // perhaps it is half up

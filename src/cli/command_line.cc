@@ -29,6 +29,7 @@ class CommandLine {
     add_configuration();
     add_server();
     add_group();
+    add_programs();
     add_mirror();
     add_events();
     add_preflight();
@@ -271,6 +272,32 @@ class CommandLine {
         "--no-wait", [this] { group_.wait = false; }, "do not wait until it is done");
   }
 
+  void add_programs() {
+    CLI::App* start = add(&app_, "supervise", "in a start script: start a program and look after it",
+                          [this](const Context& context) { return supervise_program(context, supervise_); });
+    start->add_option("ID", supervise_.id, "a name for it, which no other program of this server has")->required();
+    start->add_option("PROGRAM", supervise_.command, "its whole path and its arguments, after --")->required();
+    start->add_option("--restarts", supervise_.restarts, "how often it is started again when it ends (default: 0)")->check(CLI::Range(0, 1000));
+    start->add_option_function<std::string>(
+        "--window", [this](const std::string& text) { supervise_.window = read_timeout(text); },
+        "in which restarts are counted: \"1 h\" (default: they are counted for good)");
+    start->add_flag("--with-script", supervise_.with_script, "start the whole script again, not the program alone");
+    start->add_flag("--unwatched", supervise_.unwatched, "do nothing when it ends");
+    start->add_option("--on-failure", supervise_.on_failure, "beyond the restarts: failover (default), shutdown, reboot, stop or nothing");
+    start->add_option("--user", supervise_.user, "run it as this user (default: the script's)");
+    start->add_option("--directory", supervise_.directory, "its working directory (default: /)");
+    add_program_place(start);
+    CLI::App* end = add(&app_, "unsupervise", "in a stop script: end a program that is supervised",
+                        [this](const Context& context) { return unsupervise_program(context, supervise_); });
+    end->add_option("ID", supervise_.id, "its name")->required();
+    end->add_option("--group", supervise_.group, "its group (default: that of the script)");
+  }
+
+  void add_program_place(CLI::App* sub) {
+    sub->add_option("--group", supervise_.group, "for which group (default: that of the script that calls)");
+    sub->add_option("--script", supervise_.script, "... and which of its scripts");
+  }
+
   void add_mirror() {
     CLI::App* family = add_family("mirror", "look at mirrors and work with their copies");
     add(family, "list", "the mirrors and their copies",
@@ -431,6 +458,7 @@ class CommandLine {
   RotateKeysOptions rotate_keys_;
   milliseconds good_for_{600000};
   GroupOptions group_;
+  SuperviseOptions supervise_;
 };
 
 }  // namespace

@@ -85,6 +85,21 @@ struct GroupOptions {
   bool wait = true;
 };
 
+/// A program that a script has supervised.
+struct SuperviseOptions {
+  std::string id;
+  std::vector<std::string> command;
+  std::string group;      // empty: that of the script which calls
+  std::string script;
+  std::string user;       // empty: the script's
+  std::string directory;  // empty: /
+  uint32_t restarts = 0;
+  milliseconds window{0};    // in which they are counted; 0: for good
+  bool unwatched = false;
+  bool with_script = false;
+  std::string on_failure;    // empty: failover
+};
+
 struct FenceOptions {
   std::string server;
   bool confirm = false;  // a person has seen it off
@@ -157,6 +172,8 @@ Status show_configuration(const Context& context);
 Status check_configuration_file(const Context& context, const std::string& file);
 Status list_groups(const Context& context);
 Status change_group(const Context& context, const GroupOptions& options);
+Status supervise_program(const Context& context, const SuperviseOptions& options);
+Status unsupervise_program(const Context& context, const SuperviseOptions& options);
 Status fence_server(const Context& context, const FenceOptions& options);
 Status run_maintenance(const Context& context, const MaintenanceOptions& options);
 Status list_mirrors(const Context& context);

@@ -207,6 +207,10 @@ std::string format_resources(const json& group, const Painter& painter) {
                     {state, colour_of(state)},
                     {text_of(resource, "detail")}});
   }
+  for (const json& program : list_of(group, "programs")) {
+    std::string state = text_of(program, "state");
+    rows.push_back({{text_of(program, "name")}, {"program"}, {state, colour_of(state)}, {text_of(program, "detail")}});
+  }
   for (const json& monitor : list_of(group, "monitors")) {
     std::string state = text_of(monitor, "state");
     rows.push_back({{text_of(monitor, "name")}, {"monitor"}, {state, colour_of(state)}, {text_of(monitor, "detail")}});

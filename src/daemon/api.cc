@@ -7,6 +7,7 @@
 #include "src/daemon/api_maintenance.h"
 #include "src/daemon/api_membership.h"
 #include "src/daemon/api_mirrors.h"
+#include "src/daemon/api_programs.h"
 #include "src/daemon/api_recovery.h"
 #include "src/daemon/explain_json.h"
 #include "src/daemon/status_json.h"
@@ -266,6 +267,8 @@ void handle_api_request(Daemon& daemon, const HttpRequest& request, HttpRespond 
     if (post && at(1) == "cluster" && parts.size() == 3 && is_membership(at(2)))
       return post_cluster(daemon, request, at(2), respond);
     if (post && at(1) == "groups" && parts.size() == 4) return post_group(daemon, request, at(2), at(3), respond);
+    if (post && at(1) == "programs" && parts.size() == 3) return post_program(daemon, request, at(2), respond);
+    if (post && at(1) == "programs" && at(3) == "end" && parts.size() == 4) return end_program(daemon, request, at(2), respond);
     if (post && at(1) == "servers" && at(3) == "fence" && parts.size() == 4) return post_fence(daemon, request, at(2), respond);
     if (post && at(1) == "servers" && parts.size() == 4)
       return post_maintenance(daemon, request, {"server", at(2), at(3)}, respond);

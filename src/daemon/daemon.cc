@@ -90,7 +90,13 @@ Status Daemon::start() {
       [this](ServerId server) { return macs_[server]; },
       [this](const std::string& group, const std::string& resource, const std::string& reason) {
         feed(node::ResourceFailed{group, resource, reason});
+      },
+      [this](const node::Event& event) {
+        feed(event);
+        changed();
       });
+  runner_->set_server_name(founding_.server_name(self_));
+  log_limit_ = std::make_unique<LogLimit>(loop_, paths_.log_directory);
   if (const auto interfaces = list_interfaces()) {
     for (const auto& interface : *interfaces)
       if (interface.speaks_arp) own_macs_.push_back(interface.mac.text());

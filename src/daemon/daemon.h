@@ -18,6 +18,7 @@
 #include "src/daemon/http_server.h"
 #include "src/daemon/join_door.h"
 #include "src/daemon/link_watch.h"
+#include "src/daemon/log_limit.h"
 #include "src/daemon/mirror_calls.h"
 #include "src/daemon/mirror_client.h"
 #include "src/daemon/monitor_checks.h"
@@ -98,6 +99,7 @@ class Daemon {
   void rotate_keys(milliseconds limit, const std::string& author, RequestDone done);
   NpDiskClient& np_disk() { return *np_disk_; }
   Alerts& alerts() { return *alerts_; }
+  ScriptRunner& scripts() { return runner_->scripts(); }
   MirrorClient* mirror(const std::string& key);
   MirrorCalls& mirror_calls() { return *mirror_calls_; }
 
@@ -215,6 +217,7 @@ class Daemon {
   std::map<ServerId, std::vector<LinkReport>> peer_links_;  // as last heard of each other server
   std::unique_ptr<HttpServer> http_;
   std::unique_ptr<ResourceRunner> runner_;
+  std::unique_ptr<LogLimit> log_limit_;
   std::map<std::string, std::unique_ptr<MirrorClient>> mirrors_;
   std::vector<std::unique_ptr<MirrorClient>> retired_;
   std::map<std::string, std::pair<std::string, std::string>> mirror_owners_;  // key -> group, resource

@@ -40,7 +40,7 @@ void Daemon::tell_duties() {
     if (std::find(group.servers.begin(), group.servers.end(), self_) == group.servers.end()) continue;
     for (const auto& resource : group.resources) {
       if (resource.kind == ResourceKind::kAddress) duties.addresses.push_back(resource.address.address);
-      if (resource.kind != ResourceKind::kService) continue;
+      if (!runs_programs(resource.kind)) continue;
       const auto path = service_group_path(mirror_key(group.name, resource.name));
       if (path) {
         duties.control_groups.push_back(*path);

@@ -29,9 +29,9 @@ Duration ResourceRunner::Step::left() const {
 }
 
 ResourceRunner::ResourceRunner(EventLoop& loop, RunnerPaths paths, FindMirror find_mirror, FindMacs find_macs,
-                               Failed on_failed)
+                               Failed on_failed, ScriptRunner::Feed feed)
     : loop_(loop), paths_(std::move(paths)), find_mirror_(std::move(find_mirror)), find_macs_(std::move(find_macs)),
-      on_failed_(std::move(on_failed)), leftovers_(loop) {
+      on_failed_(std::move(on_failed)), leftovers_(loop), scripts_(loop, paths_, std::move(feed)) {
   watch_addresses();
 }
 
@@ -53,6 +53,7 @@ void ResourceRunner::begin(const StepPointer& step) {
     case ResourceKind::kFilesystem: return run_filesystem(step);
     case ResourceKind::kAddress: return run_address(step);
     case ResourceKind::kService: return run_service(step);
+    case ResourceKind::kScript: return run_script(step);
   }
 }
 

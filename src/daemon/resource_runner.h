@@ -11,18 +11,13 @@
 #include "src/daemon/leftover_helpers.h"
 #include "src/core/node/node_types.h"
 #include "src/daemon/mirror_client.h"
+#include "src/daemon/script_runner.h"
 #include "src/model/configuration.h"
 #include "src/os/event_loop.h"
 #include "src/os/floating_address.h"
 #include "src/os/supervised_service.h"
 
 namespace baton {
-
-struct RunnerPaths {
-  std::string run_directory = "/run/baton";
-  std::string log_directory = "/var/log/baton";
-  std::string shim_program;
-};
 
 class ResourceRunner {
  public:
@@ -33,12 +28,17 @@ class ResourceRunner {
   /// MAC addresses of a server, as last heard from it.
   using FindMacs = std::function<std::vector<MacAddress>(ServerId server)>;
 
-  ResourceRunner(EventLoop& loop, RunnerPaths paths, FindMirror find_mirror, FindMacs find_macs, Failed on_failed);
+  ResourceRunner(EventLoop& loop, RunnerPaths paths, FindMirror find_mirror, FindMacs find_macs, Failed on_failed,
+                 ScriptRunner::Feed feed);
   ~ResourceRunner();
 
   /// Begins a step on a resource as configured; `done` is called once, from the loop, unless a later step on the same
   /// resource overtakes it (a kill does).
   void run(const node::RunStep& step, const GroupConfiguration& group, const ResourceConfiguration& resource, Done done);
+
+  /// This server's name, as scripts are told.
+  void set_server_name(const std::string& name) { server_name_ = name; }
+  ScriptRunner& scripts() { return scripts_; }
 
   /// The mirror's device is gone; its resource counts as failed if it was up.
   void mirror_export_lost(const std::string& group, const std::string& resource, const std::string& reason);
@@ -57,7 +57,7 @@ class ResourceRunner {
     GroupConfiguration group;
     ResourceConfiguration resource;
     Done done;
-    std::string key() const { return step.group + "." + step.resource; }
+    std::string key() const { return step.group + "." + step.resource + (step.program.empty() ? "" : "/" + step.program); }
     Duration left() const;
   };
   using StepPointer = std::shared_ptr<Step>;
@@ -72,6 +72,8 @@ class ResourceRunner {
   void run_address(const StepPointer& step);
   void start_address(const StepPointer& step);
   void run_service(const StepPointer& step);
+  void run_script(const StepPointer& step);
+  std::vector<std::string> environment_of(const StepPointer& step) const;
   void kill_service(const StepPointer& step);
   void start_service(const StepPointer& step);
   void launch_service(const StepPointer& step, SupervisedService& service);
@@ -97,6 +99,8 @@ class ResourceRunner {
   std::map<std::string, HeldAddress> addresses_;
   std::map<std::string, std::unique_ptr<SupervisedService>> services_;
   LeftoverHelpers leftovers_;
+  ScriptRunner scripts_;
+  std::string server_name_;
   std::map<std::string, uint64_t> present_step_;  // newest token of each resource: older ends do not count
   std::set<std::string> up_mirrors_;
   std::set<std::string> mounting_;                             // filesystems whose mount is under way

@@ -1,4 +1,4 @@
-// Steps on floating addresses and services. One thread: the loop's.
+// Steps on floating addresses, services and scripts. One thread: the loop's.
 #include <csignal>
 #include <cstring>
 
@@ -18,12 +18,6 @@ int signal_number(const std::string& name) {
     if (known != nullptr && name == known) return number;
   }
   return SIGTERM;  // the configuration accepts known names only
-}
-
-std::vector<std::string> environment_of(const ResourceConfiguration& resource, const std::string& group) {
-  std::vector<std::string> list{"BATON_GROUP=" + group, "BATON_RESOURCE=" + resource.name};
-  for (const auto& [name, value] : resource.service.environment) list.push_back(name + "=" + value);
-  return list;
 }
 
 }  // namespace
@@ -69,6 +63,7 @@ void ResourceRunner::run_address(const StepPointer& step) {
       const auto released = (*address)->release();
       return finish(step, released.has_value(), released ? "" : released.error().message);
     }
+    default: return finish(step, true, "");
   }
 }
 
@@ -107,7 +102,16 @@ void ResourceRunner::look_for_addresses(const std::string& group) {
     if (held.group == group && !held.held && held.address != nullptr) held.address->look_ahead();
 }
 
-// ---- Service ----
+// ---- Service and script ----
+
+std::vector<std::string> ResourceRunner::environment_of(const StepPointer& step) const {
+  return event_environment(step->step, server_name_, step->resource.service.environment);
+}
+
+void ResourceRunner::run_script(const StepPointer& step) {
+  const ScriptRunner::Step wanted{step->step, step->resource, server_name_, step->left()};
+  scripts_.run(wanted, [this, step](bool ok, const std::string& detail) { finish(step, ok, detail); });
+}
 
 SupervisedService& ResourceRunner::service_of(const StepPointer& step) {
   auto& service = services_[step->key()];
@@ -166,7 +170,7 @@ void ResourceRunner::start_service(const StepPointer& step) {
     if (service.prepare.empty()) return launch_service(step, service_of(step));
     HelperRequest request{.purpose = fmt::format("preparing service {}", step->step.resource), .argv = service.prepare,
                           .deadline = step->left(), .user = "",  // root: it may have to hand directories to the service's user
-                          .environment = environment_of(step->resource, step->step.group)};
+                          .environment = environment_of(step)};
     run_helper(loop_, request, [this, step](const Result<HelperOutput>& output) {
       if (!output) return finish(step, false, output.error().message);
       if (present_step_[step->key()] == step->step.token) launch_service(step, service_of(step));
@@ -181,7 +185,7 @@ void ResourceRunner::launch_service(const StepPointer& step, SupervisedService& 
   ServiceSpec spec;
   spec.name = step->key();
   spec.argv = wanted.command;
-  spec.environment = environment_of(step->resource, step->step.group);
+  spec.environment = environment_of(step);
   spec.user = wanted.user;
   spec.working_directory = wanted.directory;
   spec.control_group = *path;

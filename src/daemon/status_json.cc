@@ -116,6 +116,18 @@ json resources_json(const StatusSources& sources, const GroupConfiguration& grou
   return list;
 }
 
+/// The programs that scripts of a group have had supervised here.
+json programs_json(const StatusSources& sources, const GroupConfiguration& group, const GroupState& state) {
+  json list = json::array();
+  const auto* run = sources.node.run(group.name);
+  if (run == nullptr || state.owner != sources.self) return list;
+  for (const auto& [script, programs] : run->programs())
+    for (const auto& program : programs)
+      list.push_back({{"name", program.policy().id}, {"script", script}, {"state", group::to_string(program.state())},
+                      {"detail", program.how()}, {"restarts", program.restarts(sources.now)}});
+  return list;
+}
+
 /// Those of a group that runs here; what they find is known to no other server.
 json monitors_json(const StatusSources& sources, const GroupConfiguration& group, const GroupState& state) {
   json list = json::array();
@@ -160,6 +172,7 @@ json groups_json(const StatusSources& sources, const planner::Plan& plan) {
                     {"held", state.held}, {"parked", name_of(state.parked)},
                     {"suspended", suspension_json(sources, planner::suspension_of(sources.node.state(), state))},
                     {"refused", refused}, {"resources", resources_json(sources, group, state)},
+                    {"programs", programs_json(sources, group, state)},
                     {"monitors", monitors_json(sources, group, state)}});
     if (sources.usual_starts != nullptr)
       list.back()["failover"] = failover_json(configuration, group, *sources.usual_starts);

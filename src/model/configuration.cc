@@ -93,6 +93,30 @@ const char* to_string(ResourceKind kind) {
       return "address";
     case ResourceKind::kService:
       return "service";
+    case ResourceKind::kScript:
+      return "script";
+  }
+  return "unknown";
+}
+
+uint32_t usual_restarts(ResourceKind kind) {
+  if (kind == ResourceKind::kAddress) return 3;
+  return runs_programs(kind) ? 1 : 0;
+}
+
+std::optional<FinalAction> final_action(const std::string& name) {
+  for (const FinalAction action : {FinalAction::kFailover, FinalAction::kShutdown, FinalAction::kReboot, FinalAction::kStop, FinalAction::kNothing})
+    if (name == to_string(action)) return action;
+  return std::nullopt;
+}
+
+const char* to_string(FinalAction action) {
+  switch (action) {
+    case FinalAction::kFailover: return "failover";
+    case FinalAction::kShutdown: return "shutdown";
+    case FinalAction::kReboot: return "reboot";
+    case FinalAction::kStop: return "stop";
+    case FinalAction::kNothing: return "nothing";
   }
   return "unknown";
 }

@@ -98,8 +98,26 @@ struct ServerConfiguration {
   SourcePosition position;
 };
 
-enum class ResourceKind { kMirror, kFilesystem, kAddress, kService };
+enum class ResourceKind { kMirror, kFilesystem, kAddress, kService, kScript };
 const char* to_string(ResourceKind kind);
+/// What a group needs so much that it is given up with it.
+inline bool is_storage(ResourceKind kind) { return kind == ResourceKind::kMirror || kind == ResourceKind::kFilesystem; }
+/// What runs programs of the user's, in a control group of its own.
+inline bool runs_programs(ResourceKind kind) { return kind == ResourceKind::kService || kind == ResourceKind::kScript; }
+/// How often it is started again on the same server where the file does not say so.
+uint32_t usual_restarts(ResourceKind kind);
+
+/// What is done about a resource that fails more often than it may be restarted (docs/operations.md, "When a resource fails").
+enum class FinalAction {
+  kFailover,  // its group goes to another server
+  kShutdown,  // ... and this server is shut down and switched off
+  kReboot,    // ... or started anew
+  kStop,      // its group is stopped until somebody starts it
+  kNothing,   // it stays down, the rest of its group up
+};
+const char* to_string(FinalAction action);
+/// Nothing if there is none of that name.
+std::optional<FinalAction> final_action(const std::string& name);
 
 struct MirrorConfiguration {
   std::string store;       // file or block device, absolute, the same path on both servers
@@ -140,9 +158,19 @@ struct ServiceConfiguration {
   std::string directory = "/";
   std::map<std::string, std::string> environment;
   std::string stop_signal = "TERM";
-  uint32_t restarts = 1;             // restarts on the same server within restart_window before failing over
-  seconds restart_window{600};
   bool operator==(const ServiceConfiguration&) const = default;
+};
+
+/// A script that is run to its end when the group starts, and another one when it stops (docs/operations.md, "Scripts").
+struct ScriptConfiguration {
+  std::vector<std::string> start;
+  std::vector<std::string> stop;     // empty: what the start has left running is ended
+  std::string user = "root";
+  std::string directory = "/";
+  std::map<std::string, std::string> environment;
+  bool on_disk_failure = false;      // started, too, when the group's storage cannot be: with ARMS_DISK=FAILURE
+  bool on_return = false;            // ... and where the server has returned to the cluster: with ARMS_EVENT=RECOVER
+  bool operator==(const ScriptConfiguration&) const = default;
 };
 
 /// One thing that a group consists of. Exactly the member that belongs to `kind` is meaningful.
@@ -152,10 +180,14 @@ struct ResourceConfiguration {
   std::vector<std::string> after;  // resources of the group that must be up first (explicit and implied ones)
   milliseconds start_timeout{60000};
   milliseconds stop_timeout{30000};
+  uint32_t restarts = 0;         // on the same server within restart_window; then on_failure
+  seconds restart_window{600};
+  FinalAction on_failure = FinalAction::kFailover;
   MirrorConfiguration mirror;
   FilesystemConfiguration filesystem;
   AddressConfiguration address;
   ServiceConfiguration service;
+  ScriptConfiguration script;
   SourcePosition position;
   bool operator==(const ResourceConfiguration&) const = default;
 };
@@ -167,7 +199,7 @@ const char* to_string(MonitorKind kind);
 /// Asks again and again whether a resource of the group does its work, where the group runs (docs/operations.md, "Monitors").
 struct MonitorConfiguration {
   std::string name;
-  std::string of;              // the service that counts as failed with it
+  std::string of;              // the service or script that counts as failed with it
   MonitorKind kind = MonitorKind::kCommand;
   milliseconds interval{10000};  // between the beginnings of two checks; varied by a tenth
   milliseconds timeout{5000};    // a check that takes longer is a bad one; at most the interval

@@ -96,9 +96,13 @@ Properties group_properties(const Configuration& configuration, const GroupConfi
           {"needs", describe_amounts(group.needs)}};
 }
 
+std::string quote_environment(const std::map<std::string, std::string>& environment) {
+  std::vector<std::string> list;
+  for (const auto& [name, value] : environment) list.push_back(name + "=" + value);
+  return quote_command(list);
+}
+
 void add_service_properties(const ServiceConfiguration& service, Properties& properties) {
-  std::vector<std::string> environment;
-  for (const auto& [name, value] : service.environment) environment.push_back(name + "=" + value);
   properties.insert(
       properties.end(),
       {{"command", quote_command(service.command)},
@@ -106,9 +110,18 @@ void add_service_properties(const ServiceConfiguration& service, Properties& pro
        {"ready", quote_command(service.ready)},
        {"user", service.user},
        {"directory", service.directory},
-       {"environment", quote_command(environment)},
-       {"stop signal", service.stop_signal},
-       {"restarts", fmt::format("{} within {}", service.restarts, format_duration(service.restart_window))}});
+       {"environment", quote_environment(service.environment)},
+       {"stop signal", service.stop_signal}});
+}
+
+Properties script_properties(const ScriptConfiguration& script) {
+  return {{"start", quote_command(script.start)},
+          {"stop", quote_command(script.stop)},
+          {"user", script.user},
+          {"directory", script.directory},
+          {"environment", quote_environment(script.environment)},
+          {"on disk failure", script.on_disk_failure ? "yes" : "none"},
+          {"on return", script.on_return ? "yes" : "none"}};
 }
 
 Properties mirror_properties(const MirrorConfiguration& mirror) {
@@ -157,6 +170,13 @@ Properties resource_properties(const ResourceConfiguration& resource) {
     case ResourceKind::kService:
       add_service_properties(resource.service, properties);
       break;
+    case ResourceKind::kScript:
+      properties = script_properties(resource.script);
+      break;
+  }
+  if (!is_storage(resource.kind)) {
+    properties.push_back({"restarts", fmt::format("{} within {}", resource.restarts, format_duration(resource.restart_window))});
+    properties.push_back({"on failure", to_string(resource.on_failure)});
   }
   properties.push_back(
       {"after", list_or_none(resource.after)});

@@ -7,7 +7,7 @@ namespace baton {
 namespace {
 
 constexpr ResourceKind kKinds[] = {ResourceKind::kMirror, ResourceKind::kFilesystem, ResourceKind::kAddress,
-                                   ResourceKind::kService};
+                                   ResourceKind::kService, ResourceKind::kScript};
 
 /// One name of the failover policy.
 void add_policy_server(const std::string& name, SourcePosition position, GroupConfiguration& group,

@@ -62,25 +62,25 @@ void read_kind(SectionReader& section, MonitorConfiguration& monitor) {
   }
 }
 
-/// The resource it speaks for: the one named, else the group's only service.
+/// The resource it speaks for: the one named, else the group's only service or script.
 void settle_resource(SectionReader& section, MonitorConfiguration& monitor, const GroupConfiguration& group) {
   std::vector<std::string> services;
   for (const auto& resource : group.resources)
-    if (resource.kind == ResourceKind::kService) services.push_back(resource.name);
+    if (runs_programs(resource.kind)) services.push_back(resource.name);
   if (monitor.of.empty()) {
     if (services.size() == 1) monitor.of = services.front();
-    else section.findings().add(section.position(), "monitor \"{}\" does not say which service it is about: add of = \"NAME\"{}", monitor.name,
-                                services.empty() ? ", and a service to the group" : "");
+    else section.findings().add(section.position(), "monitor \"{}\" does not say which service or script it is about: add of = \"NAME\"{}", monitor.name,
+                                services.empty() ? ", and a service or script to the group" : "");
     return;
   }
   const ResourceConfiguration* resource = group.find(monitor.of);
-  if (resource != nullptr && resource->kind == ResourceKind::kService) {
+  if (resource != nullptr && runs_programs(resource->kind)) {
     monitor.of = resource->name;
     return;
   }
   const std::string near = nearest_word(monitor.of, services);
-  section.findings().add(section.position_of("of"), "group \"{}\" has no service \"{}\": {}", group.name, monitor.of,
-                         near.empty() ? "name one of its services" : "did you mean \"" + near + "\"?");
+  section.findings().add(section.position_of("of"), "group \"{}\" has no service or script \"{}\": {}", group.name, monitor.of,
+                         near.empty() ? "name one of them" : "did you mean \"" + near + "\"?");
 }
 
 void read_monitor(SectionReader& section, MonitorConfiguration& monitor, const GroupConfiguration& group) {

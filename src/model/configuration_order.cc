@@ -65,9 +65,9 @@ class Ordering {
         if (inside) add_after(resource, other.name);
       }
     }
-    if (resource.kind == ResourceKind::kService && !has_explicit(resource)) {
+    if (runs_programs(resource.kind) && !has_explicit(resource)) {
       for (const ResourceConfiguration& other : group_.resources) {
-        if (other.kind != ResourceKind::kService) add_after(resource, other.name);
+        if (!runs_programs(other.kind)) add_after(resource, other.name);
       }
     }
   }
@@ -106,7 +106,7 @@ class Ordering {
           position,
           "the resources of group \"{}\" wait for one another in a circle: {} (\"x after y\" is written x -> "
           "y; "
-          "filesystems come after their mirror, services without \"after\" after everything else): remove one "
+          "filesystems come after their mirror, services and scripts without \"after\" after everything else): remove one "
           "name from an \"after\"",
           group_.name, fmt::join(way, " -> "));
       return true;

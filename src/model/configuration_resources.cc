@@ -1,4 +1,4 @@
-// Reads the resources of a group: filesystem, address, service. Mirrors: configuration_mirror.cc.
+// Reads the resources of a group: filesystem, address, service, script. Mirrors: configuration_mirror.cc.
 #include <signal.h>
 
 #include <algorithm>
@@ -10,6 +10,7 @@ namespace {
 
 constexpr milliseconds kShortestTimeout = 100ms;
 constexpr milliseconds kLongestTimeout = 86400s;
+constexpr uint32_t kLevelOfScripts = 3;  // and of final actions
 
 /// Reports a second use of something that only one may use.
 template <class Key>
@@ -114,7 +115,8 @@ void read_stop_signal(SectionReader& section, ServiceConfiguration& service) {
       near.empty() ? "use for instance \"TERM\" or \"INT\"" : "did you mean \"" + near + "\"?");
 }
 
-void check_environment(SectionReader& section, const std::map<std::string, std::string>& environment) {
+void read_environment(SectionReader& section, std::map<std::string, std::string>& environment) {
+  if (!section.read_map("environment", environment)) return;
   for (const auto& [name, value] : environment) {
     bool good = !name.empty() && !(name[0] >= '0' && name[0] <= '9');
     for (char letter : name) good = good && (isalnum(static_cast<unsigned char>(letter)) || letter == '_');
@@ -125,23 +127,57 @@ void check_environment(SectionReader& section, const std::map<std::string, std::
   }
 }
 
+void read_directory(SectionReader& section, std::string& directory, ConfigurationDraft& draft) {
+  if (section.read_string("directory", directory) && directory != "/") {
+    check_path(directory, "directory", section.position_of("directory"), draft.findings);
+  }
+}
+
 void read_service(SectionReader& section, ServiceConfiguration& service, ConfigurationDraft& draft) {
   section.require("command", "add command = [\"/path/to/program\", \"argument\"]");
   read_command(section, "command", service.command);
   read_command(section, "prepare", service.prepare);
   read_command(section, "ready", service.ready);
   read_user(section, service.user);
-  if (section.read_string("directory", service.directory) && service.directory != "/") {
-    check_path(service.directory, "directory", section.position_of("directory"), draft.findings);
-  }
-  if (section.read_map("environment", service.environment)) check_environment(section, service.environment);
+  read_directory(section, service.directory, draft);
+  read_environment(section, service.environment);
   read_stop_signal(section, service);
-  int64_t restarts = service.restarts;
-  if (section.read_integer("restarts", 0, 1000, restarts)) service.restarts = static_cast<uint32_t>(restarts);
-  milliseconds window = service.restart_window;
-  if (section.read_duration("restart_window", 1s, 7 * 86400s, window)) {
-    service.restart_window = std::chrono::duration_cast<seconds>(window);
-  }
+}
+
+void read_script(SectionReader& section, ScriptConfiguration& script, ConfigurationDraft& draft) {
+  draft.needs_level(kLevelOfScripts);
+  section.require("start", "add start = [\"/path/to/script\", \"argument\"]");
+  read_command(section, "start", script.start);
+  read_command(section, "stop", script.stop);
+  read_user(section, script.user);
+  read_directory(section, script.directory, draft);
+  read_environment(section, script.environment);
+  section.read_boolean("on_disk_failure", script.on_disk_failure);
+  section.read_boolean("on_return", script.on_return);
+}
+
+FinalAction read_final_action(SectionReader& section, const std::string& text) {
+  if (const auto action = final_action(text)) return *action;
+  const std::string near = nearest_word(text, {"failover", "shutdown", "reboot", "stop", "nothing"});
+  section.findings().add(section.position_of("on_failure"), "unknown action \"{}\": {}", text,
+                         near.empty() ? "use \"failover\", \"shutdown\", \"reboot\", \"stop\" or \"nothing\"" : "did you mean \"" + near + "\"?");
+  return FinalAction::kFailover;
+}
+
+/// How often it is started again, and what is done then. Of storage nothing of that can be said: its group is given up with it.
+void read_restarts(SectionReader& section, ResourceConfiguration& resource, ConfigurationDraft& draft) {
+  resource.restarts = usual_restarts(resource.kind);
+  if (is_storage(resource.kind)) return;
+  int64_t restarts = resource.restarts;
+  const bool counted = section.read_integer("restarts", 0, 1000, restarts);
+  if (counted) resource.restarts = static_cast<uint32_t>(restarts);
+  milliseconds window = resource.restart_window;
+  const bool windowed = section.read_duration("restart_window", 1s, 7 * 86400s, window);
+  if (windowed) resource.restart_window = std::chrono::duration_cast<seconds>(window);
+  std::string action;
+  const bool acts = section.read_string("on_failure", action);
+  if (acts) resource.on_failure = read_final_action(section, action);
+  if (acts || ((counted || windowed) && resource.kind != ResourceKind::kService)) draft.needs_level(kLevelOfScripts);
 }
 
 }  // namespace
@@ -160,7 +196,11 @@ void read_resource(SectionReader& section, ResourceConfiguration& resource, Conf
     case ResourceKind::kService:
       read_service(section, resource.service, draft);
       break;
+    case ResourceKind::kScript:
+      read_script(section, resource.script, draft);
+      break;
   }
+  read_restarts(section, resource, draft);
   section.read_strings("after", resource.after);
   section.read_duration("start_timeout", kShortestTimeout, kLongestTimeout, resource.start_timeout);
   section.read_duration("stop_timeout", kShortestTimeout, kLongestTimeout, resource.stop_timeout);

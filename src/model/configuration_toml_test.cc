@@ -87,8 +87,8 @@ stop_timeout = "10s"
   const ResourceConfiguration& httpd = group.resources.at(0);
   EXPECT_EQ(httpd.service.environment.at("PORT"), "80");
   EXPECT_EQ(httpd.service.stop_signal, "QUIT");
-  EXPECT_EQ(httpd.service.restarts, 3u);
-  EXPECT_EQ(httpd.service.restart_window, 300s);
+  EXPECT_EQ(httpd.restarts, 3u);
+  EXPECT_EQ(httpd.restart_window, 300s);
   EXPECT_EQ(httpd.service.directory, "/srv");
   EXPECT_EQ(httpd.start_timeout, 1500ms);
   EXPECT_EQ(httpd.stop_timeout, 10s);

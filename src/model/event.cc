@@ -12,7 +12,7 @@ struct Kind {
   Severity severity;
 };
 
-constexpr std::array<Kind, 10> kKinds{{{"alert", Severity::kAlert},
+constexpr std::array<Kind, 11> kKinds{{{"alert", Severity::kAlert},
                                        {"problem", Severity::kWarning},
                                        {"fencing", Severity::kWarning},
                                        {"transition", Severity::kInfo},  // else as its command says
@@ -20,6 +20,7 @@ constexpr std::array<Kind, 10> kKinds{{{"alert", Severity::kAlert},
                                        {"database", Severity::kInfo},
                                        {"mirror", Severity::kInfo},
                                        {"monitor", Severity::kInfo},
+                                       {"program", Severity::kInfo},
                                        {"step", Severity::kInfo},
                                        {"keys", Severity::kInfo}}};
 

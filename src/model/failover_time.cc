@@ -17,6 +17,7 @@ milliseconds assumed_start(const ResourceConfiguration& resource) {
     case ResourceKind::kFilesystem: return 60ms;
     case ResourceKind::kAddress: return 40ms;
     case ResourceKind::kService: return resource.service.ready.empty() && resource.service.prepare.empty() ? 20ms : 1000ms;
+    case ResourceKind::kScript: return 1000ms;
   }
   return 0ms;
 }

@@ -73,4 +73,9 @@ void run_helper(EventLoop& loop, HelperRequest request, HelperCallback callback)
   loop.post([callback, error] { callback(error); });
 }
 
+void read_last_lines(EventLoop& loop, const std::string& log_file, std::function<void(const std::string& lines)> callback) {
+  run_helper(loop, {.purpose = "reading " + log_file, .argv = {"tail", "-n", "3", "--", log_file}, .deadline = 1s},
+             [callback = std::move(callback)](Result<HelperOutput> output) { callback(output ? last_lines(output->output, 3) : ""); });
+}
+
 }  // namespace baton

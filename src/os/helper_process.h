@@ -50,6 +50,9 @@ class HelperPlace {
   std::string before_;
 };
 
+/// The last three lines of a log, for messages; empty if they cannot be read within a second: the file may be on a filesystem that hangs.
+void read_last_lines(EventLoop& loop, const std::string& log_file, std::function<void(const std::string& lines)> callback);
+
 /// The last `lines` lines of `text`, joined by " | ".
 std::string last_lines(const std::string& text, size_t lines = 5);
 

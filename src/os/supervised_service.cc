@@ -183,13 +183,7 @@ struct SupervisedService::Link : std::enable_shared_from_this<SupervisedService:
       callback(fail("{}{}{}", text, lines.empty() ? "" : "; its log ends: ", lines));
     };
     if (spec.log_file.empty()) return report_failure("");
-    run_helper(loop,
-               {.purpose = "reading the log of service " + spec.name,
-                .argv = {"tail", "-n", "3", "--", spec.log_file},
-                .deadline = 1s},
-               [report_failure](Result<HelperOutput> output) {
-                 report_failure(output ? last_lines(output->output, 3) : "");
-               });
+    read_last_lines(loop, spec.log_file, report_failure);
   }
 
   void shim_lost() {

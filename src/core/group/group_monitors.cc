@@ -64,7 +64,7 @@ Instant GroupRun::next_check() const {
 }
 
 std::vector<MonitorNews> GroupRun::take_news() {
-  std::vector<MonitorNews> news;
+  std::vector<MonitorNews> news = std::exchange(program_news_, {});
   for (auto& monitor : monitors_)
     if (auto one = monitor.take_news(); !one.text.empty()) news.push_back(std::move(one));
   return news;

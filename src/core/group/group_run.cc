@@ -13,17 +13,10 @@ namespace {
 constexpr Duration kKillRetry = 1s;
 constexpr Duration kAdoptLimit = 12s;
 constexpr Duration kKillLimit = 10s;
-constexpr Duration kRestartWindowOfOthers = 600s;
-constexpr uint32_t kRestartsOfAddresses = 3;
-
 constexpr Duration kShortestPause = 5s;
 constexpr Duration kLongestPause = 30s;
 
 bool is_down(ResourceState state) { return state == ResourceState::kDown; }
-
-bool is_storage(const ResourceConfiguration& resource) {
-  return resource.kind == ResourceKind::kMirror || resource.kind == ResourceKind::kFilesystem;
-}
 
 ResourceState not_found_up() {
   return planted(Plant::kNotFoundUpIsDown) ? ResourceState::kDown : ResourceState::kUnknown;
@@ -38,6 +31,8 @@ const char* to_string(StepAction action) {
     case StepAction::kKill: return "kill";
     case StepAction::kSuspend: return "suspend";
     case StepAction::kResume: return "resume";
+    case StepAction::kRunOnce: return "run once";
+    case StepAction::kRestartProgram: return "restart";
   }
   return "?";
 }
@@ -76,8 +71,10 @@ void GroupRun::run(Instant now) {
   if (goal_ == Goal::kRun) return;
   goal_ = Goal::kRun;
   failure_.clear();
+  final_action_ = FinalAction::kFailover;
   interrupted_ = false;
   history_.clear();
+  see_to_waiting_programs(now);
   advance(now);
 }
 
@@ -117,15 +114,15 @@ void GroupRun::set_suspended(Instant now, bool suspended) {
   advance(now);  // an address that was down meanwhile starts now
 }
 
-void GroupRun::begin(Instant now, const ResourceConfiguration& resource, StepAction action) {
+void GroupRun::begin(Instant now, const ResourceConfiguration& resource, StepAction action, const std::string& program) {
   Duration limit = resource.start_timeout;
   if (action == StepAction::kAdopt) limit = kAdoptLimit;
   if (action == StepAction::kStop) limit = resource.stop_timeout;
   if (action == StepAction::kKill) limit = kKillLimit;
   const uint64_t token = (*next_token_)++;
   const Instant deadline = now + limit;
-  tokens_[token] = Running{resource.name, action, now, deadline};
-  steps_.push_back(StepRequest{token, resource.name, action, deadline});
+  tokens_[token] = Running{resource.name, action, now, deadline, program};
+  steps_.push_back(StepRequest{token, resource.name, action, deadline, program});
 }
 
 void GroupRun::step_done(Instant now, uint64_t token, bool ok, const std::string& detail) {
@@ -142,7 +139,7 @@ void GroupRun::step_ended(Instant now, const Running& running, bool ok, const st
   BATON_ASSERT(resource != nullptr);
   if (running.action != StepAction::kAdopt) {
     const int64_t took_us = std::chrono::duration_cast<std::chrono::microseconds>(now - running.started).count();
-    StepTime step{running.resource, to_string(running.action), took_us, ok ? "ok" : detail};
+    StepTime step{running.resource + (running.program.empty() ? "" : "/" + running.program), to_string(running.action), took_us, ok ? "ok" : detail};
     history_.push_back(step);
     ended_.push_back(StepEnded{step, ok, detail});
   }
@@ -164,6 +161,7 @@ void GroupRun::step_ended(Instant now, const Running& running, bool ok, const st
     case StepAction::kStop:
       if (ok) {
         set_state(resource->name, ResourceState::kDown);
+        end_programs(resource->name);
       } else {
         set_state(resource->name, ResourceState::kFailed, detail);
         kill_needed_.insert(resource->name);
@@ -173,6 +171,7 @@ void GroupRun::step_ended(Instant now, const Running& running, bool ok, const st
       if (ok) {
         set_state(resource->name, ResourceState::kDown);
         kill_needed_.erase(resource->name);
+        end_programs(resource->name);
       } else {
         set_state(resource->name, ResourceState::kFailed, detail);
         kill_needed_.insert(resource->name);
@@ -182,6 +181,13 @@ void GroupRun::step_ended(Instant now, const Running& running, bool ok, const st
     case StepAction::kSuspend:
     case StepAction::kResume:
       if (!ok) resource_failed(now, resource->name, detail);
+      break;
+    case StepAction::kRunOnce:
+      set_state(resource->name, ResourceState::kFailed, ok ? "" : detail);
+      kill_needed_.insert(resource->name);
+      break;
+    case StepAction::kRestartProgram:
+      program_step_ended(now, running, ok, detail);
       break;
   }
 }
@@ -195,15 +201,26 @@ void GroupRun::unstick(const std::string& name) {
   if (others) return;
   stuck_.clear();
   stuck_cause_.clear();
+  final_action_ = FinalAction::kFailover;
 }
 
-void GroupRun::beyond_restarts(Instant now, const ResourceConfiguration& resource, const std::string& failure) {
+void GroupRun::beyond_restarts(Instant now, const ResourceConfiguration& resource, const std::string& failure, FinalAction action) {
   StuckResource& stuck = stuck_resources_[resource.name];
   stuck.stuck = true;
   stuck.pause = std::clamp(stuck.pause * 2, kShortestPause, kLongestPause);
   stuck.retry_at = now + stuck.pause;
   stuck_ = failure;
   stuck_cause_ = to_string(resource.kind);
+  final_action_ = action;
+}
+
+/// It has failed more often than it may. Where its owner does not decide what becomes of it (the group is only starting, or its storage
+/// has failed), the run is given up.
+void GroupRun::fail_for_good(Instant now, const ResourceConfiguration& resource, const std::string& failure, FinalAction action,
+                             bool at_once) {
+  if (asks_ && !is_storage(resource.kind)) return beyond_restarts(now, resource, failure, action);
+  final_action_ = action;
+  give_up(now, failure, at_once);
 }
 
 void GroupRun::set_supervised(Instant now, bool supervised) {
@@ -213,6 +230,8 @@ void GroupRun::set_supervised(Instant now, bool supervised) {
   for (auto& [name, resource] : stuck_resources_) resource.stuck = false;
   stuck_.clear();
   stuck_cause_.clear();
+  final_action_ = FinalAction::kFailover;
+  see_to_waiting_programs(now);
   advance(now);
 }
 
@@ -234,9 +253,19 @@ void GroupRun::start_failed(Instant now, const ResourceConfiguration& resource, 
   kill_needed_.insert(resource.name);
   if (goal_ != Goal::kRun) return;
   if (may_restart(now, resource)) return;
-  const auto failure = fmt::format("{} {} did not start: {}", to_string(resource.kind), resource.name, detail);
-  if (asks_ && !is_storage(resource)) return beyond_restarts(now, resource, failure);
-  give_up(now, failure, false);
+  if (is_storage(resource.kind)) tell_scripts_of_disk(now);
+  fail_for_good(now, resource, fmt::format("{} {} did not start: {}", to_string(resource.kind), resource.name, detail),
+                resource.on_failure, false);
+}
+
+/// Those that ask for it are run with ARMS_DISK=FAILURE, before the rest of the group is stopped.
+void GroupRun::tell_scripts_of_disk(Instant now) {
+  for (const auto& resource : configuration_.resources) {
+    const bool runs = !is_down(state(resource.name)) && state(resource.name) != ResourceState::kUnknown;
+    if (resource.kind != ResourceKind::kScript || !resource.script.on_disk_failure || runs) continue;
+    begin(now, resource, StepAction::kRunOnce);
+    set_state(resource.name, ResourceState::kStarting, "the group's storage cannot be started");
+  }
 }
 
 void GroupRun::resource_failed(Instant now, const std::string& name, const std::string& reason, bool lives) {
@@ -248,14 +277,9 @@ void GroupRun::resource_failed(Instant now, const std::string& name, const std::
   forget_steps_of(name);
   set_state(name, ResourceState::kFailed, reason);
   if (!lives) kill_needed_.insert(name);
-  if (goal_ == Goal::kRun && !may_restart(now, *resource)) {
-    const auto failure = fmt::format("{} {} failed: {}", to_string(resource->kind), name, reason);
-    if (asks_ && !is_storage(*resource)) {
-      beyond_restarts(now, *resource, failure);
-    } else {
-      give_up(now, failure, is_storage(*resource));
-    }
-  }
+  if (goal_ == Goal::kRun && !may_restart(now, *resource))
+    fail_for_good(now, *resource, fmt::format("{} {} failed: {}", to_string(resource->kind), name, reason), resource->on_failure,
+                  is_storage(resource->kind));
   advance(now);
 }
 
@@ -270,17 +294,9 @@ void GroupRun::give_up(Instant now, const std::string& failure, bool at_once) {
 
 bool GroupRun::may_restart(Instant now, const ResourceConfiguration& resource) {
   if (!supervised_ && asks_) return false;
-  Duration window = kRestartWindowOfOthers;
-  uint32_t allowed = 0;
-  if (resource.kind == ResourceKind::kService) {
-    window = resource.service.restart_window;
-    allowed = resource.service.restarts;
-  } else if (resource.kind == ResourceKind::kAddress) {
-    allowed = kRestartsOfAddresses;
-  }
   auto& past = restarts_[resource.name];
-  std::erase_if(past, [&](Instant at) { return now - at > window; });
-  if (past.size() >= allowed) return false;
+  std::erase_if(past, [&](Instant at) { return now - at > resource.restart_window; });
+  if (past.size() >= resource.restarts) return false;
   past.push_back(now);
   return true;
 }

@@ -12,6 +12,7 @@
 #include "src/base/ids.h"
 #include "src/base/time.h"
 #include "src/core/group/monitor_run.h"
+#include "src/core/group/program_run.h"
 #include "src/model/command.h"
 #include "src/model/configuration.h"
 
@@ -24,6 +25,8 @@ enum class StepAction {
   kKill,     // at once, whatever it takes: cgroup.kill, lazy detach, export aborted
   kSuspend,  // address only: drop it while the lease has lapsed
   kResume,   // address only: take it again
+  kRunOnce,         // script only: it is run to its end without the group's storage; what it leaves running is ended
+  kRestartProgram,  // script only: a supervised program of it is started again
 };
 const char* to_string(StepAction action);
 
@@ -36,6 +39,7 @@ struct StepRequest {
   std::string resource;
   StepAction action = StepAction::kStart;
   Instant deadline;
+  std::string program;  // kRestartProgram: its id
 };
 
 /// A step that ended, for the event log.
@@ -80,6 +84,8 @@ class GroupRun {
   /// What keeps failing, and the kind of that resource; empty: nothing.
   const std::string& stuck() const { return stuck_; }
   const std::string& stuck_cause() const { return stuck_cause_; }
+  /// What is to be done about what is stuck, or about what made the run give up.
+  FinalAction final_action() const { return final_action_; }
 
   /// Live: those that are new or changed begin anew, the others go on.
   void set_monitors(const std::vector<MonitorConfiguration>& monitors);
@@ -92,6 +98,14 @@ class GroupRun {
   /// Checks to be ended: nobody waits for their answers, and they may hold up what is stopped next.
   std::vector<uint64_t> take_dropped_checks();
   std::vector<MonitorNews> take_news();
+
+  /// A script has had a program supervised, or has ended that. False: the script neither starts nor is up.
+  bool program_started(const std::string& resource, const ProgramPolicy& policy);
+  void program_removed(const std::string& resource, const std::string& id);
+  /// It ended, though nobody asked for that.
+  void program_ended(Instant now, const std::string& resource, const std::string& id, const std::string& how);
+  /// By resource.
+  const std::map<std::string, std::vector<ProgramRun>>& programs() const { return programs_; }
 
   void step_done(Instant now, uint64_t token, bool ok, const std::string& detail);
   /// `lives`: something of it still runs, and is stopped in order.
@@ -125,14 +139,22 @@ class GroupRun {
     StepAction action;
     Instant started;
     Instant deadline;
+    std::string program;
   };
 
-  void begin(Instant now, const ResourceConfiguration& resource, StepAction action);
+  void begin(Instant now, const ResourceConfiguration& resource, StepAction action, const std::string& program = "");
   void advance(Instant now);
   void advance_resource(Instant now, const ResourceConfiguration& resource);
   void bring_down(Instant now, const ResourceConfiguration& resource);
   void give_up(Instant now, const std::string& failure, bool at_once);
-  void beyond_restarts(Instant now, const ResourceConfiguration& resource, const std::string& failure);
+  void beyond_restarts(Instant now, const ResourceConfiguration& resource, const std::string& failure, FinalAction action);
+  void fail_for_good(Instant now, const ResourceConfiguration& resource, const std::string& failure, FinalAction action, bool at_once);
+  void tell_scripts_of_disk(Instant now);
+  ProgramRun* find_program(const std::string& resource, const std::string& id);
+  void begin_restart(Instant now, const std::string& resource, const std::string& id);
+  void see_to_waiting_programs(Instant now);
+  void end_programs(const std::string& resource);
+  void program_step_ended(Instant now, const Running& running, bool ok, const std::string& detail);
   void unstick(const std::string& resource);
   bool stuck_down(Instant now, const std::string& resource) const;
   void step_ended(Instant now, const Running& running, bool ok, const std::string& detail);
@@ -163,6 +185,9 @@ class GroupRun {
   bool held_ = false;
   std::string stuck_;
   std::string stuck_cause_;
+  FinalAction final_action_ = FinalAction::kFailover;
+  std::map<std::string, std::vector<ProgramRun>> programs_;
+  std::vector<MonitorNews> program_news_;
   struct StuckResource {
     bool stuck = false;
     Duration pause{};  // before the next try, doubled each time

@@ -11,6 +11,7 @@ ResourceConfiguration resource(const std::string& name, ResourceKind kind, std::
   made.name = name;
   made.kind = kind;
   made.after = std::move(after);
+  made.restarts = usual_restarts(kind);
   return made;
 }
 

@@ -173,6 +173,7 @@ void NodeCore::Implementation::handle(const MirrorProposed& event) {
 }
 
 void NodeCore::Implementation::handle(const StepDone& event) {
+  if (return_done(event)) return;
   for (auto& [name, run] : runs) {
     if (!run->has(event.token)) continue;
     run->step_done(now, event.token, event.ok, event.detail);
@@ -272,16 +273,20 @@ void NodeCore::Implementation::on_applied(const database::EntryApplied& applied)
     if (const auto* assign = std::get_if<AssignGroup>(&command)) {
       previous_owner[assign->group] = last_owner[assign->group];
       last_owner[assign->group] = assign->server;
+      note_start_event(*assign, applied.taken_from != ServerId{});
       stale_runs.erase(assign->group);
       const auto run = runs.find(assign->group);
       if (assign->server == settings.self && run != runs.end() && !run->second->adopting() && !run->second->all_down())
         stale_runs.insert(assign->group);
       renew_run(assign->group);
     } else if (const auto* phase = std::get_if<SetGroupPhase>(&command)) {
+      note_phase(*phase);
       if (phase->phase == GroupPhase::kStopped) renew_run(phase->group);
     } else if (std::holds_alternative<RestoreDatabase>(command)) {
       previous_owner.clear();
       last_owner.clear();
+      start_events.clear();
+      failed_groups.clear();
       for (const auto& group : configuration.groups) renew_run(group.name);
     } else if (const auto* change = std::get_if<ApplyConfiguration>(&command)) {
       // Each one in its turn, also when many entries are applied in one step: what an earlier one had started here is ended.
@@ -291,6 +296,7 @@ void NodeCore::Implementation::on_applied(const database::EntryApplied& applied)
     }
   }
   out().push_back(EntryApplied{applied.entry, applied.outcome});
+  watch_return();
 }
 
 void NodeCore::Implementation::load_configuration(const Configuration& loaded) {

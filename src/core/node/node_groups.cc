@@ -24,6 +24,7 @@ void NodeCore::Implementation::manage_groups() {
     if (database.standing().serving && !run->adopting()) {
       if (group != database.state().groups.end()) {
         manage_group(group->second, name, *run);
+        tell_of_return(group->second, *held);
       } else if (configuration_version != 0 && !run->all_down()) {
         run->kill(now, fmt::format("{} is no longer configured", name));
       }
@@ -103,12 +104,15 @@ void NodeCore::Implementation::manage_owned(const GroupState& group, const std::
     run.kill(now, "a person's takeover left its copy out of the in-sync set: the other server may have gone on with the data");
   const bool gave_up = !run.failure().empty();
   if (gave_up) {
+    if (stops_for_good(group, name, run)) return;
+    shut_down_for(group, name, run);
     if (run.all_down()) propose_phase(group, name, GroupPhase::kStopped, run, run.failure());
     return;
   }
   if (group.phase == GroupPhase::kStopping || leaving) {
     if (group.phase != GroupPhase::kStopping) propose_phase(group, name, GroupPhase::kStopping, run, group.reason);
     run.stop(now);
+    shut_down_for(group, name, run);
     if (group.phase == GroupPhase::kStopping && run.all_down())
       propose_phase(group, name, GroupPhase::kStopped, run, group.reason);
     return;
@@ -139,6 +143,13 @@ void NodeCore::Implementation::manage_stuck(const GroupState& group, const std::
   HoldGroup hold{name, group.version, settings.self, ""};
   if (run.stuck().empty()) {
     if (!group.held.empty() && run.all_up()) propose("group " + name, hold);
+    return;
+  }
+  if (stops_for_good(group, name, run)) return;
+  if (run.final_action() == FinalAction::kNothing) {
+    run.set_held(now, false);
+    hold.reason = run.stuck() + "; nothing is done about it, as is configured";
+    if (group.held.empty()) propose("group " + name, hold);
     return;
   }
   const std::string why = planner::why_stay(planner_input(now), name, run.stuck_cause());
@@ -191,6 +202,9 @@ void NodeCore::Implementation::collect_steps(const std::string& name, group::Gro
     wanted.action = step.action;
     wanted.deadline = step.deadline;
     wanted.permit = permit_of(name, step.resource);
+    wanted.program = step.program;
+    wanted.home = is_home(run.configuration());
+    if (const auto event = start_events.find(name); event != start_events.end()) wanted.event = event->second;
     const auto previous = previous_owner.find(name);
     if (previous != previous_owner.end()) wanted.previous_owner = previous->second;
     out().push_back(wanted);

@@ -24,6 +24,9 @@ struct NodeCore::Implementation {
   void handle(const MirrorProposed& event);
   void handle(const StepDone& event);
   void handle(const ResourceFailed& event);
+  void handle(const ProgramStarted& event);
+  void handle(const ProgramRemoved& event);
+  void handle(const ProgramEnded& event);
   void handle(const CheckDone& event);
   void handle(const Requested& event);
   void handle(const GuardReported& event);
@@ -178,6 +181,16 @@ struct NodeCore::Implementation {
   std::string ping_waiting() const;
   std::string describe_ping() const;
   void add_ping_facts(TakeoverOffer& offer) const;
+
+  // node_scripts.cc: what scripts are told and ask for, and what is done about what keeps failing
+  bool is_home(const GroupConfiguration& group) const;
+  void note_start_event(const AssignGroup& assign, bool taken);
+  void note_phase(const SetGroupPhase& phase);
+  void watch_return();
+  void tell_of_return(const GroupState& group, const group::GroupRun& run);
+  bool return_done(const StepDone& event);
+  bool stops_for_good(const GroupState& group, const std::string& name, const group::GroupRun& run);
+  void shut_down_for(const GroupState& group, const std::string& name, const group::GroupRun& run);
 
   // node_fencing.cc: the power of lost servers
   void lead_fencing();
@@ -335,6 +348,11 @@ struct NodeCore::Implementation {
   std::set<std::string> stale_runs;  // given to this server again before their end from an earlier assignment was reached
   std::map<std::string, ServerId> previous_owner;   // before the present assignment
   std::map<std::string, ServerId> last_owner;
+  std::map<std::string, StartEvent> start_events;   // of the present assignment
+  std::set<std::string> failed_groups;              // something of it failed since it was last up
+  std::set<std::string> untold_returns;             // groups whose scripts are to be told of this server's return
+  std::map<uint64_t, RunStep> returns;              // ... and are being told
+  ServerStanding own_standing = ServerStanding::kNormal;
 
   std::map<ServerId, uint64_t> fencing;      // begun here: the version of the record
   std::map<ServerId, std::pair<uint64_t, Instant>> fence_known;  // its version, and since when this leader knows it

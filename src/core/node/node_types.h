@@ -133,6 +133,23 @@ struct ResourceFailed {
   std::string resource;
   std::string reason;
 };
+/// Of a script that runs here: it has had a program supervised, or that was ended by somebody's word, or it ended by itself.
+struct ProgramStarted {
+  std::string group;
+  std::string resource;
+  group::ProgramPolicy policy;
+};
+struct ProgramRemoved {
+  std::string group;
+  std::string resource;
+  std::string id;
+};
+struct ProgramEnded {
+  std::string group;
+  std::string resource;
+  std::string id;
+  std::string how;  // "ended with status 1"
+};
 /// The outcome of a RunCheck.
 struct CheckDone {
   uint64_t token = 0;
@@ -182,7 +199,7 @@ using DiskRoundDone = arbiter::RoundDone;
 using PingAnswered = arbiter::PingAnswer;
 struct Tick {};
 using Event = std::variant<ViewChanged, MessageReceived, Persisted, MirrorReported, MirrorGone, MirrorProposed, StepDone,
-                           ResourceFailed, CheckDone, Requested, Recover, FenceDone, GuardReported, GuardGone, KeysReported, RingLoaded, Tick, DiskRoundDone,
+                           ResourceFailed, ProgramStarted, ProgramRemoved, ProgramEnded, CheckDone, Requested, Recover, FenceDone, GuardReported, GuardGone, KeysReported, RingLoaded, Tick, DiskRoundDone,
                            PingAnswered>;
 
 // ---- Actions ----
@@ -196,6 +213,14 @@ struct TellGuard {
   guard::Tell tell;
 };
 
+/// Why a group's programs are started, as scripts are told (docs/operations.md, "Scripts").
+enum class StartEvent {
+  kStart,     // by its policy, or by a person
+  kFailover,  // what it ran on was lost or shut down, or something of it failed there
+  kRecover,   // it is not: this server has returned to the cluster
+};
+const char* to_string(StartEvent event);  // "START", "FAILOVER", "RECOVER"
+
 struct RunStep {
   uint64_t token = 0;
   std::string group;
@@ -204,6 +229,9 @@ struct RunStep {
   Instant deadline;   // at which the node counts it as failed
   Permit permit;      // of a mirror that is started
   ServerId previous_owner;  // of a group that is taken over; 0: none. Its MAC is no conflict for an address
+  std::string program;      // of a script: the one that is started again
+  StartEvent event = StartEvent::kStart;
+  bool home = true;         // this server stands first in the group's policy
 };
 /// Asks whether a resource does its work; answered by one CheckDone within the monitor's timeout.
 struct RunCheck {
