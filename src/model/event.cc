@@ -12,7 +12,7 @@ struct Kind {
   Severity severity;
 };
 
-constexpr std::array<Kind, 10> kKinds{{{"alert", Severity::kAlert},
+constexpr std::array<Kind, 11> kKinds{{{"alert", Severity::kAlert},
                                        {"problem", Severity::kWarning},
                                        {"fencing", Severity::kWarning},
                                        {"transition", Severity::kInfo},  // else as its command says
