@@ -23,12 +23,14 @@ class ClusterTest(unittest.TestCase):
     watched = True  # from there to end_and_check() a probe sees who has the address
     two_owners_documented = False  # the way of deciding that is tried does not promise one owner: what was seen is only told
 
-    def setUp(self):
+    def bring_up(self, configuration):
         self.cluster = LabCluster(self.say)
         self.addCleanup(self.cluster.down)
         self.addCleanup(self.keep_logs)
-        self.cluster.up(example_configuration(self.configuration_replacements), servers=self.machines, witness=self.with_witness,
-                        programs=self.servers_run)
+        self.cluster.up(configuration, servers=self.machines, witness=self.with_witness, programs=self.servers_run)
+
+    def setUp(self):
+        self.bring_up(example_configuration(self.configuration_replacements))
         self.cluster.wait_for(started_on("server1"), 120, "the group to be started on server1")
         self.cluster.wait_normal(300)
         self.ledger = self.probe = None

@@ -38,7 +38,7 @@ def example_configuration(replacements=()):
     """examples/database.toml, with the script that prepares PostgreSQL where it is in this checkout."""
     with open(os.path.join(ROOT, "examples", "database.toml")) as file:
         text = file.read()
-    prepare = os.path.join(ROOT, "script", "lib", "prepare-postgresql")
+    prepare = os.path.join(ROOT, "templates", "programs", "prepare-postgresql")
     for old, new in (("/usr/lib/baton/prepare-postgresql", prepare), *replacements):
         if old not in text:
             raise LabFailure(f"examples/database.toml does not contain {old!r}")

@@ -27,6 +27,7 @@ class CommandLine {
     add_status();
     add_cluster();
     add_configuration();
+    add_templates();
     add_server();
     add_group();
     add_programs();
@@ -235,6 +236,23 @@ class CommandLine {
     check->add_option("FILE", file_, "a TOML file")->required();
   }
 
+  void add_templates() {
+    CLI::App* family = add_family("template", "groups for well-known services, ready to fill in");
+    add(family, "list", "the templates", [](const Context& context) { return list_templates(context); });
+    CLI::App* show = add(family, "show", "a template's text: what it makes, what it needs, which values it takes",
+                         [this](const Context& context) { return show_template(context, template_.name); });
+    show->add_option("NAME", template_.name, "which one")->required();
+    CLI::App* apply = add(family, "apply", "add a group made from a template to the cluster's configuration",
+                          [this](const Context& context) { return apply_template(context, template_); });
+    apply->add_option("NAME", template_.name, "which one");
+    apply->add_option("--from", template_.file, "a template of your own, in place of NAME: as `baton template show` prints one");
+    apply->add_option("--group", template_.group, "the new group's name")->required();
+    apply->add_option("--set", template_.settings, "a value of the template, as in --set address=10.0.0.50; once for each");
+    apply->add_option("--servers", template_.servers, "who may run it, the preferred one first (default: the cluster's two)")
+        ->delimiter(',');
+    apply->add_flag("--dry-run", template_.dry_run, "show the group and what would change, and apply nothing");
+  }
+
   void add_server() {
     CLI::App* family = add_family("server", "work with servers");
     add_server_maintenance(family);
@@ -382,6 +400,10 @@ class CommandLine {
     CLI::App* events = add(&app_, "events", "what has happened",
                            [this](const Context& context) { return show_events(context, follow_, limit_); });
     events->add_flag("-f,--follow", follow_, "go on with each new event until interrupted");
+    CLI::App* test =
+        add(add_family("alert", "work with the receivers of alerts"), "test", "send a test event from this server, and show the answer",
+            [this](const Context& context) { return test_alert(context, value_); });
+    test->add_option("NAME", value_, "the alert: [alert.NAME] of the configuration")->required();
     events->add_option("-n,--limit", limit_, "how many of the latest (default: 50)")
         ->check(CLI::Range(1, 10000));
   }
@@ -446,6 +468,7 @@ class CommandLine {
   bool lift_ = false;
   VerifyOptions verify_;
   CreateOptions create_;
+  TemplateOptions template_;
   FenceOptions fence_;
   MaintenanceOptions maintenance_;
   PreflightOptions preflight_;

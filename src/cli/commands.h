@@ -85,6 +85,15 @@ struct GroupOptions {
   bool wait = true;
 };
 
+struct TemplateOptions {
+  std::string name;  // of one that is built in
+  std::string file;  // a person's own, in place of that
+  std::string group;
+  std::vector<std::string> settings;  // NAME=VALUE
+  std::vector<std::string> servers;   // empty: the cluster's two
+  bool dry_run = false;
+};
+
 /// A program that a script has supervised.
 struct SuperviseOptions {
   std::string id;
@@ -170,6 +179,12 @@ Status show_plan(const Context& context, const std::string& file);
 Status apply_configuration(const Context& context, const std::string& file);
 Status show_configuration(const Context& context);
 Status check_configuration_file(const Context& context, const std::string& file);
+/// What applying a configuration changes, and how long a failover of each group would take then.
+void print_changes(const Context& context, const json& plan, bool failovers);
+Status list_templates(const Context& context);
+Status show_template(const Context& context, const std::string& name);
+/// Adds a group made from a template to the cluster's configuration.
+Status apply_template(const Context& context, const TemplateOptions& options);
 Status list_groups(const Context& context);
 Status change_group(const Context& context, const GroupOptions& options);
 Status supervise_program(const Context& context, const SuperviseOptions& options);

@@ -61,11 +61,12 @@ Status show_steps(const Context& context) {
   return {};
 }
 
-void print_changes(const json& plan) {
-  for (const std::string& change : texts_of(plan, "changes")) print(change + "\n");
-}
-
 }  // namespace
+
+void print_changes(const Context& context, const json& plan, bool failovers) {
+  for (const std::string& change : texts_of(plan, "changes")) print(change + "\n");
+  if (failovers) print_failovers(context, plan);
+}
 
 Status show_plan(const Context& context, const std::string& file) {
   if (file.empty()) return show_steps(context);
@@ -77,12 +78,10 @@ Status show_plan(const Context& context, const std::string& file) {
     json shown = *plan;
     shown["warning"] = warning_of(parse_configuration(*text)->np);
     print_json(shown);
-  } else if (list_of(*plan, "changes").empty()) {
-    print("no change\n");
   } else {
-    print_changes(*plan);
+    if (list_of(*plan, "changes").empty()) print("no change\n");
+    print_changes(context, *plan, true);
   }
-  if (!context.json) print_failovers(context, *plan);
   print_warning_of(context, parse_configuration(*text)->np);
   return {};
 }
@@ -101,7 +100,7 @@ Status apply_configuration(const Context& context, const std::string& file) {
     print_json(result);
     return {};
   }
-  print_changes(*plan);
+  print_changes(context, *plan, false);
   print(fmt::format("applied as version {}\n", number_of(*applied, "version")));
   print_warning_of(context, parse_configuration(*text)->np);
   return {};

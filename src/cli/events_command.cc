@@ -1,4 +1,4 @@
-// `baton explain GROUP` and `baton events`.
+// `baton explain GROUP`, `baton events` and `baton alert test`.
 #include <thread>
 
 #include "src/cli/commands.h"
@@ -7,6 +7,7 @@ namespace baton::cli {
 namespace {
 
 constexpr milliseconds kFollowWait{25000};
+constexpr milliseconds kTestWait{310000};  // longer than an alert's timeout can be
 
 std::string format_took(int64_t took_us) {
   return took_us >= 10'000'000 ? fmt::format("{:.1f} s", took_us / 1e6)
@@ -109,6 +110,15 @@ Status show_events(const Context& context, bool follow, int limit) {
   }
   print_events(context, list_of(*answer, "events"));
   return follow ? follow_events(context, number_of(*answer, "last")) : Status{};
+}
+
+Status test_alert(const Context& context, const std::string& name) {
+  const auto answer =
+      context.api.post(fmt::format("/v1/alerts/{}/test", ApiClient::escape(name)), json{{"author", author()}}.dump(), kTestWait);
+  if (!answer) return pass(answer);
+  if (context.json) print_json(*answer);
+  else print(fmt::format("{}: {}: {}\n", text_of(*answer, "alert"), text_of(*answer, "target"), text_of(*answer, "answer")));
+  return {};
 }
 
 }  // namespace baton::cli

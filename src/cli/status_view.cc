@@ -282,10 +282,39 @@ std::string format_groups(const json& status, const Painter& painter, bool resou
   return text;
 }
 
+/// The receivers of alerts, as this server knows them.
+std::string format_alerts(const json& status, const Painter& painter) {
+  std::vector<std::vector<Cell>> rows;
+  rows.push_back({{"ALERT", Colour::kFaint},
+                  {"BY", Colour::kFaint},
+                  {"STATE", Colour::kFaint},
+                  {"SENT BY", Colour::kFaint},
+                  {"WAITING", Colour::kFaint},
+                  {"LAST", Colour::kFaint}});
+  std::string remarks;
+  const auto ago = [](const json& alert, const char* key) { return fmt::format("{} s", number_of(alert, key) / 1000); };
+  for (const json& alert : list_of(status, "alerts")) {
+    const std::string state = text_of(alert, "state");
+    const bool told = alert.contains("last_sent_ago_ms") && !alert["last_sent_ago_ms"].is_null();
+    rows.push_back({{text_of(alert, "name")}, {text_of(alert, "kind")}, {state, state == "failing" ? Colour::kRed : colour_of(state)},
+                    {text_of(alert, "sender")}, {fmt::format("{}", number_of(alert, "waiting"))},
+                    {told ? ago(alert, "last_sent_ago_ms") + " ago" : "-"}});
+    if (state == "failing")
+      remarks += painter.paint(wrap_text(fmt::format("{}: {} is not reached from here, for {}: {}", text_of(alert, "name"),
+                                                     text_of(alert, "target"), ago(alert, "failing_for_ms"), text_of(alert, "problem")),
+                                         2),
+                               Colour::kRed);
+    if (const int64_t more = number_of(alert, "not_sent"); more > 0)
+      remarks += painter.paint(wrap_text(fmt::format("{}: {} events were not sent", text_of(alert, "name"), more), 2), Colour::kYellow);
+  }
+  return format_table(rows, painter) + remarks;
+}
+
 std::string format_status(const json& status, const Painter& painter) {
   std::string text = format_cluster(status, painter) + "\n" + format_servers(status, painter);
   if (!list_of(status, "groups").empty()) text += "\n" + format_groups(status, painter, true);
   if (!list_of(status, "mirrors").empty()) text += "\n" + format_mirrors(status, painter);
+  if (!list_of(status, "alerts").empty()) text += "\n" + format_alerts(status, painter);
   return text;
 }
 

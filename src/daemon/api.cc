@@ -135,7 +135,8 @@ void post_plan(Daemon& daemon, const HttpRequest& request, const HttpRespond& re
 void post_apply(Daemon& daemon, const HttpRequest& request, const HttpRespond& respond) {
   if (!acceptable(request.body, respond)) return;
   ApplyConfiguration command;
-  command.expected_version = daemon.node().state().configuration_version;
+  const auto present = daemon.node().state().configuration_version;
+  command.expected_version = static_cast<uint64_t>(query_number(request, "version", static_cast<int64_t>(present)));
   command.text = request.body;
   command.author = person(query_text(request, "author"));
   daemon.check_stores_everywhere(request.body, [&daemon, respond, command](const auto& problems) {
@@ -219,6 +220,18 @@ void post_fence(Daemon& daemon, const HttpRequest& request, const std::string& n
   });
 }
 
+/// Answers with what the receiver says.
+void post_alert_test(Daemon& daemon, const HttpRequest& request, const std::string& name, const HttpRespond& respond) {
+  const auto body = read_body(request);
+  if (!body) return refuse(respond, body.error());
+  const auto* alert = daemon.node().configuration().alert(name);
+  if (alert == nullptr) return refuse(respond, {ErrorCode::kNotFound, fmt::format("there is no alert \"{}\"", name)});
+  daemon.alerts().test(*alert, author_of(*body), [respond, alert = alert->name, target = alert->target()](const Result<std::string>& said) {
+    if (!said) return refuse(respond, {said.error().code, fmt::format("alert {}: {}: {}", alert, target, said.error().message)});
+    answer(respond, {{"alert", alert}, {"target", target}, {"answer", *said}});
+  });
+}
+
 std::vector<std::string> path_parts(const std::string& path) {
   std::vector<std::string> parts;
   size_t begin = 1;
@@ -262,6 +275,7 @@ void handle_api_request(Daemon& daemon, const HttpRequest& request, HttpRespond 
       return post_maintenance(daemon, request, {"server", at(2), at(3)}, respond);
     if (post && at(1) == "cluster" && parts.size() == 3)
       return post_maintenance(daemon, request, {"cluster", "", at(2)}, respond);
+    if (post && at(1) == "alerts" && at(3) == "test" && parts.size() == 4) return post_alert_test(daemon, request, at(2), respond);
     if (post && at(1) == "mirrors" && parts.size() == 4) return post_mirror(daemon, request, at(2), at(3), respond);
   }
   refuse(respond, {ErrorCode::kNotFound, fmt::format("there is no {} {}; see docs/api.md", request.method, request.path)});

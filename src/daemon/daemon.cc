@@ -48,6 +48,24 @@ std::string mirror_of(const Command& command) {
   return "";
 }
 
+/// The group that a command is about; empty: none, or by its mirror.
+std::string group_of(const Command& command) {
+  return std::visit([](const auto& one) -> std::string {
+    if constexpr (requires { one.group; }) return one.group;
+    else return "";
+  }, command);
+}
+
+/// Takeovers that may lose answered writes (A5), and what a person wanted and has not come about; empty: nothing of that.
+std::string alert_of(const Command& command) {
+  if (const auto* assign = std::get_if<AssignGroup>(&command); assign != nullptr && !assign->loss.empty())
+    return "may be lost by the takeover: " + assign->loss;
+  const auto* shutdown = std::get_if<SetShutdown>(&command);
+  const auto* keys = std::get_if<RotateKeys>(&command);
+  const bool called_off = (shutdown != nullptr && shutdown->given_up) || (keys != nullptr && keys->step == RotateKeys::Step::kCancel);
+  return called_off ? describe(command) : "";
+}
+
 uint64_t random_start() {
   uint64_t value = 0;
   while (value == 0)
@@ -171,6 +189,10 @@ Status Daemon::open_stores() {
   auto events = EventStore::open(paths_.state_directory + "/events.sqlite", founding_.server_name(self_), post);
   if (!events) return pass(events);
   events_ = std::move(*events);
+  alerts_ = std::make_unique<Alerts>(loop_, self_, *events_,
+                                     Alerts::Links{[this](const Note& note) { write_note(note); }, [this] { changed(); },
+                                                   [this]() -> const Configuration& { return present_; }});
+  alerts_->configure();  // as it was known last, until the database serves
   auto page = LeaseWriter::open(paths_.run_directory + "/lease", self_);
   if (!page) return pass(page);
   lease_page_.emplace(std::move(*page));
@@ -222,7 +244,16 @@ void Daemon::feed(const node::Event& event) {
   }
   feeding_ = false;
   follow_membership();
+  follow_alerts();
   arm_timer();
+}
+
+/// Who may tell of what all servers know.
+void Daemon::follow_alerts() {
+  std::set<ServerId> answering{self_};
+  for (const auto& [server, peer] : node_->peers())
+    if (peer.in_view && !peer.silent) answering.insert(server);
+  alerts_->members(answering);
 }
 
 /// What cannot even be sent is told at once.
@@ -337,6 +368,7 @@ void Daemon::on_message(const GroupMember& sender, std::span<const uint8_t> byte
   if (const auto* beat = std::get_if<node::BeatMessage>(&*message)) {
     remember_macs(sender.server, beat->macs);
     take_details(sender.server, *beat);
+    alerts_->heard(sender.server, beat->alerts);
     const auto known = node_->reports().find(sender.server);
     if (sender.server != self_ && (known == node_->reports().end() || known->second != beat->mirrors)) changed();
   }
@@ -355,6 +387,7 @@ void Daemon::remember_macs(ServerId server, const std::vector<std::string>& macs
 void Daemon::send(node::Message& message, Epoch lineage) {
   if (auto* beat = std::get_if<node::BeatMessage>(&message)) {
     beat->macs = own_macs_;
+    beat->alerts = alerts_->reports();
     add_details(*beat);
   }
   const std::string encoded = encode_message(message, lineage);
@@ -374,7 +407,6 @@ void Daemon::run_step(const node::RunStep& step) {
 }
 
 void Daemon::entry_applied(const node::EntryApplied& applied) {
-  events_->append_history(applied.entry, applied.outcome);
   if (applied.outcome.applied && std::holds_alternative<ApplyConfiguration>(applied.entry.command)) {
     sync_mirrors();
     tell_duties();
@@ -386,48 +418,34 @@ void Daemon::entry_applied(const node::EntryApplied& applied) {
   prepare_group(applied);
   settle_mirrors();
   // After a restart of batond the log is applied again from its begin: told once is enough.
-  const bool told = applied.entry.index <= events_->history_before_start();
-  if (!told && !std::holds_alternative<StartEpoch>(applied.entry.command)) {
-    node::Note note{.kind = "transition", .text = describe(applied.entry.command)};
-    if (!applied.outcome.applied) note.text += " (refused: " + applied.outcome.refusal + ")";
-    if (const auto* assign = std::get_if<AssignGroup>(&applied.entry.command)) {
-      note.group = assign->group;
-      note.causes = assign->causes;
-    } else if (const auto* phase = std::get_if<SetGroupPhase>(&applied.entry.command)) {
-      note.group = phase->group;
-    } else if (const auto* wish = std::get_if<WishGroup>(&applied.entry.command)) {
-      note.group = wish->group;
-    } else if (const auto* hold = std::get_if<HoldGroup>(&applied.entry.command)) {
-      note.group = hold->group;
-    } else if (const auto* release = std::get_if<ReleaseGroup>(&applied.entry.command)) {
-      note.group = release->group;
-    } else if (const auto* suspension = std::get_if<SetSuspension>(&applied.entry.command)) {
-      note.group = suspension->group;
-    } else if (const std::string key = mirror_of(applied.entry.command); !key.empty()) {
-      note.group = key.substr(0, key.find('.'));
-      note.resource = key.substr(key.find('.') + 1);
-    }
-    write_note(note);
-    alert_people(applied);
-  }
+  if (applied.entry.index > events_->history_before_start()) tell_entry(applied);
+  // After its events: what ends batond in between has them told at the next start.
+  events_->append_history(applied.entry, applied.outcome);
   changed();
 }
 
-/// A takeover that may lose answered writes (A5), and a shutdown that has not come about, are told to people soon, not only
-/// on record.
-void Daemon::alert_people(const node::EntryApplied& applied) {
-  const auto* shutdown = std::get_if<SetShutdown>(&applied.entry.command);
-  if (shutdown != nullptr && shutdown->given_up && applied.outcome.applied)
-    write_note({.kind = "alert", .text = describe(applied.entry.command)});
-  const auto* assign = std::get_if<AssignGroup>(&applied.entry.command);
-  if (assign == nullptr || assign->loss.empty() || !applied.outcome.applied) return;
-  write_note({.kind = "alert", .group = assign->group, .text = "may be lost by the takeover: " + assign->loss,
-              .causes = assign->causes});
+void Daemon::tell_entry(const node::EntryApplied& applied) {
+  const Command& command = applied.entry.command;
+  if (std::holds_alternative<StartEpoch>(command)) return;
+  node::Note note{.kind = "transition", .text = describe(command), .place = of_entry(applied.entry.index, 0)};
+  note.severity = severity_of(command, applied.outcome.applied);
+  if (!applied.outcome.applied) note.text += " (refused: " + applied.outcome.refusal + ")";
+  if (const auto* assign = std::get_if<AssignGroup>(&command)) note.causes = assign->causes;
+  note.group = group_of(command);
+  if (const std::string key = mirror_of(command); !key.empty()) {
+    note.group = key.substr(0, key.find('.'));
+    note.resource = key.substr(key.find('.') + 1);
+  }
+  write_note(note);
+  // What people should see to soon, not only on record.
+  if (const std::string text = alert_of(command); !text.empty() && applied.outcome.applied)
+    write_note({.kind = "alert", .group = note.group, .text = text, .causes = note.causes, .place = of_entry(applied.entry.index, 1)});
 }
 
 void Daemon::write_note(const node::Note& note) {
-  spdlog::info("{}{}{}: {}", note.kind, note.group.empty() ? "" : " ", note.group, note.text);
-  events_->append(note, wall_now_ms(), to_ns(EventLoop::now()) / 1000);
+  const bool kept = journal_.send(to_journal(note, founding_.cluster_name, present_.server_name(self_)));
+  if (!kept || !prints_into_journal_) spdlog::info("{}{}{}: {}", note.kind, note.group.empty() ? "" : " ", note.group, note.text);
+  alerts_->recorded(events_->append(note, wall_now_ms(), to_ns(EventLoop::now()) / 1000));
   changed();
 }
 

@@ -11,6 +11,7 @@
 
 #include "src/base/bytes.h"
 #include "src/core/node/node.h"
+#include "src/daemon/alerts.h"
 #include "src/daemon/cluster_keys.h"
 #include "src/daemon/event_store.h"
 #include "src/daemon/guard_client.h"
@@ -33,6 +34,7 @@
 #include "src/os/event_loop.h"
 #include "src/os/group_messaging.h"
 #include "src/os/icmp_echo.h"
+#include "src/os/journal_socket.h"
 #include "src/os/lease_page.h"
 #include "src/os/link_status.h"
 #include "src/os/worker_thread.h"
@@ -97,6 +99,7 @@ class Daemon {
   void rotate_keys(milliseconds limit, const std::string& author, RequestDone done);
   NpDiskClient& np_disk() { return *np_disk_; }
   ScriptRunner& scripts() { return runner_->scripts(); }
+  Alerts& alerts() { return *alerts_; }
   MirrorClient* mirror(const std::string& key);
   MirrorCalls& mirror_calls() { return *mirror_calls_; }
 
@@ -115,7 +118,9 @@ class Daemon {
   void run_step(const node::RunStep& step);
   void fence(const node::FenceServer& wanted);
   void entry_applied(const node::EntryApplied& applied);
+  void tell_entry(const node::EntryApplied& applied);
   void write_note(const node::Note& note);
+  void follow_alerts();
   // daemon_end.cc
   void end_server(const node::EndServer& end);
   void end_mirrors(Instant limit);
@@ -141,7 +146,6 @@ class Daemon {
   bool take_links(ServerId server, const std::vector<LinkReport>& links);
   void remember_in_sync(const node::EntryApplied& applied);
   void remember_starts(const node::EntryApplied& applied);
-  void alert_people(const node::EntryApplied& applied);
   void answer_store_check(const node::StoreCheck& check);
   void take_store_answer(ServerId from, const node::StoreChecked& answer);
   void read_links();
@@ -196,6 +200,9 @@ class Daemon {
 
   std::unique_ptr<VoterStore> voter_store_;
   std::unique_ptr<EventStore> events_;
+  std::unique_ptr<Alerts> alerts_;
+  JournalSocket journal_;
+  bool prints_into_journal_ = prints_into_journal();
   std::optional<LeaseWriter> lease_page_;
   std::unique_ptr<CorosyncEngine> engine_;
   std::unique_ptr<GroupMessaging> messaging_;

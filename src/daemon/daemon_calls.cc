@@ -28,7 +28,9 @@ nlohmann::json Daemon::status() const {
   if (!guard_problem_.empty()) sources.problems.push_back("baton-guard: " + guard_problem_);
   for (const auto& problem : recovery_problems()) sources.problems.push_back(problem);
   if (const auto problem = events_->problem(); !problem.empty()) sources.problems.push_back(problem);
-  return status_json(sources);
+  nlohmann::json status = status_json(sources);
+  status["alerts"] = alerts_->status();
+  return status;
 }
 
 /// The committed transitions tell how long the starts took: on every server alike.

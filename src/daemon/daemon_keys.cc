@@ -176,8 +176,6 @@ void Daemon::keys_applied(const node::EntryApplied& applied) {
   if (command->step == RotateKeys::Step::kDone || command->step == RotateKeys::Step::kCancel) {
     made_key_.clear();
     renew_ring();  // what was held back meanwhile
-    if (!told && command->step == RotateKeys::Step::kCancel)
-      write_note({.kind = "alert", .text = describe(applied.entry.command)});
   }
 }
 

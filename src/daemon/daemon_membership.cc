@@ -96,6 +96,7 @@ void Daemon::follow_membership() {
     return;
   }
   present_ = wanted;
+  alerts_->configure();
   const std::string file = paths_.state_directory + "/cluster.toml";
   if (auto kept = replace_text_file(file, node_->state().configuration_text); !kept)
     write_note({.kind = "problem", .text = kept.error().message});

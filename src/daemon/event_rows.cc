@@ -40,8 +40,25 @@ CREATE TABLE history (
 CREATE INDEX history_by_group ON history (group_name, position);
 )";
 
-constexpr const char* kEventColumns =
-    "id, time_ms, monotonic_us, server, group_name, kind, text, causes, took_us, resource, action, outcome";
+constexpr const char* kLaterSchema = R"(
+CREATE TABLE IF NOT EXISTS event_origin (
+  id INTEGER PRIMARY KEY,
+  place INTEGER NOT NULL,
+  everywhere INTEGER NOT NULL,
+  severity TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS event_origin_by_place ON event_origin (place);
+CREATE TABLE IF NOT EXISTS alert_progress (
+  name TEXT PRIMARY KEY,
+  event INTEGER NOT NULL,
+  place INTEGER NOT NULL,
+  untold INTEGER NOT NULL
+);
+)";
+
+constexpr const char* kEvents =
+    "SELECT event.id, time_ms, monotonic_us, server, group_name, kind, text, causes, took_us, resource, action, outcome, "
+    "coalesce(place, 0), coalesce(everywhere, 0), coalesce(severity, '') FROM event LEFT JOIN event_origin USING (id)";
 
 /// What programs print need not be UTF-8, but JSON is: anything else becomes U+FFFD.
 std::string clean(const std::string& text) {
@@ -74,6 +91,9 @@ Event event_of(const SqliteStatement& row) {
   event.note.resource = text_of(row, 9);
   event.note.action = text_of(row, 10);
   event.note.outcome = text_of(row, 11);
+  event.note.place = row.number(12);
+  event.note.everywhere = row.integer(13) != 0;
+  event.note.severity = parse_severity(text_of(row, 14));
   return event;
 }
 
@@ -192,9 +212,15 @@ void describe_kind(const RotateKeys& command, History& history) {
 
 void describe_kind(const RaiseFormatLevel&, History& history) { history.kind = "level"; }
 
-/// How much a person should care: "alert" soon, "warning" some time.
-const char* severity_of(const std::string& kind) {
-  return kind == "alert" ? "alert" : kind == "problem" ? "warning" : "info";
+/// All rows of a query of kEvents.
+Result<std::vector<Event>> events_of(SqliteStatement& statement) {
+  std::vector<Event> events;
+  while (true) {
+    auto more = statement.step();
+    if (!more) return pass(more);
+    if (!*more) return events;
+    events.push_back(event_of(statement));
+  }
 }
 
 }  // namespace
@@ -222,7 +248,8 @@ json to_json(const Event& event) {
           {"server", clean(event.server)},
           {"group", clean(event.note.group)},
           {"kind", clean(event.note.kind)},
-          {"severity", severity_of(event.note.kind)},
+          {"severity", to_string(severity_of(event.note))},
+          {"entry", entry_of(event.note)},
           {"text", clean(event.note.text)},
           {"causes", causes},
           {"took_us", event.note.took_us},
@@ -241,11 +268,14 @@ Status create_tables(SqliteFile& file) {
   auto transaction = SqliteTransaction::begin(file);
   if (!transaction) return pass(transaction);
   if (auto made = file.execute(kSchema); !made) return made;
+  if (auto made = file.execute(kLaterSchema); !made) return made;
   auto marked = file.execute(
       fmt::format("PRAGMA application_id={}; PRAGMA user_version={};", kApplicationId, kVersion));
   if (!marked) return marked;
   return transaction->commit();
 }
+
+Status add_tables(SqliteFile& file) { return file.execute(kLaterSchema); }
 
 Status add_event(SqliteFile& file, const Event& event) {
   auto statement = file.prepare("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
@@ -253,7 +283,13 @@ Status add_event(SqliteFile& file, const Event& event) {
   const auto& note = event.note;
   statement->bind(event.id, event.time_ms, event.monotonic_us, event.server, note.group, note.kind, note.text,
                   dump(note.causes), note.took_us, note.resource, note.action, note.outcome);
-  return statement->run();
+  if (auto added = statement->run(); !added) return added;
+  if (note.place == 0 && !note.everywhere && !note.severity) return {};
+  auto origin = file.prepare("INSERT OR REPLACE INTO event_origin VALUES (?, ?, ?, ?)");
+  if (!origin) return pass(origin);
+  return origin
+      ->bind(event.id, note.place, static_cast<int64_t>(note.everywhere), note.severity ? std::string(to_string(*note.severity)) : "")
+      .run();
 }
 
 Status add_history(SqliteFile& file, const History& history) {
@@ -274,7 +310,7 @@ Status add_history(SqliteFile& file, const History& history) {
 
 Result<std::vector<Event>> read_events(SqliteFile& file, int64_t after, uint32_t limit, const std::string& group) {
   const bool newest = after < 0;
-  auto statement = file.prepare(fmt::format("SELECT {} FROM event WHERE id > ?{} ORDER BY id {} LIMIT ?", kEventColumns,
+  auto statement = file.prepare(fmt::format("{} WHERE event.id > ?{} ORDER BY event.id {} LIMIT ?", kEvents,
                                             group.empty() ? "" : " AND group_name = ?", newest ? "DESC" : "ASC"));
   if (!statement) return pass(statement);
   if (group.empty()) {
@@ -282,14 +318,8 @@ Result<std::vector<Event>> read_events(SqliteFile& file, int64_t after, uint32_t
   } else {
     statement->bind(after, group, limit);
   }
-  std::vector<Event> events;
-  while (true) {
-    auto more = statement->step();
-    if (!more) return pass(more);
-    if (!*more) break;
-    events.push_back(event_of(*statement));
-  }
-  if (newest) std::reverse(events.begin(), events.end());
+  auto events = events_of(*statement);
+  if (events && newest) std::reverse(events->begin(), events->end());
   return events;
 }
 
@@ -322,6 +352,43 @@ Result<uint64_t> last_history(SqliteFile& file) {
   return static_cast<uint64_t>(*last);
 }
 
+Status keep_progress(SqliteFile& file, const AlertProgress& progress) {
+  auto statement = file.prepare(progress.progress ? "INSERT OR REPLACE INTO alert_progress VALUES (?, ?, ?, ?)"
+                                                  : "DELETE FROM alert_progress WHERE name = ?");
+  if (!statement) return pass(statement);
+  if (!progress.progress) return statement->bind(progress.name).run();
+  return statement->bind(progress.name, progress.progress->event, progress.progress->place, progress.progress->untold).run();
+}
+
+Result<alert::Backlog> read_backlog(SqliteFile& file, uint32_t limit) {
+  alert::Backlog backlog;
+  const auto last = last_event(file);
+  if (!last) return pass(last);
+  const auto place = file.integer("SELECT coalesce(max(place), 0) FROM event_origin");
+  if (!place) return pass(place);
+  backlog.newest_event = *last;
+  backlog.newest_place = static_cast<uint64_t>(*place);
+  auto rows = file.prepare("SELECT name, event, place, untold FROM alert_progress");
+  if (!rows) return pass(rows);
+  while (true) {
+    auto more = rows->step();
+    if (!more) return pass(more);
+    if (!*more) break;
+    backlog.progress[text_of(*rows, 0)] = {std::min(rows->number(1), *last), rows->number(2), rows->number(3)};
+  }
+  if (backlog.progress.empty()) return backlog;
+  auto events =
+      file.prepare(fmt::format("{} WHERE event.id > (SELECT min(event) FROM alert_progress) OR event.id IN (SELECT id FROM event_origin "
+                               "WHERE place > (SELECT min(place) FROM alert_progress)) ORDER BY event.id DESC LIMIT ?",
+                               kEvents));
+  if (!events) return pass(events);
+  events->bind(limit);
+  auto read = events_of(*events);
+  if (!read) return pass(read);
+  backlog.events.assign(read->rbegin(), read->rend());
+  return backlog;
+}
+
 Status prune(SqliteFile& file, uint64_t rows, int64_t oldest_ms, uint64_t least_rows) {
   // Ids and log positions rise without gaps worth mentioning: they count the rows.
   for (const char* sql : {"DELETE FROM event WHERE id <= (SELECT max(id) FROM event) - ? OR "
@@ -332,7 +399,7 @@ Status prune(SqliteFile& file, uint64_t rows, int64_t oldest_ms, uint64_t least_
     if (!statement) return pass(statement);
     if (auto pruned = statement->bind(rows, oldest_ms, least_rows).run(); !pruned) return pruned;
   }
-  return {};
+  return file.execute("DELETE FROM event_origin WHERE id < (SELECT min(id) FROM event)");
 }
 
 }  // namespace baton::event_rows

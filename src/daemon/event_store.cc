@@ -17,7 +17,7 @@
 
 namespace baton {
 
-using event_rows::Event;
+using event_rows::AlertProgress;
 using event_rows::History;
 using nlohmann::json;
 
@@ -25,8 +25,13 @@ namespace {
 
 constexpr uint64_t kRowsBetweenPrunes = 1000;
 constexpr Duration kRetryInterval = 1s;
+constexpr uint32_t kMostInBacklog = 2000;
 
-using Row = std::variant<Event, History>;
+using Row = std::variant<Event, History, AlertProgress>;
+
+Status add_row(SqliteFile& file, const Event& event) { return event_rows::add_event(file, event); }
+Status add_row(SqliteFile& file, const History& history) { return event_rows::add_history(file, history); }
+Status add_row(SqliteFile& file, const AlertProgress& progress) { return event_rows::keep_progress(file, progress); }
 
 }  // namespace
 
@@ -39,25 +44,29 @@ struct EventStore::Implementation {
 
   mutable std::mutex mutex;
   std::vector<Row> appended;  // by the loop's thread, not yet seen by the store's
+  uint64_t next_id = 1;
   bool flush_given = false;   // a job that takes them is in the queue
   std::string problem;
 
   // Only the store's thread.
   std::unique_ptr<SqliteFile> file;  // null after an error
   std::deque<Row> backlog;
-  uint64_t next_id = 1;
+  uint64_t newest_id = 0;
   uint64_t lost = 0;
   int64_t newest_ms = 0;
   uint64_t since_prune = 0;
 
   uint64_t history_before_start = 0;
+  alert::Backlog alerts_before_start;
   std::shared_ptr<bool> alive = std::make_shared<bool>(true);  // callbacks are called while it lives; the loop's thread
   std::optional<JobThread> thread;                             // last: it uses all of the above
 
   Status open_file();
   Status open_first();
   Status look();
+  Event append(Event event);
   void append(Row row);
+  void append_row(Row row);
   void flush();
   void take_appended();
   Status write();
@@ -81,6 +90,7 @@ Status EventStore::Implementation::open_file() {
   }
   auto known = check_sqlite_format(**opened, event_rows::kApplicationId, event_rows::kVersion);
   if (!known) return known;
+  if (auto added = event_rows::add_tables(**opened); !added) return added;
   file = std::move(*opened);
   return {};
 }
@@ -93,8 +103,12 @@ Status EventStore::Implementation::look() {
   if (!last) return pass(last);
   const auto history = event_rows::last_history(*file);
   if (!history) return pass(history);
+  auto alerts = event_rows::read_backlog(*file, kMostInBacklog);
+  if (!alerts) return pass(alerts);
   next_id = *last + 1;
+  newest_id = *last;
   history_before_start = *history;
+  alerts_before_start = std::move(*alerts);
   return {};
 }
 
@@ -111,12 +125,24 @@ Status EventStore::Implementation::open_first() {
   node::Note note;
   note.kind = "problem";
   note.text = fmt::format("the event log was damaged and is begun anew; the old one is {}.damaged ({})", path, damage);
-  appended.push_back(Event{0, std::chrono::duration_cast<milliseconds>(now).count(), 0, server, note});
+  appended.push_back(Event{next_id++, std::chrono::duration_cast<milliseconds>(now).count(), 0, server, note});
   return {};
+}
+
+Event EventStore::Implementation::append(Event event) {
+  std::lock_guard lock(mutex);
+  event.id = next_id++;
+  append_row(event);
+  return event;
 }
 
 void EventStore::Implementation::append(Row row) {
   std::lock_guard lock(mutex);
+  append_row(std::move(row));
+}
+
+/// REQUIRES: the lock is held.
+void EventStore::Implementation::append_row(Row row) {
   appended.push_back(std::move(row));
   if (flush_given) return;
   flush_given = true;
@@ -131,9 +157,9 @@ void EventStore::Implementation::take_appended() {
     flush_given = false;
   }
   for (auto& row : taken) {
-    if (auto* event = std::get_if<Event>(&row)) {
-      event->id = next_id++;
+    if (const auto* event = std::get_if<Event>(&row)) {
       newest_ms = std::max(newest_ms, event->time_ms);
+      newest_id = event->id;
     }
     backlog.push_back(std::move(row));
   }
@@ -172,7 +198,7 @@ Status EventStore::Implementation::write() {
     const auto next = std::find_if(backlog.begin(), backlog.end(),
                                    [](const Row& row) { return std::holds_alternative<Event>(row); });
     const auto* event = next == backlog.end() ? nullptr : &std::get<Event>(*next);
-    const Event loss{event == nullptr ? next_id++ : event->id - 1, event == nullptr ? newest_ms : event->time_ms,
+    const Event loss{event == nullptr ? newest_id : event->id - 1, event == nullptr ? newest_ms : event->time_ms,
                      event == nullptr ? 0 : event->monotonic_us, server, note};
     if (loss.id > *last) {
       if (auto added = event_rows::add_event(*file, loss); !added) return added;
@@ -181,9 +207,7 @@ Status EventStore::Implementation::write() {
   for (const auto& row : backlog) {
     const auto* event = std::get_if<Event>(&row);
     if (event != nullptr && event->id <= *last) continue;
-    auto added = event != nullptr ? event_rows::add_event(*file, *event)
-                                  : event_rows::add_history(*file, std::get<History>(row));
-    if (!added) return added;
+    if (auto added = std::visit([this](const auto& one) { return add_row(*file, one); }, row); !added) return added;
   }
   since_prune += backlog.size();
   if (since_prune >= kRowsBetweenPrunes) {
@@ -227,7 +251,7 @@ Result<json> EventStore::Implementation::list(int64_t after, uint32_t limit, con
   json list = json::array();
   for (const auto& event : events) list.push_back(event_rows::to_json(event));
   // Without any: everything there is has been looked at.
-  const uint64_t last = !events.empty() ? events.back().id : after >= 0 ? static_cast<uint64_t>(after) : next_id - 1;
+  const uint64_t last = !events.empty() ? events.back().id : after >= 0 ? static_cast<uint64_t>(after) : newest_id;
   return json{{"events", std::move(list)}, {"last", last}};
 }
 
@@ -274,12 +298,18 @@ Result<std::unique_ptr<EventStore>> EventStore::open(const std::string& path, co
   return std::unique_ptr<EventStore>(new EventStore(std::move(implementation)));
 }
 
-void EventStore::append(const node::Note& note, int64_t time_ms, int64_t monotonic_us) {
-  implementation_->append(Event{0, time_ms, monotonic_us, implementation_->server, note});
+void EventStore::keep_progress(const std::string& name, const std::optional<alert::Progress>& progress) {
+  implementation_->append(Row(AlertProgress{name, progress}));
+}
+
+const alert::Backlog& EventStore::alerts_before_start() const { return implementation_->alerts_before_start; }
+
+Event EventStore::append(const node::Note& note, int64_t time_ms, int64_t monotonic_us) {
+  return implementation_->append(Event{0, time_ms, monotonic_us, implementation_->server, note});
 }
 
 void EventStore::append_history(const database::Entry& entry, const Applied& outcome) {
-  implementation_->append(event_rows::to_history(entry, outcome));
+  implementation_->append(Row(event_rows::to_history(entry, outcome)));
 }
 
 uint64_t EventStore::history_before_start() const { return implementation_->history_before_start; }

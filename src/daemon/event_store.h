@@ -5,9 +5,11 @@
 #include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
 #include "src/base/result.h"
+#include "src/core/alert/alert_core.h"
 #include "src/core/node/node_types.h"
 
 namespace baton {
@@ -35,9 +37,13 @@ class EventStore {
   ~EventStore();
 
   /// Never blocks and never fails: it is written soon, and kept in memory and tried again while the disk is full.
-  void append(const node::Note& note, int64_t time_ms, int64_t monotonic_us);
+  /// Gives the event, with its id.
+  Event append(const node::Note& note, int64_t time_ms, int64_t monotonic_us);
   /// A committed entry of the cluster's log and what came of it. Repeating it (after a restart) changes nothing.
   void append_history(const database::Entry& entry, const Applied& outcome);
+  /// How far a receiver of alerts has got, written after the events before it; nothing: there is no such receiver any more.
+  void keep_progress(const std::string& name, const std::optional<alert::Progress>& progress);
+  const alert::Backlog& alerts_before_start() const;
   /// The newest entry that was recorded before this start: what is at or below it has been told already.
   uint64_t history_before_start() const;
 

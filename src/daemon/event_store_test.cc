@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "src/daemon/sqlite_faults.h"
+#include "src/daemon/sqlite_file.h"
 #include "src/os/event_loop.h"
 
 namespace baton {
@@ -229,6 +230,52 @@ TEST_F(EventStoreTest, DamagedFileIsSetAside) {
   const json listed = list(0);
   ASSERT_EQ(listed["events"].size(), 2u);
   EXPECT_EQ(listed["events"][0]["kind"], "problem");
+}
+
+TEST_F(EventStoreTest, KnowsHowFarAlertsHaveGot) {
+  open();
+  EXPECT_TRUE(store_->alerts_before_start().progress.empty());
+  for (int i = 0; i < 3; ++i) append("old");
+  EXPECT_EQ(
+      store_
+          ->append({.kind = "transition", .text = "four", .severity = Severity::kAlert, .place = of_entry(9, 1), .everywhere = true}, 1, 1)
+          .id,
+      4u);
+  append("five");
+  store_->keep_progress("ops", alert::Progress{3, of_entry(9, 0), 2});
+  store_->keep_progress("gone", alert::Progress{0, 0, 0});
+  store_->keep_progress("gone", std::nullopt);
+  open();
+  const auto& backlog = store_->alerts_before_start();
+  ASSERT_EQ(backlog.progress.size(), 1u);
+  EXPECT_EQ(backlog.progress.at("ops"), (alert::Progress{3, of_entry(9, 0), 2}));
+  EXPECT_EQ(backlog.newest_event, 5u);
+  EXPECT_EQ(backlog.newest_place, of_entry(9, 1));
+  ASSERT_EQ(backlog.events.size(), 2u);
+  EXPECT_EQ(backlog.events[0].note.text, "four");
+  EXPECT_EQ(backlog.events[0].note.place, of_entry(9, 1));
+  EXPECT_EQ(backlog.events[0].note.severity, Severity::kAlert);
+  EXPECT_TRUE(backlog.events[0].note.everywhere);
+  EXPECT_EQ(backlog.events[1].note.text, "five");
+  EXPECT_EQ(backlog.events[1].note.place, 0u);
+  EXPECT_EQ(list(3)["events"][0]["severity"], "alert");
+  EXPECT_EQ(list(3)["events"][0]["entry"], 9);
+}
+
+TEST_F(EventStoreTest, AFileOfAnEarlierVersionIsGoneOnWith) {
+  open();
+  append("old");
+  store_.reset();
+  {
+    auto file = SqliteFile::open(path_, {});
+    ASSERT_TRUE(file) << file.error().message;
+    ASSERT_TRUE((*file)->execute("DROP TABLE event_origin; DROP TABLE alert_progress;"));
+  }
+  open();
+  EXPECT_EQ(texts(list(0)), "old");
+  store_->keep_progress("ops", alert::Progress{1, 0, 0});
+  open();
+  EXPECT_EQ(store_->alerts_before_start().progress.size(), 1u);
 }
 
 TEST_F(EventStoreTest, WritesWhatWasAppendedBeforeItEnds) {

@@ -168,6 +168,12 @@ void put(const node::BeatMessage& message, wire::Message& out) {
   to->set_settled(message.settled);
   to->set_waited_ms(message.waited_ms);
   to->set_ring_key(message.ring_key);
+  for (const auto& alert : message.alerts) {
+    auto* item = to->add_alerts();
+    item->set_name(alert.name);
+    item->set_told(alert.told);
+    item->set_failing(alert.failing);
+  }
   for (const auto& [mirror, details] : message.details) {
     auto* item = to->add_details();
     item->set_mirror(mirror);
@@ -295,6 +301,7 @@ Result<node::Message> take(const wire::Beat& from) {
     link.send_errors = item.send_errors();
     message.links.push_back(link);
   }
+  for (const auto& item : from.alerts()) message.alerts.push_back({item.name(), item.told(), item.failing()});
   for (const auto& item : from.details()) {
     auto details = mirror_details_from_json(nlohmann::json::parse(item.json(), nullptr, false));
     if (details) message.details[item.mirror()] = std::move(*details);

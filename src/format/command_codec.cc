@@ -83,6 +83,7 @@ void put(const AssignGroup& command, wire::Command& out) {
   for (const auto& mirror : command.unused) to->add_unused(mirror);
   to->set_loss(command.loss);
   to->set_alone(command.alone);
+  to->set_failover(command.failover);
   to->set_reason(command.reason);
   for (const auto& cause : command.causes) to->add_causes(cause);
 }
@@ -205,6 +206,7 @@ Result<Command> take(const wire::AssignGroup& from) {
   command.unused.insert(from.unused().begin(), from.unused().end());
   command.loss = from.loss();
   command.alone = from.alone();
+  command.failover = from.failover();
   command.reason = from.reason();
   command.causes.assign(from.causes().begin(), from.causes().end());
   return command;

@@ -31,6 +31,7 @@ std::vector<Command> samples() {
   WishGroup wish{"db", 3, true, ServerId(64), "maintenance", "operator"};
   assign.loss = "the last 5 s";
   assign.unused = {"db.data", "db.logs"};
+  assign.failover = true;
   SetInSync in_sync{"db.data", 4, Permit(11), {{ServerId(2), Incarnation(5)}}, "peer lost", {{ServerId(1), Incarnation(7)}}};
   wish.park = ServerId(2);
   wish.lost = ServerId(3);

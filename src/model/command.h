@@ -46,6 +46,7 @@ struct AssignGroup {
   std::string loss;  // what may be lost, for people: a copy that trails takes over (A5) only if this says so
   /// Mirrors all of whose copies have reported that nothing was ever written to them: asked for after a restore (R10).
   std::set<std::string> unused;
+  bool failover = false;  // its owner was lost, or it has failed elsewhere: people should be told
   bool operator==(const AssignGroup&) const = default;
 };
 

@@ -2,6 +2,7 @@
 #include "src/model/configuration.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <strings.h>
 
 #include <algorithm>
@@ -27,6 +28,46 @@ const char* to_string(MonitorKind kind) {
     case MonitorKind::kHttp: return "http";
   }
   return "unknown";
+}
+
+const char* to_string(AlertKind kind) {
+  switch (kind) {
+    case AlertKind::kWebhook: return "webhook";
+    case AlertKind::kMail: return "mail";
+    case AlertKind::kSyslog: return "syslog";
+    case AlertKind::kTrap: return "trap";
+    case AlertKind::kCommand: return "command";
+  }
+  return "unknown";
+}
+
+const char* to_string(AlertTls tls) {
+  switch (tls) {
+    case AlertTls::kNone: return "none";
+    case AlertTls::kStartTls: return "starttls";
+    case AlertTls::kTls: return "tls";
+  }
+  return "unknown";
+}
+
+bool AlertConfiguration::wants(const Note& note) const {
+  const auto among = [](const std::vector<std::string>& list, const std::string& what) {
+    return list.empty() || std::find(list.begin(), list.end(), what) != list.end();
+  };
+  return severity_of(note) >= severity && among(kinds, note.kind) && among(groups, note.group);
+}
+
+std::string AlertConfiguration::target() const {
+  switch (kind) {
+    case AlertKind::kWebhook: return url.substr(0, url.find_first_of("/?#", url.find("://") + 3));  // some have a secret in their path
+    case AlertKind::kMail: return fmt::format("{} by {} port {}", fmt::join(recipients, ", "), host, port);
+    case AlertKind::kSyslog:
+      if (transport == AlertTransport::kLocal) return socket;
+      return fmt::format("{} port {} ({})", host, port, transport == AlertTransport::kTcp ? "tcp" : "udp");
+    case AlertKind::kTrap: return fmt::format("{} port {}", host, port);
+    case AlertKind::kCommand: return fmt::format("[{}]", fmt::join(command, " "));
+  }
+  return "";
 }
 
 std::string warning_of(NpKind kind) {
@@ -118,6 +159,13 @@ const ServerConfiguration* Configuration::server(const std::string& name) const 
 
 const GroupConfiguration* Configuration::group(const std::string& name) const {
   for (const GroupConfiguration& candidate : groups) {
+    if (strcasecmp(candidate.name.c_str(), name.c_str()) == 0) return &candidate;
+  }
+  return nullptr;
+}
+
+const AlertConfiguration* Configuration::alert(const std::string& name) const {
+  for (const AlertConfiguration& candidate : alerts) {
     if (strcasecmp(candidate.name.c_str(), name.c_str()) == 0) return &candidate;
   }
   return nullptr;

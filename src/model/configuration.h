@@ -9,6 +9,7 @@
 
 #include "src/base/ids.h"
 #include "src/base/time.h"
+#include "src/model/event.h"
 #include "src/model/mirror_report.h"
 
 namespace baton {
@@ -216,6 +217,50 @@ struct MonitorConfiguration {
   bool operator==(const MonitorConfiguration&) const = default;
 };
 
+/// How an alert gets to people. By the key that is there: `url`, `mail`, `syslog`, `trap`, `command`.
+enum class AlertKind { kWebhook, kMail, kSyslog, kTrap, kCommand };
+const char* to_string(AlertKind kind);
+
+enum class AlertTransport { kUdp, kTcp, kLocal };
+/// Of a server of mail.
+enum class AlertTls { kNone, kStartTls, kTls };
+const char* to_string(AlertTls tls);
+
+/// Tells people, or their programs, what happens (docs/operations.md, "Alerts"). Exactly the members that belong to `kind` are
+/// meaningful.
+struct AlertConfiguration {
+  std::string name;
+  AlertKind kind = AlertKind::kCommand;
+  std::string url;                      // webhook: http:// or https://
+  std::string authority;                // webhook, mail: file with the certificates to trust; empty: the system's
+  std::string user;                     // webhook, mail: whose password it is; command: who runs it (empty: root)
+  std::string password_file;            // webhook, mail
+  std::vector<std::string> recipients;  // mail
+  std::string from;                     // mail
+  AlertTls tls = AlertTls::kNone;       // mail
+  AlertTransport transport = AlertTransport::kUdp;  // syslog
+  std::string host;                     // mail, syslog, trap: a name or an address
+  uint16_t port = 0;
+  std::string socket;                   // syslog, kLocal: its path
+  std::string community_file;           // trap; empty: "public"
+  std::vector<std::string> command;
+  milliseconds timeout{10000};          // of one attempt
+  Severity severity = Severity::kWarning;  // this and above
+  std::vector<std::string> kinds;          // of events; empty: all
+  std::vector<std::string> groups;         // events of these only; empty: all, and those of no group
+  uint32_t limit_events = 20;              // so many within the window
+  milliseconds limit_window{60000};
+  milliseconds retry_first{2000};          // after a first failure, then twice as long each time
+  milliseconds retry_longest{300000};
+  milliseconds retry_age{43200000};        // what is older is given up
+  SourcePosition position;
+  bool operator==(const AlertConfiguration&) const = default;
+
+  bool wants(const Note& note) const;
+  /// Where it goes, for people: "10.0.0.9 port 25". Without what may be secret.
+  std::string target() const;
+};
+
 /// What a group does once a server that stands earlier in its policy can run it again.
 enum class Failback {
   kNo,       // nothing: it starts again where it ran last, too
@@ -275,10 +320,12 @@ struct Configuration {
   uint32_t level = 1;  // of the keys that the text uses (docs/protocol.md, "Levels")
   std::vector<ServerConfiguration> servers;  // witness included, by id
   std::vector<GroupConfiguration> groups;    // in file order
+  std::vector<AlertConfiguration> alerts;    // in file order
 
   const ServerConfiguration* server(ServerId id) const;
   const ServerConfiguration* server(const std::string& name) const;  // names compare without case
   const GroupConfiguration* group(const std::string& name) const;
+  const AlertConfiguration* alert(const std::string& name) const;
   /// The name of a server, or "server N" for one that is not configured.
   std::string server_name(ServerId id) const;
   std::vector<ServerId> voters() const;

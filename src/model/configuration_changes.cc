@@ -200,6 +200,24 @@ Properties monitor_properties(const MonitorConfiguration& monitor) {
           {"failures", std::to_string(monitor.failures)}};
 }
 
+Properties alert_properties(const AlertConfiguration& alert) {
+  const bool mail = alert.kind == AlertKind::kMail;
+  return {{to_string(alert.kind), alert.kind == AlertKind::kWebhook ? alert.url : alert.target()},
+          {"from", mail ? alert.from : "none"},
+          {"TLS", mail ? to_string(alert.tls) : "none"},
+          {"authority", alert.authority.empty() ? "none" : alert.authority},
+          {"user", alert.user.empty() ? "none" : alert.user},
+          {"password file", alert.password_file.empty() ? "none" : alert.password_file},
+          {"community file", alert.community_file.empty() ? "none" : alert.community_file},
+          {"severity", to_string(alert.severity)},
+          {"kinds", list_or_none(alert.kinds)},
+          {"groups", list_or_none(alert.groups)},
+          {"timeout", format_duration(alert.timeout)},
+          {"limit", fmt::format("{} in {}", alert.limit_events, format_duration(alert.limit_window))},
+          {"retry", fmt::format("{} to {}, for {}", format_duration(alert.retry_first), format_duration(alert.retry_longest),
+                                format_duration(alert.retry_age))}};
+}
+
 /// All things of a configuration in file order, with their properties.
 std::vector<std::pair<std::string, Properties>> list_things(const Configuration& configuration) {
   std::vector<std::pair<std::string, Properties>> things;
@@ -216,6 +234,7 @@ std::vector<std::pair<std::string, Properties>> list_things(const Configuration&
     for (const MonitorConfiguration& monitor : group.monitors)
       things.push_back({fmt::format("group {}: monitor {}", group.name, monitor.name), monitor_properties(monitor)});
   }
+  for (const AlertConfiguration& alert : configuration.alerts) things.push_back({"alert " + alert.name, alert_properties(alert)});
   return things;
 }
 

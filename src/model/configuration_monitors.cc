@@ -1,6 +1,4 @@
 // Reads [group.NAME.monitor.NAME]. Level 3: a voter that does not know them could not judge the text (docs/protocol.md, "Levels").
-#include <arpa/inet.h>
-
 #include <algorithm>
 
 #include "src/model/configuration_readers.h"
@@ -13,39 +11,17 @@ constexpr milliseconds kShortestInterval = 100ms;
 constexpr milliseconds kLongest = 86400s;
 constexpr int64_t kMostFailures = 1000;
 
-bool is_address(const std::string& text) {
-  in6_addr address{};
-  return ::inet_pton(AF_INET, text.c_str(), &address) == 1 || ::inet_pton(AF_INET6, text.c_str(), &address) == 1;
-}
-
-/// "10.0.0.50:80", "[2001:db8::5]:80".
 void read_endpoint(const std::string& text, SourcePosition position, MonitorConfiguration& monitor, ConfigurationFindings& findings) {
-  const size_t colon = text.rfind(':');
-  std::string host = colon == std::string::npos ? text : text.substr(0, colon);
-  const bool bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
-  if (bracketed) host = host.substr(1, host.size() - 2);
-  const std::string port = colon == std::string::npos ? "" : text.substr(colon + 1);
-  const bool digits = !port.empty() && port.size() <= 5 && std::all_of(port.begin(), port.end(), [](char c) { return c >= '0' && c <= '9'; });
-  const int number = digits ? std::stoi(port) : 0;
-  if (!is_address(host) || (host.find(':') != std::string::npos) != bracketed || number < 1 || number > 65535)
+  const auto endpoint = parse_endpoint(text);
+  if (!endpoint || endpoint->is_name)
     return findings.add(position, "\"{}\" is no address with a port: write one like \"10.0.0.50:5432\" or \"[2001:db8::5]:5432\"", text);
-  monitor.host = host;
-  monitor.port = static_cast<uint16_t>(number);
-}
-
-void check_url(const std::string& url, SourcePosition position, ConfigurationFindings& findings) {
-  const size_t scheme = url.starts_with("http://") ? 7 : url.starts_with("https://") ? 8 : 0;
-  const std::string rest = url.substr(scheme);
-  const std::string host = rest.substr(0, rest.find_first_of("/?#"));
-  const bool plain = std::all_of(url.begin(), url.end(), [](char c) { return c > ' ' && c < 127; });
-  if (scheme == 0 || host.empty() || !plain)
-    return findings.add(position, "\"{}\" is no URL of a web server: write one like \"http://10.0.0.50/health\"", url);
-  if (host.find('@') != std::string::npos)
-    findings.add(position, "the URL has a user in it, and its password would be seen in status and events: use a command that reads it from a file");
+  monitor.host = endpoint->host;
+  monitor.port = endpoint->port;
 }
 
 void read_http(SectionReader& section, MonitorConfiguration& monitor) {
-  check_url(monitor.url, section.position_of("url"), section.findings());
+  check_url(monitor.url, "http://10.0.0.50/health", "use a command that reads it from a file", section.position_of("url"),
+            section.findings());
   section.read_string("text", monitor.text);
   if (section.read_string("authority", monitor.authority))
     check_path(monitor.authority, "authority", section.position_of("authority"), section.findings());

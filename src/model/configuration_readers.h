@@ -67,6 +67,9 @@ void read_user(SectionReader& section, std::string& user);
 /// The group's monitors. REQUIRES: its resources have been read.
 void read_monitors(SectionReader& section, GroupConfiguration& group, ConfigurationDraft& draft);
 
+/// [alert.NAME]. REQUIRES: the groups have been read.
+void read_alerts(SectionReader& file, ConfigurationDraft& draft);
+
 void read_mirror(SectionReader& section, MirrorConfiguration& mirror, ConfigurationDraft& draft);
 /// What can be judged only when the group's mirrors and servers are known. `path` is "group.NAME".
 void check_mirrors(const std::string& path, const GroupConfiguration& group, ConfigurationDraft& draft);
@@ -77,6 +80,18 @@ void check_filesystem_size(const FilesystemConfiguration& filesystem, const Mirr
 /// Completes `after` with what is implied, and sorts into start order. Reports unknown names and circles.
 /// `path` is "group.NAME".
 void order_resources(GroupConfiguration& group, const std::string& path, ConfigurationFindings& findings);
+
+/// "10.0.0.50:80", "[2001:db8::5]:80", "mail.example.org:25"; nothing if it is none of them.
+struct Endpoint {
+  std::string host;
+  uint16_t port = 0;
+  bool is_name = false;  // not an address
+};
+std::optional<Endpoint> parse_endpoint(const std::string& text);
+
+/// Reports what is no URL of a web server, or has a user in it, whose password would be shown; `instead` says what to do.
+void check_url(const std::string& url, const std::string& example, const std::string& instead, SourcePosition position,
+               ConfigurationFindings& findings);
 
 /// Reports a name that is not allowed.
 bool check_name(const std::string& name, SourcePosition position, ConfigurationFindings& findings);

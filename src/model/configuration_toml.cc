@@ -59,6 +59,7 @@ CheckedConfiguration read_configuration(const std::string& text) {
     read_cluster(file, draft);
     read_servers(file, draft);
     read_groups(file, draft);
+    read_alerts(file, draft);
     file.finish();
   }
   std::stable_sort(draft.findings.problems.begin(), draft.findings.problems.end(),

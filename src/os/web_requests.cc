@@ -30,10 +30,16 @@ struct CurlEnd {
   void operator()(CURL* handle) const { curl_easy_cleanup(handle); }
 };
 
+struct ListEnd {
+  void operator()(curl_slist* list) const { curl_slist_free_all(list); }
+};
+
 struct Transfer {
   WebRequest request;
   WebRequests::Callback callback;
   std::unique_ptr<CURL, CurlEnd> handle;
+  std::unique_ptr<curl_slist, ListEnd> words;  // headers, or who gets the mail
+  size_t mail_sent = 0;                        // bytes of it
   std::array<char, CURL_ERROR_SIZE> error{};
   WebAnswer answer;
   bool full = false;  // more came than anybody looks at
@@ -52,6 +58,47 @@ size_t take_body(char* data, size_t, size_t count, void* where) {
   transfer.answer.body.append(data, std::min(room, count));
   transfer.full = count > room;
   return transfer.full ? 0 : count;
+}
+
+size_t give_mail(char* into, size_t, size_t room, void* where) {
+  auto& transfer = *static_cast<Transfer*>(where);
+  const std::string_view left = std::string_view(transfer.request.mail->text).substr(transfer.mail_sent);
+  const size_t count = std::min(room, left.size());
+  std::copy_n(left.begin(), count, into);
+  transfer.mail_sent += count;
+  return count;
+}
+
+/// The last thing that it says is done is the mail (its good-bye has another number).
+size_t take_mail_answer(char* data, size_t, size_t count, void* where) {
+  const std::string_view line(data, count);
+  if (line.starts_with("250 ")) static_cast<Transfer*>(where)->answer.body = line.substr(0, line.find_first_of("\r\n"));
+  return count;
+}
+
+void add_word(Transfer& transfer, const std::string& word) {
+  transfer.words.reset(curl_slist_append(transfer.words.release(), word.c_str()));
+}
+
+void prepare_post(Transfer& transfer, CURL* handle) {
+  add_word(transfer, "Content-Type: application/json");
+  add_word(transfer, "Expect:");  // not in two steps
+  curl_easy_setopt(handle, CURLOPT_HTTPHEADER, transfer.words.get());
+  curl_easy_setopt(handle, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(transfer.request.json->size()));
+  curl_easy_setopt(handle, CURLOPT_POSTFIELDS, transfer.request.json->data());
+}
+
+void prepare_mail(Transfer& transfer, CURL* handle) {
+  const WebMail& mail = *transfer.request.mail;
+  for (const std::string& recipient : mail.to) add_word(transfer, "<" + recipient + ">");
+  curl_easy_setopt(handle, CURLOPT_MAIL_FROM, ("<" + mail.from + ">").c_str());
+  curl_easy_setopt(handle, CURLOPT_MAIL_RCPT, transfer.words.get());
+  if (mail.start_tls) curl_easy_setopt(handle, CURLOPT_USE_SSL, static_cast<long>(CURLUSESSL_ALL));  // NOLINT(google-runtime-int)
+  curl_easy_setopt(handle, CURLOPT_UPLOAD, 1L);
+  curl_easy_setopt(handle, CURLOPT_READFUNCTION, give_mail);
+  curl_easy_setopt(handle, CURLOPT_READDATA, &transfer);
+  curl_easy_setopt(handle, CURLOPT_HEADERFUNCTION, take_mail_answer);
+  curl_easy_setopt(handle, CURLOPT_HEADERDATA, &transfer);
 }
 
 /// What a socket says when something is wanting on this side.
@@ -91,7 +138,7 @@ bool prepare(Transfer& transfer) {
   if (handle == nullptr) return false;
   const auto limit_ms = static_cast<long>(std::max<int64_t>(1, to_ms(transfer.request.limit)));  // NOLINT(google-runtime-int)
   curl_easy_setopt(handle, CURLOPT_URL, transfer.request.url.c_str());
-  curl_easy_setopt(handle, CURLOPT_PROTOCOLS_STR, "http,https");
+  curl_easy_setopt(handle, CURLOPT_PROTOCOLS_STR, transfer.request.mail ? "smtp,smtps" : "http,https");
   curl_easy_setopt(handle, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(handle, CURLOPT_QUICK_EXIT, 1L);  // a name that nobody resolves would hold up all others
   curl_easy_setopt(handle, CURLOPT_PROXY, "");
@@ -101,15 +148,22 @@ bool prepare(Transfer& transfer) {
   curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT_MS, limit_ms);
   curl_easy_setopt(handle, CURLOPT_FRESH_CONNECT, 1L);
   curl_easy_setopt(handle, CURLOPT_FORBID_REUSE, 1L);
-  curl_easy_setopt(handle, CURLOPT_USERAGENT, "baton-monitor");
+  curl_easy_setopt(handle, CURLOPT_USERAGENT, "baton");
   curl_easy_setopt(handle, CURLOPT_ERRORBUFFER, transfer.error.data());
   curl_easy_setopt(handle, CURLOPT_PRIVATE, &transfer);
   if (!transfer.request.authority.empty()) curl_easy_setopt(handle, CURLOPT_CAINFO, transfer.request.authority.c_str());
-  if (transfer.request.only_connect) {
+  if (!transfer.request.user.empty()) {
+    curl_easy_setopt(handle, CURLOPT_USERNAME, transfer.request.user.c_str());
+    curl_easy_setopt(handle, CURLOPT_PASSWORD, transfer.request.password.c_str());
+  }
+  if (transfer.request.mail) {
+    prepare_mail(transfer, handle);
+  } else if (transfer.request.only_connect) {
     curl_easy_setopt(handle, CURLOPT_CONNECT_ONLY, 1L);
   } else {
     curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, take_body);
     curl_easy_setopt(handle, CURLOPT_WRITEDATA, &transfer);
+    if (transfer.request.json) prepare_post(transfer, handle);
   }
   return true;
 }

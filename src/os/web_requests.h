@@ -1,20 +1,34 @@
-// WebRequests: what a web server or a TCP port answers. libcurl on a thread of its own, any number of requests at once; each ends
-// by its limit. Owned by the loop's thread, answers come from the loop.
+// WebRequests: what a web server, a server of mail or a TCP port answers. libcurl on a thread of its own, any number of requests at once;
+// each ends by its limit. Owned by the loop's thread, answers come from the loop.
 #pragma once
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "src/os/worker_thread.h"
 
 namespace baton {
 
+/// To a server of mail, in place of a request to one of the web.
+struct WebMail {
+  std::string from;
+  std::vector<std::string> to;
+  std::string text;       // header and body, lines ended by CR LF
+  bool start_tls = false; // or nothing is sent
+};
+
 struct WebRequest {
-  std::string url;         // http://, https://
+  std::string url;         // http://, https://; smtp://, smtps:// with `mail`
   std::string authority;   // file with the certificates to trust; empty: the system's
   bool only_connect = false;  // TCP: nothing is sent
   Duration limit = 5s;
+  std::string user;        // empty: nobody
+  std::string password;
+  std::optional<std::string> json;  // is posted; nothing: the page is asked for
+  std::optional<WebMail> mail;
 };
 
 struct WebAnswer {
@@ -25,8 +39,8 @@ struct WebAnswer {
   };
   End end = End::kNotAsked;
   std::string error;
-  int64_t status = 0;  // of HTTP
-  std::string body;    // its first MiB
+  int64_t status = 0;  // of HTTP or SMTP
+  std::string body;    // its first MiB; of a mail what the server said when it took it
   Duration took{};
 };
 

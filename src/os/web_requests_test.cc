@@ -34,11 +34,41 @@ class Handler(http.server.BaseHTTPRequestHandler):
         try: self.wfile.write(body[:3] if self.path == "/endless" else body)
         except OSError: pass
         if self.path == "/endless": threading.Event().wait()
+    def do_POST(self):
+        said = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        body = f"{self.headers['Content-Type']} {self.headers['Authorization']} {said}".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
     def log_message(self, *_): pass
+class Mail(socketserver.StreamRequestHandler):
+    def handle(self):
+        say = lambda text: self.wfile.write(text.encode() + b"\r\n")
+        heard = []
+        say("220 mail")
+        for line in self.rfile:
+            word = line.decode().strip()
+            heard.append(word)
+            if word.startswith("EHLO"): say("250 mail")
+            elif word.startswith("RCPT TO:<nobody"): say("550 no such user")
+            elif word == "DATA":
+                say("354 go on")
+                for line in self.rfile:
+                    if line == b".\r\n": break
+                    heard.append(line.decode().strip())
+                say("250 taken as " + "|".join(heard))
+            elif word == "QUIT":
+                say("221 bye")
+                return
+            else: say("250 well")
+mail = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Mail)
+mail.daemon_threads = True
+threading.Thread(target=mail.serve_forever, daemon=True).start()
 class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     daemon_threads = True
 server = Server(("127.0.0.1", 0), Handler)
-with open(sys.argv[1] + ".new", "w") as file: file.write(str(server.server_address[1]))
+with open(sys.argv[1] + ".new", "w") as file: file.write(f"{server.server_address[1]} {mail.server_address[1]}")
 os.rename(sys.argv[1] + ".new", sys.argv[1])
 server.serve_forever()
 )";
@@ -55,7 +85,7 @@ class WebRequestsTest : public testing::Test {
     ASSERT_TRUE(server.has_value()) << server.error().message;
     server_ = std::move(*server);
     ASSERT_TRUE(loop_.run_until([&] { return std::filesystem::exists(directory_ + "/port"); }, kLimit));
-    std::ifstream(directory_ + "/port") >> port_;
+    std::ifstream(directory_ + "/port") >> port_ >> mail_port_;
   }
   void TearDown() override {
     server_.kill_all();
@@ -74,6 +104,7 @@ class WebRequestsTest : public testing::Test {
   std::string directory_;
   ChildProcess server_;
   int port_ = 0;
+  int mail_port_ = 0;
   WebRequests requests_{loop_};
 };
 
@@ -144,6 +175,32 @@ TEST_F(WebRequestsTest, WhatCannotBeAskedIsNoAnswerOfTheServer) {
   EXPECT_EQ(ask({fmt::format("https://127.0.0.1:{}/", port_), directory_ + "/none.pem", false, 5s}).end, End::kNotAsked);
   const auto plain = ask({fmt::format("https://127.0.0.1:{}/", port_), "", false, 5s});
   EXPECT_EQ(plain.end, End::kNoAnswer) << "it speaks no TLS: " << plain.error;
+}
+
+TEST_F(WebRequestsTest, JsonIsPosted) {
+  WebRequest request{url("/hook"), "", false, 5s};
+  request.json = "{\"a\": 1}";
+  EXPECT_EQ(ask(request).body, "application/json None {\"a\": 1}");
+  request.user = "baton";
+  request.password = "secret";
+  EXPECT_EQ(ask(request).body, "application/json Basic YmF0b246c2VjcmV0 {\"a\": 1}");
+}
+
+TEST_F(WebRequestsTest, MailIsTakenOrRefused) {
+  WebRequest request{fmt::format("smtp://127.0.0.1:{}", mail_port_), "", false, 5s};
+  request.mail = WebMail{"me@example.org", {"a@example.org", "b@example.org"}, "Subject: test\r\n\r\n.dot\r\nend\r\n", false};
+  const auto taken = ask(request);
+  EXPECT_EQ(taken.end, End::kAnswered) << taken.error;
+  EXPECT_NE(taken.body.find("250 taken as"), std::string::npos) << taken.body;
+  EXPECT_NE(taken.body.find("|MAIL FROM:<me@example.org>|RCPT TO:<a@example.org>|RCPT TO:<b@example.org>|"), std::string::npos)
+      << taken.body;
+  EXPECT_NE(taken.body.find("|Subject: test||..dot|end"), std::string::npos) << taken.body;
+  request.mail->to = {"nobody@example.org"};
+  const auto refused = ask(request);
+  EXPECT_EQ(refused.end, End::kNoAnswer);
+  EXPECT_NE(refused.error.find("550"), std::string::npos) << refused.error;
+  request.mail->start_tls = true;
+  EXPECT_EQ(ask(request).end, End::kNoAnswer) << "without TLS nothing is sent";
 }
 
 TEST_F(WebRequestsTest, WhoIsGoneHearsNothing) {

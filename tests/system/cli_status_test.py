@@ -121,6 +121,33 @@ def test_links_of_others_in_status(world):
     expect_in("server2 0 1; witness 0(cut)", shown)
 
 
+def test_alerts(world):
+    well = {"name": "ops", "kind": "mail", "target": "admin@example.org by 10.0.0.9 port 25", "sender": "server1", "state": "good",
+            "waiting": 0, "not_sent": 0, "last_sent_ago_ms": 5200, "failing_for_ms": None, "problem": ""}
+    world.status["alerts"] = [well, dict(well, name="chat", kind="webhook", state="failing", waiting=3, not_sent=7, last_sent_ago_ms=None,
+                                         failing_for_ms=61000, problem="answered 500: out of order")]
+    shown = world.baton("status").out
+    rows = [line.split() for line in shown.splitlines()]
+    expect(["ops", "mail", "good", "server1", "0", "5", "s", "ago"] in rows, shown)
+    expect(["chat", "webhook", "failing", "server1", "3", "-"] in rows, shown)
+    flat = " ".join(shown.split())
+    for part in ("is not reached from here, for 61 s: answered 500: out of order", "chat: 7 events were not sent"):
+        expect_in(part, flat)
+
+
+def test_alert_is_tried(world):
+    asked = []
+    world.daemon.on("POST", "/v1/alerts/ops/test", lambda query, body: asked.append(json.loads(body)) or
+                    (200, {"alert": "ops", "target": "10.0.0.9 port 25", "answer": "answered 250: OK"}))
+    expect(world.baton("alert", "test", "ops").out == "ops: 10.0.0.9 port 25: answered 250: OK\n", "not the answer")
+    expect(asked[0]["author"], "nobody asked")
+    expect(world.baton("alert", "test", "ops", "--json").json()["answer"] == "answered 250: OK", "not the API's answer")
+    world.daemon.on("POST", "/v1/alerts/ops/test", lambda query, body: (503, {"error": {"code": "unavailable",
+                                                                                        "message": "Connection refused"}}))
+    expect_refused(world.baton("alert", "test", "ops"), "Connection refused")
+    expect_status(world.baton("alert", "test"), 2)
+
+
 def test_strange_answers(world):
     world.daemon.on("GET", "/v1/status", {"groups": [{"name": 7}, 3], "servers": "none", "lease": None})
     expect_status(world.baton("status"), 0)

@@ -142,11 +142,15 @@ def add_python(image):
                 image.file(path[1:], path, 0o100644)
 
 
+def kernel_image(kernel):
+    image, = glob.glob(os.path.join(kernel, "boot/vmlinuz-*"))
+    return image
+
+
 def run_guest(kernel, initramfs, parameters="", options=()):
     """The guest's console, line by line. `parameters` of the kernel, `options` of QEMU."""
-    image, = glob.glob(os.path.join(kernel, "boot/vmlinuz-*"))
     command = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "768",
-               "-nographic", "-no-reboot", "-nodefaults", "-serial", "stdio", "-kernel", image, "-initrd", initramfs,
+               "-nographic", "-no-reboot", "-nodefaults", "-serial", "stdio", "-kernel", kernel_image(kernel), "-initrd", initramfs,
                "-append", f"console=ttyS0 quiet panic=-1 tsc=unstable {parameters}", *options]
     with subprocess.Popen(["timeout", "-k", "5", str(LIMIT_SECONDS), *command], stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace") as guest:

@@ -123,11 +123,11 @@ void NodeCore::Implementation::handle(const ViewChanged& event) {
         const std::string text = in_order
             ? fmt::format("{} has left: it was shut down in order", configuration.server_name(voter))
             : fmt::format("{} lost: {}", configuration.server_name(voter), describe(peer.departure));
-        note({.kind = "membership", .text = text});
+        note({.kind = "membership", .text = text, .everywhere = true});
         if (peer.departure == Departure::kServerDown) out().push_back(PeerGone{voter, text});
       }
     } else if (!peer.in_view && member && voter != settings.self) {
-      note({.kind = "membership", .text = fmt::format("{} is a member", configuration.server_name(voter))});
+      note({.kind = "membership", .text = fmt::format("{} is a member", configuration.server_name(voter)), .everywhere = true});
     }
     if (!member && peer.absent_since == Instant{}) peer.absent_since = now;
     peer.in_view = member;
@@ -161,7 +161,7 @@ void NodeCore::Implementation::handle(const MessageReceived& event) {
   auto& peer = peers[event.from];
   if (peer.silent) {
     peer.silent = false;
-    note({.kind = "membership", .text = fmt::format("{} answers again", configuration.server_name(event.from))});
+    note({.kind = "membership", .text = fmt::format("{} answers again", configuration.server_name(event.from)), .everywhere = true});
     tell_database_who_is_silent();
   }
   auto& ring_key = ring_keys[event.from];
@@ -377,12 +377,12 @@ void NodeCore::Implementation::on_standing() {
   const auto& standing = database.standing();
   if (standing.serving && !known_standing.serving) {
     note({.kind = "database", .text = fmt::format("the cluster database serves: epoch {}, led by {}", standing.epoch,
-                                                  configuration.server_name(standing.leader))});
+                                                  configuration.server_name(standing.leader)), .everywhere = true});
     // Who joined after this batond's first configuration, and was in no view of its life, is away, too.
     for (const auto& server : configuration.servers)
       if (const auto [peer, added] = peers.try_emplace(server.id); added) peer->second.absent_since = now;
   } else if (!standing.serving && standing.waiting != known_standing.waiting) {
-    note({.kind = "database", .text = "the cluster database waits: " + standing.waiting});
+    note({.kind = "database", .text = "the cluster database waits: " + standing.waiting, .everywhere = true});
   }
   known_standing = standing;
 }
@@ -437,7 +437,7 @@ void NodeCore::Implementation::watch_silence() {
     peer.absent_since = now;
     reports.erase(voter);
     note({.kind = "membership", .text = fmt::format("{} is silent: a member, but its batond does not answer",
-                                                    configuration.server_name(voter))});
+                                                    configuration.server_name(voter)), .everywhere = true});
   }
   if (fell_silent) tell_database_who_is_silent();
 }

@@ -16,7 +16,7 @@
 #include "src/core/database/database.h"
 #include "src/core/group/group_run.h"
 #include "src/core/guard/guard.h"
-#include "src/model/command.h"
+#include "src/model/event.h"
 #include "src/model/link_report.h"
 #include "src/model/mirror_details.h"
 #include "src/model/mirror_report.h"
@@ -38,6 +38,7 @@ struct BeatMessage {
   bool settled = false;       // the cluster's start is over by the sender's account
   uint64_t waited_ms = 0;     // if not: how long a start of the cluster has been waiting for missing servers
   std::string ring_key;       // fingerprint of the key that the sender's corosync reads next; empty: an older version
+  std::vector<AlertReport> alerts;  // of the receivers of alerts; filled in by batond, not for the core
 };
 /// batond to batond, not for the core: may this configuration's stores be used on your server?
 struct StoreCheck {
@@ -253,16 +254,7 @@ struct Decided {
   Applied outcome;
 };
 /// For the event log. `kind` as in docs/api.md.
-struct Note {
-  std::string kind;
-  std::string group;
-  std::string text;
-  std::vector<std::string> causes;
-  std::string resource;
-  std::string action;
-  std::string outcome;
-  int64_t took_us = 0;
-};
+using Note = baton::Note;
 /// A server left the view or fell silent: mirror daemons should not wait for their time-out.
 struct PeerGone {
   ServerId server;

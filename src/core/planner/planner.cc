@@ -166,6 +166,8 @@ class GroupPlanner {
     AssignGroup assignment = make_assignment(input_, group_, state_, *chosen);
     assignment.reason = explain_choice(candidates, *chosen, state_, !chosen->refused() && chosen->server == home_of(group_, state_));
     if (!lost.empty()) assignment.reason = lost + ": " + assignment.reason;
+    assignment.failover =
+        !lost.empty() || std::any_of(candidates.begin(), candidates.end(), [](const Candidate& one) { return one.refused(); });
     if (!planted(Plant::kCausesForgotten)) assignment.causes = causes(lost, candidates);
     plan_.steps.push_back({group_.name, assignment, assignment.reason});
   }
