@@ -303,7 +303,7 @@ class CommandLine {
     start->add_flag("--unwatched", supervise_.unwatched, "do nothing when it ends");
     start->add_option("--on-failure", supervise_.on_failure, "beyond the restarts: failover (default), shutdown, reboot, stop or nothing");
     start->add_option("--user", supervise_.user, "run it as this user (default: the script's)");
-    start->add_option("--directory", supervise_.directory, "its working directory (default: /)");
+    start->add_option("--directory", supervise_.directory, "its working directory (default: the script's)");
     add_program_place(start);
     CLI::App* end = add(&app_, "unsupervise", "in a stop script: end a program that is supervised",
                         [this](const Context& context) { return unsupervise_program(context, supervise_); });

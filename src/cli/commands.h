@@ -101,7 +101,7 @@ struct SuperviseOptions {
   std::string group;      // empty: that of the script which calls
   std::string script;
   std::string user;       // empty: the script's
-  std::string directory;  // empty: /
+  std::string directory;  // empty: the script's
   uint32_t restarts = 0;
   milliseconds window{0};    // in which they are counted; 0: for good
   bool unwatched = false;
@@ -205,6 +205,8 @@ Status set_mirror_rate(const Context& context, const std::string& name, const st
 Status grow_mirror(const Context& context, const std::string& name, const std::string& size);
 Status export_backup(const Context& context, const std::string& name, const std::string& server, bool wanted);
 Status replace_mirror(const Context& context, const std::string& name, const std::string& server);
+/// Sends a test to that alert's receiver, and says what it answered.
+Status test_alert(const Context& context, const std::string& name);
 Status explain_group(const Context& context, const std::string& group);
 Status make_support_archive(const Context& context, const SupportOptions& options);
 Status show_events(const Context& context, bool follow, int limit);

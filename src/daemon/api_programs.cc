@@ -65,7 +65,7 @@ Result<ProgramRequest> read_request(const std::string& id, const json& body) {
   wanted.group = text_member(body, "group");
   wanted.resource = text_member(body, "script");
   wanted.user = text_member(body, "user");
-  if (const auto directory = text_member(body, "directory"); !directory.empty()) wanted.directory = directory;
+  wanted.directory = text_member(body, "directory");
   return wanted;
 }
 

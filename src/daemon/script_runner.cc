@@ -320,7 +320,7 @@ void ScriptRunner::supervise(const ProgramRequest& request, Answer answer) {
   program.spec.argv = request.argv;
   program.spec.environment = script->environment;
   program.spec.user = request.user.empty() ? script->resource.script.user : request.user;
-  program.spec.working_directory = request.directory;
+  program.spec.working_directory = request.directory.empty() ? script->resource.script.directory : request.directory;
   program.spec.control_group = script->control_group + "/" + id;
   program.spec.log_file = paths_.log_directory + "/program-" + program.spec.name + ".log";
   program.spec.stop_timeout = script->resource.stop_timeout;

@@ -36,7 +36,7 @@ struct ProgramRequest {
   group::ProgramPolicy policy;
   std::vector<std::string> argv;
   std::string user;      // empty: the script's
-  std::string directory = "/";
+  std::string directory;  // empty: the script's
 };
 
 class ScriptRunner {

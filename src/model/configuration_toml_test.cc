@@ -257,7 +257,7 @@ address = "10.0.0.50"
                 "remove group old", "change group db: servers: server1, server2 -> server2, server1",
                 "change group db: mirror data: size: 512 MiB -> 1 GiB (at once)",
                 "change group db: mirror data: rate: auto -> 50 MB/s (at once)",
-                "add group db: address ip (address 10.0.0.50/24, start timeout 1 min, stop timeout 30 s)"}));
+                "add group db: address ip (address 10.0.0.50/24, restarts 3 within 10 min, on failure failover, start timeout 1 min, stop timeout 30 s)"}));
 }
 
 TEST(ConfigurationToml, PrintsSizesAndDurations) {

@@ -12,7 +12,9 @@ from cli_world import EXAMPLE, ROOT, expect, expect_in, expect_refused, expect_s
 
 NAMES = sorted(name[:-len(".toml")] for name in os.listdir(os.path.join(ROOT, "templates")) if name.endswith(".toml"))
 # What each of them has to be told besides the group.
-TOLD = {"script": ("command=/usr/local/bin/program", "address=10.88.0.60"), "vm": ()}
+TOLD = {"program": ("command=/usr/local/bin/program", "address=10.88.0.60"),
+        "script": ("start=/usr/local/bin/start", "stop=/usr/local/bin/stop", "address=10.88.0.60"), "vm": ()}
+BARE = ("program", "script")
 WEB = ("template", "apply", "nginx", "--group", "web", "--set", "address=10.88.0.60")
 
 
@@ -48,7 +50,7 @@ def test_show(world):
             text = file.read()
         expect(world.baton("template", "show", name).out == text, name + " is not as in its file")
         shown = world.baton("template", "show", name, "--json").json()
-        expect(shown["text"] == text and shown["summary"] and (shown["packages"] or name == "script"), str(shown))
+        expect(shown["text"] == text and shown["summary"] and (shown["packages"] or name in BARE), str(shown))
         expect(max(map(len, text.splitlines())) <= 140, name + " has a longer line than a person wants to read")
 
 
@@ -58,7 +60,7 @@ def test_every_template_fits_and_names_programs_that_are_there(world):
         done = world.baton("template", "apply", name, "--group", "one", *settings(name), "--dry-run", "--json").json()
         expect("{{" not in done["text"], done["text"])
         programs = [each for each in re.findall(r'"(/[^"]*/lib/baton/[^"]+)"', done["text"]) if not each.startswith("/var/")]
-        expect(programs or name == "script", f"template {name} prepares nothing")
+        expect(programs or name in BARE, f"template {name} prepares nothing")
         for program in programs:
             expect(os.access(program, os.X_OK), f"template {name} runs {program}, which is not there")
     nothing_applied(world)

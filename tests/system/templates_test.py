@@ -248,8 +248,8 @@ class VirtualMachine(Served):
         self.boots(owner, 2)
 
 
-class Script(Served):
-    template = "script"
+class Program(Served):
+    template = "program"
     settings = (f"command={os.path.join(HERE, 'notes_server.py')}",)
 
     @property
@@ -263,7 +263,12 @@ class Script(Served):
         same(self.client("curl", "-sS", "--fail", self.url), NOTE)
 
 
-ALL = (Postgresql, Mariadb, Redis, Nginx, Samba, Nfs, Cups, Slurm, VirtualMachine, Script)
+class Script(Program):
+    template = "script"
+    settings = (f"start={os.path.join(HERE, 'notes_start.sh')}", f"stop={os.path.join(HERE, 'notes_stop.sh')}")
+
+
+ALL = (Postgresql, Mariadb, Redis, Nginx, Samba, Nfs, Cups, Slurm, VirtualMachine, Program, Script)
 
 
 class WithoutGroups(ClusterTest):
@@ -348,7 +353,7 @@ class Templates(WithoutGroups):
         return bool(mirror and len(mirror["in_sync"]) == len(mirror["copies"]) == 2)
 
     def test_databases(self):
-        self.fail_over((Postgresql, PostgresqlToo, Mariadb, Redis))
+        self.fail_over((Postgresql, PostgresqlToo, Mariadb, Redis, Program))
 
     def test_servers_of_files_and_pages(self):
         self.fail_over((Nginx, Samba, Nfs, Cups))
