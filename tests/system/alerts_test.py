@@ -11,7 +11,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "script", "lib"))
 from alert_receivers import Receivers
 from cluster_test import ClusterTest, run_tests
-from lab_cluster import BATON, GROUP, WORK, started_on
+from lab_cluster import BATON, GROUP, WORK, group_of, started_on
 
 LAST = 'stop_signal = "INT"\n'
 SERVERS = ("server1", "server2", "witness")
@@ -134,6 +134,9 @@ class Alerts(ClusterTest):
         self.fail_service("server2")
         self.told("postgresql failed", ("mail", "log", "trap", "page"), before)
         self.cluster.wait_until(lambda: self.alert("server2", "hook")["state"] == "failing", 20, "the receiver to be seen as failing")
+        self.cluster.wait_for(lambda status: all(each["state"] == "up" for each in group_of(status)["resources"]), 30,
+                              "all of it to be up again", ["server2"])
+        self.cluster.events("server2")  # what was written down before counts as waiting from here on
         self.nothing_waits_but("hook", "silent")
         shown = self.cluster.baton("server2", "status").stdout
         self.assertIn("http://10.88.0.100:8080 is not reached from here", " ".join(shown.split()))
