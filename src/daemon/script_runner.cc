@@ -93,7 +93,7 @@ void ScriptRunner::run(const Step& step, Done done) {
     case StepAction::kStart:
     case StepAction::kRunOnce: return start(script, step, current);
     case StepAction::kStop: return stop(script, step, current);
-    case StepAction::kKill: return clear(script, kDeathLimit, current);
+    case StepAction::kKill: return clear(script, current);
     case StepAction::kRestartProgram: return restart_program(script, step, current);
     case StepAction::kSuspend:
     case StepAction::kResume: return loop_.post([current] { current(true, ""); });
@@ -122,7 +122,7 @@ void ScriptRunner::load(Script& script) {
     const json programs = record.at("programs");
     for (const auto& [id, each] : programs.items()) {
       const auto spec = service_spec_from(each.at("spec").dump());
-      if (spec) script.programs[id] = Program{policy_from(id, each.at("policy")), *spec, nullptr};
+      if (spec) script.programs[id] = Program{policy_from(id, each.at("policy")), *spec, make_service(script, id)};
     }
     script.up = record.at("up").get<bool>();
   } catch (const json::exception& error) {
@@ -133,48 +133,53 @@ void ScriptRunner::load(Script& script) {
 /// Programs that ended while no batond looked are told of, before the script's own outcome is.
 void ScriptRunner::adopt(const ScriptPointer& script, Done done) {
   load(*script);
-  std::vector<std::string> ids;
-  for (const auto& [id, program] : script->programs) ids.push_back(id);
-  auto next = std::make_shared<std::function<void()>>();
-  *next = [this, script, ids, done, next, place = size_t{0}]() mutable {
-    if (place < ids.size()) return adopt_program(script, ids[place++], *next);
-    const auto finished = std::exchange(*next, nullptr);  // it has held itself until now
-    done(script->up, script->up ? "adopted" : "not running");
-  };
-  loop_.post([alive = alive_, next] {
-    if (*alive) (*next)();
+  const auto adoption = std::make_shared<Adoption>();
+  for (const auto& [id, program] : script->programs) adoption->ids.push_back(id);
+  adoption->done = std::move(done);
+  loop_.post([this, alive = alive_, script, adoption] {
+    if (*alive) adopt_next(script, adoption);
   });
 }
 
-void ScriptRunner::adopt_program(const ScriptPointer& script, const std::string& id, std::function<void()> next) {
-  Program& program = script->programs.at(id);
-  program.service = make_service(*script, id);
-  program.service->adopt(program.spec.name, program.spec.control_group,
-                         [this, alive = alive_, script, id, next](const Result<SupervisedService::State>& state) {
-    if (!*alive) return;
+void ScriptRunner::adopt_next(const ScriptPointer& script, const std::shared_ptr<Adoption>& adoption) {
+  while (adoption->place < adoption->ids.size()) {
+    const std::string id = adoption->ids[adoption->place++];
     const auto found = script->programs.find(id);
-    if (found != script->programs.end() && script->up) {
-      feed_(node::ProgramStarted{script->group, script->name, found->second.policy});
-      const auto report = found->second.service->last_report();
-      const bool runs = state && *state == SupervisedService::State::kRunning;
-      if (!runs) feed_(node::ProgramEnded{script->group, script->name, id,
-                                          !state ? state.error().message : report ? describe(*report) : "is gone"});
-    }
-    next();
-  });
+    if (found == script->programs.end()) continue;  // ended by somebody's word meanwhile
+    return found->second.service->adopt(found->second.spec.name, found->second.spec.control_group,
+                                        [this, alive = alive_, script, adoption, id, token = script->step](const auto& state) {
+      if (!*alive || script->step != token) return;
+      adopted(script, id, state);
+      adopt_next(script, adoption);
+    });
+  }
+  adoption->done(script->up, script->up ? "adopted" : "not running");
+}
+
+void ScriptRunner::adopted(const ScriptPointer& script, const std::string& id, const Result<SupervisedService::State>& state) {
+  const auto found = script->programs.find(id);
+  if (found == script->programs.end() || !script->up) return;
+  feed_(node::ProgramStarted{script->group, script->name, found->second.policy});
+  if (state && *state == SupervisedService::State::kRunning) return;
+  const auto report = found->second.service->last_report();
+  feed_(node::ProgramEnded{script->group, script->name, id, !state ? state.error().message : report ? describe(*report) : "is gone"});
 }
 
 // ---- The script itself ----
 
 void ScriptRunner::start(const ScriptPointer& script, const Step& step, Done done) {
   const bool once = step.step.action == StepAction::kRunOnce;
+  const uint64_t token = script->step;
   // Whatever is left of an earlier life goes first.
-  clear(script, kDeathLimit, [this, script, step, done, once](bool cleared, const std::string& why) {
+  clear(script, [this, script, step, done, once, token](bool cleared, const std::string& why) {
+    // SAFETY: I1. A kill has overtaken it: nothing is begun any more.
+    if (script->step != token) return;
     if (!cleared) return done(false, why);
     script->starting = true;
-    run_command(script, step, script->resource.script.start, "start", [this, script, done, once](bool ok, const std::string& detail) {
+    run_command(script, step, script->resource.script.start, "start", [this, script, done, once, token](bool ok, const std::string& detail) {
+      if (script->step != token) return;
       script->starting = false;
-      if (once) return clear(script, kDeathLimit, [done, ok, detail](bool, const std::string&) { done(ok, detail); });
+      if (once) return clear(script, [done, ok, detail](bool, const std::string&) { done(ok, detail); });
       script->up = ok;
       save(*script);
       done(ok, detail);
@@ -183,10 +188,14 @@ void ScriptRunner::start(const ScriptPointer& script, const Step& step, Done don
 }
 
 void ScriptRunner::stop(const ScriptPointer& script, const Step& step, Done done) {
-  script->up = false;
+  const uint64_t token = script->step;
+  script->up = script->starting = false;
   save(*script);
-  const auto rest = [this, script, done] {
-    stop_programs(script, [this, script, done](bool, const std::string&) { clear(script, kDeathLimit, done); });
+  const auto rest = [this, script, done, token] {
+    if (script->step != token) return;
+    stop_programs(script, [this, script, done, token](bool, const std::string&) {
+      if (script->step == token) clear(script, done);
+    });
   };
   if (script->resource.script.stop.empty()) return rest();
   run_command(script, step, script->resource.script.stop, "stop", [rest, done](bool ok, const std::string& detail) {
@@ -228,40 +237,51 @@ void ScriptRunner::run_command(const ScriptPointer& script, const Step& step, co
   script->child = std::move(*spawned);
 }
 
-/// In order, each within its own limit.
+/// In order, all at once.
 void ScriptRunner::stop_programs(const ScriptPointer& script, Done done) {
   auto waiting = std::make_shared<size_t>(1);
   const auto one_less = [this, alive = alive_, waiting, done] {
     if (--*waiting == 0 && *alive) done(true, "");
   };
   for (auto& [id, program] : script->programs) {
-    if (program.service == nullptr) continue;
     ++*waiting;
     program.service->stop([one_less](const Status&) { one_less(); });  // what is left is killed with the control group
   }
   loop_.post(one_less);
 }
 
-/// Ends everything of it at once; what its record says from then on is that nothing is up.
-void ScriptRunner::clear(const ScriptPointer& script, Duration limit, Done done) {
+/// Ends everything of it at once; what its record says from then on is that nothing is up. One clearing after the other: who asks for one
+/// that is under way waits for that.
+void ScriptRunner::clear(const ScriptPointer& script, Done done) {
   script->up = script->starting = false;
   script->child.forget();
   (void)kill_control_group(script->control_group).has_value();
+  script->cleared.push_back(std::move(done));
+  if (script->cleared.size() > 1) return;
   auto waiting = std::make_shared<size_t>(1);
-  const auto finish = [this, alive = alive_, script, limit, waiting, done] {
-    if (--*waiting > 0 || !*alive) return;
-    script->programs.clear();
-    ::unlink(record_path(*script).c_str());
-    clear_control_group(loop_, script->control_group, limit, [alive, done](const Status& cleared) {
-      if (*alive) done(cleared.has_value(), cleared ? "" : cleared.error().message);
-    });
+  auto problem = std::make_shared<std::string>();
+  const auto one_less = [this, alive = alive_, script, waiting, problem](const Status& killed) {
+    if (!killed) *problem = killed.error().message;
+    if (--*waiting == 0 && *alive) clear_control_group_of(script, *problem);
   };
   for (auto& [id, program] : script->programs) {
-    if (program.service == nullptr) continue;
     ++*waiting;
-    program.service->kill([finish](const Status&) { finish(); });
+    program.service->kill(one_less);
   }
-  loop_.post(finish);
+  loop_.post([one_less] { one_less({}); });
+}
+
+/// `problem`: why one of its programs could not be killed; it is kept, for the next kill.
+void ScriptRunner::clear_control_group_of(const ScriptPointer& script, const std::string& problem) {
+  if (problem.empty()) {
+    script->programs.clear();
+    ::unlink(record_path(*script).c_str());
+  }
+  clear_control_group(loop_, script->control_group, kDeathLimit, [alive = alive_, script, problem](const Status& cleared) {
+    if (!*alive) return;
+    const std::string text = !cleared ? cleared.error().message : problem;
+    for (const auto& each : std::exchange(script->cleared, {})) each(text.empty(), text);
+  });
 }
 
 // ---- Programs ----
@@ -276,14 +296,24 @@ std::unique_ptr<SupervisedService> ScriptRunner::make_service(const Script& scri
 }
 
 void ScriptRunner::start_program(const ScriptPointer& script, const std::string& id, Done done) {
-  Program& program = script->programs.at(id);
-  if (program.service == nullptr) program.service = make_service(*script, id);
-  // Whatever is left of an earlier life goes first.
-  program.service->kill([this, alive = alive_, script, id, done](const Status& killed) {
+  // Whatever is left of an earlier life goes first; of one that an earlier batond did not write down, too.
+  const auto found = script->programs.find(id);
+  const bool known = found->second.service->state() != SupervisedService::State::kNone || found->second.service->last_report().has_value();
+  if (known) return launch_program(script, id, std::move(done));
+  found->second.service->adopt(found->second.spec.name, found->second.spec.control_group, [this, alive = alive_, script, id, done](const auto&) {
+    if (*alive) launch_program(script, id, done);
+  });
+}
+
+void ScriptRunner::launch_program(const ScriptPointer& script, const std::string& id, Done done) {
+  const auto found = script->programs.find(id);
+  if (found == script->programs.end()) return done(false, "its script was ended");
+  found->second.service->kill([this, alive = alive_, script, id, done](const Status& killed) {
     if (!*alive) return;
-    const auto found = script->programs.find(id);
-    if (!killed || found == script->programs.end()) return done(false, killed ? "its script was ended" : killed.error().message);
-    found->second.service->start(found->second.spec, ReadyCheck{}, [alive, done](const Status& status) {
+    const auto program = script->programs.find(id);
+    if (!killed || program == script->programs.end() || !script->cleared.empty())
+      return done(false, killed ? "its script was ended" : killed.error().message);
+    program->second.service->start(program->second.spec, ReadyCheck{}, [alive, done](const Status& status) {
       if (*alive) done(status.has_value(), status ? "" : status.error().message);
     });
   });
@@ -324,14 +354,20 @@ void ScriptRunner::supervise(const ProgramRequest& request, Answer answer) {
   program.spec.control_group = script->control_group + "/" + id;
   program.spec.log_file = paths_.log_directory + "/program-" + program.spec.name + ".log";
   program.spec.stop_timeout = script->resource.stop_timeout;
+  program.service = make_service(*script, id);
   script->programs[id] = std::move(program);
-  start_program(script, id, [this, script, id, answer](bool ok, const std::string& detail) {
+  save(*script);  // so that the next batond finds its shim, whatever becomes of this one
+  start_program(script, id, [this, script, id, answer, token = script->step](bool ok, const std::string& detail) {
     const auto started = script->programs.find(id);
-    if (!ok || started == script->programs.end()) {
-      if (started != script->programs.end()) script->programs.erase(started);
-      return answer(fail("program {} cannot be started: {}", id, detail));
+    if (script->step != token || started == script->programs.end())
+      return answer(fail("program {} cannot be started: its script was ended", id));
+    if (!ok) {
+      const Error why{ErrorCode::kFailed, fmt::format("program {} cannot be started: {}", id, detail)};
+      return started->second.service->kill([this, alive = alive_, script, id, answer, why](const Status&) {
+        if (*alive && script->programs.erase(id) > 0) save(*script);
+        answer(tl::unexpected(why));
+      });
     }
-    save(*script);
     feed_(node::ProgramStarted{script->group, script->name, started->second.policy});
     const auto report = started->second.service->last_report();
     answer(json{{"program", id}, {"group", script->group}, {"script", script->name}, {"process", report ? report->main_process : 0}});
@@ -343,11 +379,9 @@ void ScriptRunner::end_program(const std::string& group, const std::string& id, 
     const auto found = script->programs.find(id);
     if (found == script->programs.end() || (!group.empty() && script->group != group)) continue;
     feed_(node::ProgramRemoved{script->group, script->name, id});
-    const std::shared_ptr<SupervisedService> service = std::move(found->second.service);
-    script->programs.erase(found);
-    save(*script);
-    return service->stop([service, id, answer](const Status& status) {
-      if (!status) return answer(pass(status));
+    return found->second.service->stop([this, alive = alive_, script = script, id, answer](const Status& status) {
+      if (!status) return answer(pass(status));  // it is kept, to be ended later
+      if (*alive && script->programs.erase(id) > 0) save(*script);
       answer(json{{"program", id}});
     });
   }

@@ -80,6 +80,7 @@ class ScriptRunner {
     uint64_t step = 0;  // the present one: older ends do not count
     ChildProcess child;
     std::map<std::string, Program> programs;
+    std::vector<Done> cleared;  // who waits for the clearing that is under way; empty: none is
     std::string key() const { return group + "." + name; }
     bool runs() const { return starting || up; }
   };
@@ -90,13 +91,21 @@ class ScriptRunner {
   void save(const Script& script) const;
   void load(Script& script);
   void adopt(const ScriptPointer& script, Done done);
-  void adopt_program(const ScriptPointer& script, const std::string& id, std::function<void()> next);
+  struct Adoption {
+    std::vector<std::string> ids;  // of its programs
+    size_t place = 0;
+    Done done;
+  };
+  void adopt_next(const ScriptPointer& script, const std::shared_ptr<Adoption>& adoption);
+  void adopted(const ScriptPointer& script, const std::string& id, const Result<SupervisedService::State>& state);
   void start(const ScriptPointer& script, const Step& step, Done done);
   void stop(const ScriptPointer& script, const Step& step, Done done);
   void restart_program(const ScriptPointer& script, const Step& step, Done done);
   void run_command(const ScriptPointer& script, const Step& step, const std::vector<std::string>& argv, const char* what, Done done);
   void stop_programs(const ScriptPointer& script, Done done);
-  void clear(const ScriptPointer& script, Duration limit, Done done);
+  void clear(const ScriptPointer& script, Done done);
+  void clear_control_group_of(const ScriptPointer& script, const std::string& problem);
+  void launch_program(const ScriptPointer& script, const std::string& id, Done done);
   void start_program(const ScriptPointer& script, const std::string& id, Done done);
   std::unique_ptr<SupervisedService> make_service(const Script& script, const std::string& id);
   Result<ScriptPointer> find_script(const std::string& group, const std::string& resource) const;

@@ -251,8 +251,13 @@ struct SupervisedService::Link : std::enable_shared_from_this<SupervisedService:
   }
 
   void end_it(const char* how, Callback callback) {
+    // Not from inside this call: who waited may end this object.
     if (auto waiting = std::exchange(on_ready, nullptr))
-      waiting(fail("service {} was told to stop", spec.name));
+      loop.post([waiting, text = fmt::format("service {} was told to stop", spec.name)] { waiting(fail("{}", text)); });
+    if (auto waiting = std::exchange(on_adopted, nullptr)) {
+      first_report_timer.cancel();
+      loop.post([waiting] { waiting(State::kNone); });
+    }
     ready_timer.cancel();
     if (auto earlier = std::exchange(on_stopped, nullptr)) {
       callback = [earlier, callback = std::move(callback)](Status status) {

@@ -90,12 +90,24 @@ class Scripts(ClusterTest):
         self.assertEqual(self.told("server1"), ["START SUCCESS HOME app server1"])
         self.program("server1", name="worker", state="running", restarts=0)
 
+        # More of them, one of which cannot be started at first.
+        wrong = self.supervise("second", "--user", "nobody-of-that-name", check=False)
+        self.assertNotEqual(wrong.returncode, 0)
+        self.assertIn("nobody-of-that-name", wrong.stderr)
+        self.supervise("second")
+        self.supervise("third")
+        self.assertIn("is supervised already", self.supervise("third", check=False).stderr)
+
         first = self.worker("server1")
         batond = cluster.processes("server1", "batond")[0]
         os.kill(batond, signal.SIGKILL)
         cluster.wait_until(lambda: cluster.processes("server1", "batond") not in ([], [batond]), 30, "another batond")
-        self.program("server1", state="running", restarts=0)
+        self.program("server1", name="worker", state="running", restarts=0)
+        self.program("server1", name="third", state="running", restarts=0)
         self.assertEqual(self.worker("server1"), first, "it lives on")
+        for name in ("second", "third"):
+            self.cluster.baton("server1", "unsupervise", name)
+        self.app(lambda group: [each["name"] for each in group["programs"]] == ["worker"], "the others to be forgotten", 30, ["server1"])
         self.kill_worker("server1")
         self.program("server1", state="running", restarts=1)
         self.assertNotEqual(self.worker("server1"), first)
@@ -138,6 +150,9 @@ class Scripts(ClusterTest):
         self.assertEqual(self.told("server2")[-1], "FAILOVER SUCCESS OTHER app server2")
         self.assertIn("somebody (tmpfs) is mounted there", self.explained("server2"))
         cluster.inside("server1", "umount", "/srv/app")
+
+    def supervise(self, name, *options, check=True):
+        return self.cluster.baton("server1", "supervise", name, "--group", "app", "--restarts", "1", *options, "--", "/bin/sleep", "86393", check=check)
 
     def workers(self, server):
         return [pid for pid in self.cluster.processes(server, "sleep") if WORKER.split()[1] in command_of(pid)]

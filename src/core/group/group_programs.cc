@@ -26,7 +26,12 @@ bool GroupRun::program_started(const std::string& resource, const ProgramPolicy&
 }
 
 void GroupRun::program_removed(const std::string& resource, const std::string& id) {
-  std::erase_if(programs_[resource], [&](const auto& program) { return program.policy().id == id; });
+  auto* program = find_program(resource, id);
+  if (program == nullptr) return;
+  // By its stop script: if it is started again with that, its restarts go on being counted.
+  const auto present = state(resource);
+  if (present != ResourceState::kUp && present != ResourceState::kStarting) return program->ended_with_script();
+  std::erase_if(programs_[resource], [&](const auto& each) { return each.policy().id == id; });
 }
 
 void GroupRun::program_ended(Instant now, const std::string& resource, const std::string& id, const std::string& how) {
@@ -49,6 +54,7 @@ void GroupRun::program_ended(Instant now, const std::string& resource, const std
     case ProgramRemedy::kRestartScript:
       program_news_.push_back({true, told});
       forget_steps_of(resource);
+      if (present == ResourceState::kStarting) kill_needed_.insert(resource);  // its start script is under way
       set_state(resource, ResourceState::kFailed, told);
       return advance(now);
     case ProgramRemedy::kFinalAction:
@@ -60,6 +66,7 @@ void GroupRun::program_ended(Instant now, const std::string& resource, const std
     return;
   }
   forget_steps_of(resource);
+  if (present == ResourceState::kStarting) kill_needed_.insert(resource);
   set_state(resource, ResourceState::kFailed, told);
   fail_for_good(now, *script, fmt::format("script {} failed: {}", resource, told), action, false);
   advance(now);

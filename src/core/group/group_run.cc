@@ -311,7 +311,8 @@ void GroupRun::tick(Instant now) {
       ++it;
     }
   }
-  for (const auto& running : late) kill_needed_.insert(running.resource);
+  for (const auto& running : late)
+    if (running.action != StepAction::kRestartProgram) kill_needed_.insert(running.resource);
   for (const auto& running : late) {
     if (running.action == StepAction::kAdopt) {
       // Not known is not down: it counts as up and broken until a kill has made sure.

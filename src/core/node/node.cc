@@ -96,7 +96,8 @@ bool NodeCore::Implementation::undisturbed() const {
 /// is most of what comes, leave it to the next other event: that at which this server's own beat is due, at the latest.
 void NodeCore::Implementation::look_after_all() {
   const Looked present{lease_lapsed(), settled};
-  const bool quiet = nothing_new && actions->empty() && present == looked && undisturbed();
+  const bool own_beat_is_due = now >= beat_at || report_changed;
+  const bool quiet = nothing_new && actions->empty() && present == looked && !present.lapsed && !own_beat_is_due && undisturbed();
   looked = present;
   if (quiet) return;
   tick_runs();

@@ -42,7 +42,9 @@ void NodeCore::Implementation::note_phase(const SetGroupPhase& phase) {
 void NodeCore::Implementation::watch_return() {
   const ServerStanding before = std::exchange(own_standing, database.state().server(settings.self).standing);
   if (before == ServerStanding::kNormal || own_standing != ServerStanding::kNormal || !database.standing().serving) return;
-  for (const auto& group : configuration.groups) untold_returns.insert(group.name);
+  returns.clear();
+  untold_returns.clear();
+  for (const auto& [name, run] : runs) untold_returns.insert(name);
 }
 
 /// ... once nothing of their group is left here from before.
