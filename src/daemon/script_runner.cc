@@ -254,6 +254,7 @@ void ScriptRunner::stop_programs(const ScriptPointer& script, Done done) {
 /// that is under way waits for that.
 void ScriptRunner::clear(const ScriptPointer& script, Done done) {
   script->up = script->starting = false;
+  if (script->cleared.empty()) save(*script);  // first: a batond that dies now must not leave it on record as up
   script->child.forget();
   (void)kill_control_group(script->control_group).has_value();
   script->cleared.push_back(std::move(done));
