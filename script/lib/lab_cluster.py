@@ -132,16 +132,18 @@ def describe(status):
     """One line for people: what a wait saw last."""
     if status is None:
         return "no server answered"
-    group, mirror = group_of(status), mirror_of(status)
     words = [f"asked {status['server']}",
              "servers " + ", ".join(f"{server['name']} {server['state']}" for server in status["servers"])]
     database = status["database"]
     words.append("database serves" if database["serving"] else f"database waits: {database['waiting']}")
-    if group:
+    for group in status["groups"]:
+        troubled = [resource for resource in group["resources"] if resource["state"] not in ("up", "down")]
+        if len(status["groups"]) > 1 and group["phase"] == "started" and not troubled:
+            continue
         waiting = f" (waits: {group['waiting']})" if group["waiting"] else ""
-        words.append(f"group {group['phase']} on {group['owner'] or 'nobody'}{waiting}: {group['reason']}")
-        words += [f"{resource['name']} {resource['state']} {resource['detail']}" for resource in group["resources"]
-                  if resource["state"] not in ("up", "down")]
+        words.append(f"group {group['name']} {group['phase']} on {group['owner'] or 'nobody'}{waiting}: {group['reason']}")
+        words += [f"{resource['name']} {resource['state']} {resource['detail']}" for resource in troubled]
+    mirror = mirror_of(status)
     if mirror:
         words.append(f"in sync: {', '.join(mirror['in_sync']) or 'nobody'}")
         words += [f"copy on {copy['server']}: {copy['role']}, link {copy['link']}, dirty {copy['dirty_bytes']}"

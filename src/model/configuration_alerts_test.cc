@@ -1,36 +1,16 @@
 // Reading alerts: every value, defaults, which events one wants; and what is said of a change. Wrong ones: tests/bad_input.
-#include <gtest/gtest.h>
-
-#include "src/model/configuration_toml.h"
+#include "src/model/example_test.h"
 
 namespace baton {
 namespace {
 
-Configuration read(const std::string& alerts) {
-  auto parsed = parse_configuration(R"([cluster]
-name = "demo"
-[server.server1]
-id = 1
-interconnects = ["10.0.1.1"]
-[server.server2]
-id = 2
-interconnects = ["10.0.1.2"]
-[group.web]
-servers = ["server1", "server2"]
-[group.web.service.nginx]
-command = ["/usr/sbin/nginx"]
-)" + alerts);
-  EXPECT_TRUE(parsed) << parsed.error().message;
-  return parsed ? *parsed : Configuration{};
-}
-
 AlertConfiguration read_one(const std::string& keys) {
-  const Configuration configuration = read("[alert.ops]\n" + keys);
+  const Configuration configuration = read_with("[alert.ops]\n" + keys);
   return configuration.alerts.empty() ? AlertConfiguration{} : configuration.alerts.front();
 }
 
 TEST(ConfigurationAlerts, OneLineIsEnough) {
-  const Configuration configuration = read("[alert.ops]\nsyslog = \"/dev/log\"\n");
+  const Configuration configuration = read_with("[alert.ops]\nsyslog = \"/dev/log\"\n");
   EXPECT_EQ(configuration.level, 3u) << "an older voter would be asked to judge it";
   ASSERT_EQ(configuration.alerts.size(), 1u);
   const AlertConfiguration& alert = configuration.alerts.front();
@@ -128,9 +108,9 @@ TEST(ConfigurationAlerts, SeveritiesOfCommands) {
 }
 
 TEST(ConfigurationAlerts, ChangesAreTold) {
-  const Configuration none = read("");
-  const Configuration one = read("[alert.ops]\nurl = \"https://a.example.org/x\"\n");
-  const Configuration other = read("[alert.ops]\nurl = \"https://a.example.org/y\"\nseverity = \"alert\"\n");
+  const Configuration none = read_with("");
+  const Configuration one = read_with("[alert.ops]\nurl = \"https://a.example.org/x\"\n");
+  const Configuration other = read_with("[alert.ops]\nurl = \"https://a.example.org/y\"\nseverity = \"alert\"\n");
   EXPECT_EQ(describe_changes(none, one), (std::vector<std::string>{
       "add alert ops (webhook https://a.example.org/x, severity warning, timeout 10 s, limit 20 in 1 min, retry 2 s to 5 min, for 12 h)"}));
   EXPECT_EQ(describe_changes(one, other), (std::vector<std::string>{

@@ -1,32 +1,11 @@
 // Reading monitors: every value, defaults, whom they are about; and what is said of a change. Wrong ones: tests/bad_input.
-#include <gtest/gtest.h>
-
-#include "src/model/configuration_toml.h"
+#include "src/model/example_test.h"
 
 namespace baton {
 namespace {
 
-Configuration read(const std::string& monitors) {
-  auto parsed = parse_configuration(R"([cluster]
-name = "demo"
-public_lan = "10.0.0.0/24"
-[server.server1]
-id = 1
-interconnects = ["10.0.1.1"]
-[server.server2]
-id = 2
-interconnects = ["10.0.1.2"]
-[group.web]
-servers = ["server1", "server2"]
-[group.web.service.nginx]
-command = ["/usr/sbin/nginx"]
-)" + monitors);
-  EXPECT_TRUE(parsed) << parsed.error().message;
-  return parsed ? *parsed : Configuration{};
-}
-
 TEST(ConfigurationMonitors, OneLineIsEnough) {
-  const Configuration configuration = read("[group.web.monitor.port]\ntcp = \"[2001:db8::5]:80\"\n");
+  const Configuration configuration = read_with("[group.web.monitor.port]\ntcp = \"[2001:db8::5]:80\"\n");
   EXPECT_EQ(configuration.level, 3u) << "an older voter would be asked to judge it";
   ASSERT_EQ(configuration.groups.front().monitors.size(), 1u);
   const MonitorConfiguration& monitor = configuration.groups.front().monitors.front();
@@ -42,7 +21,7 @@ TEST(ConfigurationMonitors, OneLineIsEnough) {
 }
 
 TEST(ConfigurationMonitors, EveryValue) {
-  const Configuration configuration = read(R"([group.web.service.log]
+  const Configuration configuration = read_with(R"([group.web.service.log]
 command = ["/usr/bin/log"]
 [group.web.monitor.page]
 of = "NGINX"
@@ -78,9 +57,9 @@ failures = 5
 }
 
 TEST(ConfigurationMonitors, ChangesAreTold) {
-  const Configuration none = read("");
-  const Configuration one = read("[group.web.monitor.port]\ntcp = \"10.0.0.50:80\"\n");
-  const Configuration other = read("[group.web.monitor.port]\ntcp = \"10.0.0.50:80\"\nfailures = 3\n");
+  const Configuration none = read_with("");
+  const Configuration one = read_with("[group.web.monitor.port]\ntcp = \"10.0.0.50:80\"\n");
+  const Configuration other = read_with("[group.web.monitor.port]\ntcp = \"10.0.0.50:80\"\nfailures = 3\n");
   EXPECT_EQ(describe_changes(none, one), (std::vector<std::string>{
       "add group web: monitor port (of nginx, tcp 10.0.0.50 port 80, interval 10 s, timeout 5 s, failures 2)"}));
   EXPECT_EQ(describe_changes(one, other), std::vector<std::string>{"change group web: monitor port: failures: 2 -> 3"});

@@ -3,7 +3,6 @@
 #include "src/os/child_process.h"
 
 #include <fcntl.h>
-#include <grp.h>
 #include <linux/sched.h>
 #include <poll.h>
 #include <signal.h>
@@ -168,6 +167,13 @@ int output_descriptor(const ChildOptions& options, const Launch& launch) {
   return ::open(options.log_file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
 }
 
+/// By the kernel's calls: those of glibc would see to the other threads, too, which a child does not have, and wait for a lock that one of
+/// them may have held (of the threads' stacks: nptl_setxid) for ever.
+bool become(const SystemUser& user) {
+  return ::syscall(SYS_setgroups, user.groups.size(), user.groups.data()) == 0 && ::syscall(SYS_setgid, user.group_id) == 0 &&
+         ::syscall(SYS_setuid, user.user_id) == 0;
+}
+
 /// The child's way from clone to exec. No memory is allocated here.
 [[noreturn]] void run_child(const ChildOptions& options, Launch& launch) {
   options.new_session ? static_cast<void>(::setsid()) : static_cast<void>(::setpgid(0, 0));
@@ -195,11 +201,7 @@ int output_descriptor(const ChildOptions& options, const Launch& launch) {
     ::setrlimit(RLIMIT_MEMLOCK, &unlimited);  // refused in some containers: the program says so itself
   }
   if (launch.user) {
-    const auto& user = *launch.user;
-    if (::setgroups(user.groups.size(), user.groups.data()) != 0 || ::setgid(user.group_id) != 0 ||
-        ::setuid(user.user_id) != 0) {
-      give_up(launch, Stage::kUser);
-    }
+    if (!become(*launch.user)) give_up(launch, Stage::kUser);
   }
   if (::chdir(options.working_directory.c_str()) != 0) give_up(launch, Stage::kDirectory);
   environ = launch.environment.data();

@@ -6,8 +6,10 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include <atomic>
 #include <fstream>
 #include <sstream>
+#include <thread>
 
 #include "src/os/control_group.h"
 #include "src/os/helper_process.h"
@@ -89,6 +91,24 @@ TEST(ChildProcess, EnvironmentUserDirectoryAndDescriptors) {
   options.passed_descriptors = {ours.get()};
   auto end = run(options);
   EXPECT_EQ(end.output, "nobody\n/usr\nbar /elsewhere\n0 1 2 3 4 ") << end.output;  // 4 is ls reading
+}
+
+TEST(ChildProcess, AUserIsTakenWhileThreadsComeAndGo) {
+  // What a thread of this process holds at the moment of the clone nobody gives back in the child.
+  std::atomic<bool> enough{false};
+  std::thread restless([&] {
+    while (!enough) std::thread([] {}).join();
+  });
+  for (int time = 0; time < 200 && !HasFailure(); ++time) {
+    ChildOptions options;
+    options.argv = {"/bin/true"};
+    options.user = "nobody";
+    options.deadline = 5s;
+    const auto end = run(options);
+    EXPECT_TRUE(end.exited) << describe(end) << ", time " << time;
+  }
+  enough = true;
+  restless.join();
 }
 
 TEST(ChildProcess, LogFileIsAppendedTo) {

@@ -1,25 +1,15 @@
 // Programs that scripts have had supervised, scripts without their storage, and what is done beyond the restarts.
-#include <gtest/gtest.h>
-
-#include "src/core/group/group_run.h"
+#include "src/core/group/run_test.h"
 
 namespace baton::group {
 namespace {
-
-ResourceConfiguration resource(const std::string& name, ResourceKind kind, std::vector<std::string> after) {
-  ResourceConfiguration made;
-  made.name = name;
-  made.kind = kind;
-  made.after = std::move(after);
-  made.restarts = 0;
-  return made;
-}
 
 GroupConfiguration scripted_group() {
   GroupConfiguration group;
   group.name = "web";
   group.resources = {resource("data", ResourceKind::kMirror, {}), resource("app", ResourceKind::kScript, {"data"}),
                      resource("quiet", ResourceKind::kScript, {"data"})};
+  for (auto& made : group.resources) made.restarts = 0;
   group.resources[1].script.on_disk_failure = true;
   return group;
 }
@@ -32,22 +22,15 @@ ProgramPolicy policy(uint32_t restarts, Duration window = Duration{0}) {
   return made;
 }
 
-class ProgramsTest : public testing::Test {
+class ProgramsTest : public RunTest {
  protected:
+  ProgramsTest() : RunTest(scripted_group()) {}
+
   void SetUp() override {
     run_.set_asks(true);
     run_.assume_down();
     run_.run(now_);
   }
-  std::vector<std::string> asked() {
-    std::vector<std::string> lines;
-    for (const auto& step : run_.take_steps()) {
-      lines.push_back(std::string(to_string(step.action)) + " " + step.resource + (step.program.empty() ? "" : "/" + step.program));
-      tokens_[lines.back()] = step.token;
-    }
-    return lines;
-  }
-  void done(const std::string& line, bool ok = true) { run_.step_done(now_, tokens_.at(line), ok, ok ? "" : "refused"); }
   void bring_up() {
     asked();
     done("start data");
@@ -58,14 +41,7 @@ class ProgramsTest : public testing::Test {
   }
   void end() { run_.program_ended(now_, "app", "worker", "ended with status 1"); }
   const ProgramRun& program() { return run_.programs().at("app").front(); }
-
-  Instant now_{1s};
-  uint64_t next_token_ = 1;
-  GroupRun run_{scripted_group(), &next_token_};
-  std::map<std::string, uint64_t> tokens_;
 };
-
-using Lines = std::vector<std::string>;
 
 TEST_F(ProgramsTest, OneIsStartedAgainAsOftenAsItMayThenItsScriptHasFailed) {
   bring_up();
@@ -215,6 +191,31 @@ TEST_F(ProgramsTest, AScriptThatNeverEndsWithoutItsStorageIsKilledAtItsDeadline)
   now_ = run_.next_tick();
   run_.tick(now_);
   EXPECT_EQ(asked(), Lines{"kill app"});
+}
+
+TEST_F(ProgramsTest, TheLatestFailureAboutWhichSomethingIsToBeDoneDecides) {
+  GroupConfiguration group = scripted_group();
+  group.resources[1].on_failure = FinalAction::kStop;
+  group.resources[2].on_failure = FinalAction::kNothing;
+  run_ = GroupRun{group, &next_token_};
+  SetUp();
+  bring_up();
+  run_.set_held(now_, true);
+  run_.resource_failed(now_, "quiet", "it ended");
+  EXPECT_EQ(run_.final_action(), FinalAction::kNothing);
+  run_.resource_failed(now_, "app", "it ended");
+  EXPECT_EQ(run_.stuck(), "script app failed: it ended");
+  EXPECT_EQ(run_.final_action(), FinalAction::kStop);
+  asked();
+  done("kill quiet");
+  done("kill app");
+  now_ += 1min;
+  run_.tick(now_);
+  EXPECT_EQ(asked(), Lines{"start app"}) << "the other one stays down, as is configured";
+  done("start app");
+  EXPECT_EQ(run_.stuck(), "script quiet failed: it ended") << "not what has recovered";
+  EXPECT_EQ(run_.final_action(), FinalAction::kNothing);
+  EXPECT_EQ(run_.next_tick(), kNever);
 }
 
 }  // namespace

@@ -71,7 +71,7 @@ void GroupRun::run(Instant now) {
   if (goal_ == Goal::kRun) return;
   goal_ = Goal::kRun;
   failure_.clear();
-  final_action_ = FinalAction::kFailover;
+  failure_action_ = FinalAction::kFailover;
   interrupted_ = false;
   history_.clear();
   see_to_waiting_programs(now);
@@ -194,24 +194,44 @@ void GroupRun::step_ended(Instant now, const Running& running, bool ok, const st
 
 void GroupRun::unstick(const std::string& name) {
   const auto found = stuck_resources_.find(name);
-  if (found == stuck_resources_.end() || !found->second.stuck) return;
-  found->second.stuck = false;  // its pause is kept: if it fails again it has not become better
-  const bool others = std::any_of(stuck_resources_.begin(), stuck_resources_.end(),
-                                  [](const auto& resource) { return resource.second.stuck; });
-  if (others) return;
-  stuck_.clear();
-  stuck_cause_.clear();
-  final_action_ = FinalAction::kFailover;
+  if (found != stuck_resources_.end()) found->second.stuck = false;  // its pause is kept: if it fails again it has not become better
+}
+
+/// Of what is stuck: the latest one about which something is to be done; else the latest.
+const GroupRun::StuckResource* GroupRun::deciding() const {
+  const StuckResource* found = nullptr;
+  const auto weight = [](const StuckResource& resource) {
+    return std::pair(resource.action != FinalAction::kNothing, resource.since);
+  };
+  for (const auto& [name, resource] : stuck_resources_)
+    if (resource.stuck && (found == nullptr || weight(resource) > weight(*found))) found = &resource;
+  return found;
+}
+
+std::string GroupRun::stuck() const {
+  const StuckResource* resource = deciding();
+  return resource == nullptr ? "" : resource->failure;
+}
+
+std::string GroupRun::stuck_cause() const {
+  const StuckResource* resource = deciding();
+  return resource == nullptr ? "" : to_string(resource->kind);
+}
+
+FinalAction GroupRun::final_action() const {
+  const StuckResource* resource = deciding();
+  return resource == nullptr || !failure_.empty() ? failure_action_ : resource->action;
 }
 
 void GroupRun::beyond_restarts(Instant now, const ResourceConfiguration& resource, const std::string& failure, FinalAction action) {
   StuckResource& stuck = stuck_resources_[resource.name];
   stuck.stuck = true;
+  stuck.failure = failure;
+  stuck.kind = resource.kind;
+  stuck.action = action;
+  stuck.since = now;
   stuck.pause = std::clamp(stuck.pause * 2, kShortestPause, kLongestPause);
   stuck.retry_at = now + stuck.pause;
-  stuck_ = failure;
-  stuck_cause_ = to_string(resource.kind);
-  final_action_ = action;
 }
 
 /// It has failed more often than it may. Where its owner does not decide what becomes of it (the group is only starting, or its storage
@@ -219,7 +239,7 @@ void GroupRun::beyond_restarts(Instant now, const ResourceConfiguration& resourc
 void GroupRun::fail_for_good(Instant now, const ResourceConfiguration& resource, const std::string& failure, FinalAction action,
                              bool at_once) {
   if (asks_ && !is_storage(resource.kind)) return beyond_restarts(now, resource, failure, action);
-  final_action_ = action;
+  failure_action_ = action;
   give_up(now, failure, at_once);
 }
 
@@ -228,9 +248,6 @@ void GroupRun::set_supervised(Instant now, bool supervised) {
   supervised_ = supervised;
   if (!supervised) return;
   for (auto& [name, resource] : stuck_resources_) resource.stuck = false;
-  stuck_.clear();
-  stuck_cause_.clear();
-  final_action_ = FinalAction::kFailover;
   see_to_waiting_programs(now);
   advance(now);
 }
@@ -245,7 +262,7 @@ void GroupRun::set_held(Instant now, bool held) {
 bool GroupRun::stuck_down(Instant now, const std::string& resource) const {
   const auto found = stuck_resources_.find(resource);
   if (found == stuck_resources_.end() || !found->second.stuck) return false;
-  return !held_ || !supervised_ || now < found->second.retry_at;
+  return !held_ || !supervised_ || found->second.action == FinalAction::kNothing || now < found->second.retry_at;
 }
 
 void GroupRun::start_failed(Instant now, const ResourceConfiguration& resource, const std::string& detail) {
@@ -334,7 +351,7 @@ Instant GroupRun::next_tick() const {
   if (!held_ || !supervised_ || suspended_ || goal_ != Goal::kRun) return next;
   for (const auto& [name, stuck] : stuck_resources_) {
     const auto* resource = configuration_.find(name);
-    if (stuck.stuck && is_down(state(name)) && dependencies_up(*resource)) next = std::min(next, stuck.retry_at);
+    if (stuck.stuck && stuck.action != FinalAction::kNothing && is_down(state(name)) && dependencies_up(*resource)) next = std::min(next, stuck.retry_at);
   }
   return next;
 }

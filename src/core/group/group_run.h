@@ -81,11 +81,12 @@ class GroupRun {
   void set_supervised(Instant now, bool supervised);
   /// Held here though stuck: the failing resource is started again and again, at growing intervals.
   void set_held(Instant now, bool held);
-  /// What keeps failing, and the kind of that resource; empty: nothing.
-  const std::string& stuck() const { return stuck_; }
-  const std::string& stuck_cause() const { return stuck_cause_; }
-  /// What is to be done about what is stuck, or about what made the run give up.
-  FinalAction final_action() const { return final_action_; }
+  /// What keeps failing, and the kind of that resource; empty: nothing. Of several, the latest about which something is to be done.
+  std::string stuck() const;
+  std::string stuck_cause() const;
+  /// What made the run give up, or what is stuck, and what is to be done about it.
+  std::string what_failed() const { return failure_.empty() ? stuck() : failure_; }
+  FinalAction final_action() const;
 
   /// Live: those that are new or changed begin anew, the others go on.
   void set_monitors(const std::vector<MonitorConfiguration>& monitors);
@@ -183,16 +184,19 @@ class GroupRun {
   bool asks_ = false;
   bool supervised_ = true;
   bool held_ = false;
-  std::string stuck_;
-  std::string stuck_cause_;
-  FinalAction final_action_ = FinalAction::kFailover;
+  FinalAction failure_action_ = FinalAction::kFailover;  // about `failure_`
   std::map<std::string, std::vector<ProgramRun>> programs_;
   std::vector<MonitorNews> program_news_;
   struct StuckResource {
     bool stuck = false;
+    std::string failure;
+    ResourceKind kind = ResourceKind::kService;
+    FinalAction action = FinalAction::kFailover;
+    Instant since{};
     Duration pause{};  // before the next try, doubled each time
     Instant retry_at{};
   };
+  const StuckResource* deciding() const;
   std::map<std::string, StuckResource> stuck_resources_;
   std::vector<MonitorRun> monitors_;
   std::vector<CheckRequest> checks_;

@@ -1,19 +1,8 @@
 // The order of a group's steps, restarts, escalation and deadlines.
-#include "src/core/group/group_run.h"
-
-#include <gtest/gtest.h>
+#include "src/core/group/run_test.h"
 
 namespace baton::group {
 namespace {
-
-ResourceConfiguration resource(const std::string& name, ResourceKind kind, std::vector<std::string> after) {
-  ResourceConfiguration made;
-  made.name = name;
-  made.kind = kind;
-  made.after = std::move(after);
-  made.restarts = usual_restarts(kind);
-  return made;
-}
 
 GroupConfiguration database_group() {
   GroupConfiguration group;
@@ -24,21 +13,10 @@ GroupConfiguration database_group() {
   return group;
 }
 
-class GroupRunTest : public testing::Test {
+class GroupRunTest : public RunTest {
  protected:
-  /// The steps asked for now, as "start data" lines; remembers their tokens.
-  std::vector<std::string> asked() {
-    std::vector<std::string> lines;
-    for (const auto& step : run_.take_steps()) {
-      const auto line = std::string(to_string(step.action)) + " " + step.resource;
-      lines.push_back(line);
-      tokens_[line] = step.token;
-    }
-    return lines;
-  }
-  void done(const std::string& line, bool ok = true, const std::string& detail = "") {
-    run_.step_done(now_, tokens_.at(line), ok, detail);
-  }
+  GroupRunTest() : RunTest(database_group()) {}
+
   void bring_up() {
     run_.assume_down();
     run_.run(now_);
@@ -51,14 +29,7 @@ class GroupRunTest : public testing::Test {
     done("start postgres");
     ASSERT_TRUE(run_.all_up());
   }
-
-  Instant now_{1s};
-  uint64_t next_token_ = 1;
-  GroupRun run_{database_group(), &next_token_};
-  std::map<std::string, uint64_t> tokens_;
 };
-
-using Lines = std::vector<std::string>;
 
 TEST_F(GroupRunTest, StartsWhatIsIndependentAtOnceAndTheRestInOrder) {
   run_.assume_down();

@@ -33,6 +33,7 @@ void NodeCore::Implementation::manage_groups() {
     collect_checks(name, *held);  // those that are dropped end before what is stopped next
     collect_steps(name, *held);
   }
+  end_for_what_failed();
 }
 
 void NodeCore::Implementation::manage_group(const GroupState& group, const std::string& name, group::GroupRun& run) {
@@ -105,14 +106,14 @@ void NodeCore::Implementation::manage_owned(const GroupState& group, const std::
   const bool gave_up = !run.failure().empty();
   if (gave_up) {
     if (stops_for_good(group, name, run)) return;
-    shut_down_for(group, name, run);
+    wish_own_end(group, name, run);
     if (run.all_down()) propose_phase(group, name, GroupPhase::kStopped, run, run.failure());
     return;
   }
   if (group.phase == GroupPhase::kStopping || leaving) {
     if (group.phase != GroupPhase::kStopping) propose_phase(group, name, GroupPhase::kStopping, run, group.reason);
     run.stop(now);
-    shut_down_for(group, name, run);
+    wish_own_end(group, name, run);
     if (group.phase == GroupPhase::kStopping && run.all_down())
       propose_phase(group, name, GroupPhase::kStopped, run, group.reason);
     return;
@@ -147,7 +148,6 @@ void NodeCore::Implementation::manage_stuck(const GroupState& group, const std::
   }
   if (stops_for_good(group, name, run)) return;
   if (run.final_action() == FinalAction::kNothing) {
-    run.set_held(now, false);
     hold.reason = run.stuck() + "; nothing is done about it, as is configured";
     if (group.held.empty()) propose("group " + name, hold);
     return;

@@ -34,7 +34,9 @@ void NodeCore::Implementation::note_start_event(const AssignGroup& assign, bool 
 
 void NodeCore::Implementation::note_phase(const SetGroupPhase& phase) {
   if (!phase.failure.empty()) failed_groups.insert(phase.group);
-  if (phase.phase == GroupPhase::kStarted) failed_groups.erase(phase.group);
+  if (phase.phase != GroupPhase::kStarted) return;
+  failed_groups.erase(phase.group);
+  if (phase.server == settings.self) end_considered.erase(phase.group);
 }
 
 /// This server was down and has returned to the cluster: scripts that ask for it are told, where their group does not run here. Not
@@ -104,32 +106,59 @@ bool NodeCore::Implementation::stops_for_good(const GroupState& group, const std
   wish.group = name;
   wish.expected_version = group.version;
   wish.author = kOwnAuthor;
-  wish.reason = fmt::format("{}; it is stopped, as is configured", run.stuck().empty() ? run.failure() : run.stuck());
+  wish.reason = fmt::format("{}; it is stopped, as is configured", run.what_failed());
   propose("group " + name, wish);
   return true;
 }
 
 /// What failed is configured to end its server. Its group has left by then, or has given this server up: which the breaker counts, so that one
 /// bad program does not end one server after another.
-void NodeCore::Implementation::shut_down_for(const GroupState& group, const std::string& name, const group::GroupRun& run) {
+void NodeCore::Implementation::wish_own_end(const GroupState& group, const std::string& name, const group::GroupRun& run) {
   const bool reboot = run.final_action() == FinalAction::kReboot;
-  if ((run.final_action() != FinalAction::kShutdown && !reboot) || run.interrupted()) return;
-  const std::string failure = run.stuck().empty() ? run.failure() : run.stuck();
-  if (failure.empty()) return;
-  const ServerState& record = database.state().server(settings.self);
-  if (record.shutdown || record.standing != ServerStanding::kNormal || is_proposing("own shutdown")) return;
+  if ((run.final_action() != FinalAction::kShutdown && !reboot) || run.interrupted() || run.what_failed().empty()) return;
+  if (end_wish || end_considered.contains(name)) return;
   const bool left = group.refused.contains(settings.self);  // it kept failing, and the breaker has let it go
   if (!left && !planner::why_stay(planner_input(now), name, "").empty()) return;
+  end_considered.insert(name);
+  end_wish = OwnEndWish{name, run.what_failed(), reboot ? Afterwards::kReboot : Afterwards::kPowerOff, now};
+}
+
+/// ... also where that group is long gone: the wish stands until it is on record.
+void NodeCore::Implementation::end_for_what_failed() {
+  if (!end_wish || !database.standing().serving || is_proposing("own shutdown")) return;
+  const ServerState& record = database.state().server(settings.self);
+  if (record.shutdown || record.standing != ServerStanding::kNormal) {
+    end_wish.reset();
+    return;
+  }
+  std::string why_not = why_not_end_here(end_wish->group);
+  if (now >= end_wish->since + MaintenanceWish{}.limit) why_not = "it could not be recorded in time";
+  if (!why_not.empty()) {
+    note({.kind = "problem", .group = end_wish->group,
+          .text = fmt::format("this server is not shut down for the failure of group {}, as is configured: {}", end_wish->group, why_not)});
+    end_wish.reset();
+    return;
+  }
   SetShutdown command;
   command.server = settings.self;
   command.expected_version = record.version;
-  command.afterwards = reboot ? Afterwards::kReboot : Afterwards::kPowerOff;
+  command.afterwards = end_wish->afterwards;
   command.author = kOwnAuthor;
-  command.reason = fmt::format("group {}: {}", name, failure);
+  command.reason = fmt::format("group {}: {}", end_wish->group, end_wish->failure);
   command.clock_ms = cluster_time(now);
   command.deadline_ms = command.clock_ms + static_cast<uint64_t>(to_ms(MaintenanceWish{}.limit));
   command.lives = lives();
   propose("own shutdown", command);
+}
+
+/// The last server that can run a group is not ended for the failure of another one.
+std::string NodeCore::Implementation::why_not_end_here(const std::string& failed) const {
+  for (const auto& [name, group] : database.state().groups) {
+    if (name == failed || group.owner != settings.self || !group.wanted) continue;
+    if (const auto why = planner::why_stay(planner_input(now), name, ""); !why.empty())
+      return fmt::format("group {} can go nowhere else: {}", name, why);
+  }
+  return "";
 }
 
 }  // namespace baton::node

@@ -192,7 +192,9 @@ struct NodeCore::Implementation {
   void tell_of_return(const GroupState& group, const group::GroupRun& run);
   bool return_done(const StepDone& event);
   bool stops_for_good(const GroupState& group, const std::string& name, const group::GroupRun& run);
-  void shut_down_for(const GroupState& group, const std::string& name, const group::GroupRun& run);
+  void wish_own_end(const GroupState& group, const std::string& name, const group::GroupRun& run);
+  void end_for_what_failed();
+  std::string why_not_end_here(const std::string& failed) const;
 
   // node_fencing.cc: the power of lost servers
   void lead_fencing();
@@ -291,6 +293,14 @@ struct NodeCore::Implementation {
   bool sees_other_now = false;
   std::string own_end;            // this server was stopped in order while the other one went on
   uint64_t own_end_at = 0;        // by the log up to there
+  struct OwnEndWish {
+    std::string group;
+    std::string failure;
+    Afterwards afterwards = Afterwards::kPowerOff;
+    Instant since{};
+  };
+  std::optional<OwnEndWish> end_wish;     // what failed is configured to end this server
+  std::set<std::string> end_considered;   // groups of which it has been, since they started last
 
   arbiter::DiskLock disk_lock;
   Instant started_at{};
