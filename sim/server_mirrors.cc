@@ -87,6 +87,8 @@ bool Server::step_mirror(const node::RunStep& step, MirrorStandIn& mirror) {
       return true;
     case group::StepAction::kSuspend:
     case group::StepAction::kResume:
+    case group::StepAction::kRunOnce:         // of scripts only
+    case group::StepAction::kRestartProgram:
       return true;
   }
   return false;

@@ -102,7 +102,8 @@ Status Daemon::start() {
       if (interface.speaks_arp) own_macs_.push_back(interface.mac.text());
   }
   make_mirror_calls();
-  monitor_checks_ = std::make_unique<MonitorChecks>(loop_, [this](const node::CheckDone& done) { feed(done); });
+  monitor_checks_ = std::make_unique<MonitorChecks>(loop_, paths_.program_directory + "/baton-check",
+                                                    [this](const node::CheckDone& done) { feed(done); });
   np_disk_ = std::make_unique<NpDiskClient>(loop_, [this] { return keys_.current; }, paths_.run_directory);
   echo_ = std::make_unique<IcmpEcho>(loop_, [this](uint64_t number, const std::string& address) {
     feed(node::PingAnswered{number, address, ""});

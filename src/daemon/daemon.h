@@ -58,7 +58,7 @@ struct DaemonPaths {
   std::string state_directory = "/var/lib/baton";
   std::string run_directory = "/run/baton";
   std::string log_directory = "/var/log/baton";
-  std::string program_directory;  // of baton-mirrord and baton-shim: that of batond
+  std::string program_directory;  // of baton-mirrord, baton-shim and baton-check: that of batond
 };
 
 class Daemon {

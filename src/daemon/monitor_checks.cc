@@ -32,15 +32,27 @@ std::string with_words(std::string text, const std::string& output) {
   return words.empty() ? text : text + ": " + words;
 }
 
+std::string key_of(const node::RunCheck& check) { return check.group + "/" + check.monitor.name; }
+
+/// What baton-check said first, if it was how far it has read.
+std::string told_position(const std::string& output) {
+  const std::string_view before = "position ";
+  if (!output.starts_with(before)) return "";
+  return output.substr(before.size(), output.find('\n') - before.size());
+}
+
 }  // namespace
 
 node::CheckDone judge_end(const MonitorConfiguration& monitor, const ChildEnd& end) {
   node::CheckDone done;
-  const std::string& program = monitor.command.front();
+  const bool log = monitor.kind == MonitorKind::kLog;
+  const bool own = monitor.kind != MonitorKind::kCommand;
+  const std::string program = own ? fmt::format("the check of {}", monitor.path) : monitor.command.front();
+  if (log) done.position = told_position(end.output);
   if (!end.start_error.empty()) {
     done.detail = fmt::format("{} could not be started: {}", program, end.start_error);
   } else if (end.timed_out) {
-    done.verdict = Verdict::kBad;
+    done.verdict = log ? Verdict::kUnknown : Verdict::kBad;  // a long log says nothing of who writes it
     done.detail = with_words(fmt::format("{} did not end within {} ms", program, monitor.timeout.count()), end.output);
   } else if (!end.exited) {
     done.detail = fmt::format("{} {}", program, describe(end));
@@ -50,7 +62,7 @@ node::CheckDone judge_end(const MonitorConfiguration& monitor, const ChildEnd& e
   } else {
     const bool unknown = end.status == kCouldNotCheck || end.status == kCannotRun || end.status == kNotFound;
     done.verdict = unknown ? Verdict::kUnknown : Verdict::kBad;
-    done.detail = with_words(fmt::format("{} ended with status {}", program, end.status), end.output);
+    done.detail = own ? last_words(end.output) : with_words(fmt::format("{} ended with status {}", program, end.status), end.output);
   }
   return done;
 }
@@ -78,7 +90,8 @@ node::CheckDone judge_answer(const MonitorConfiguration& monitor, const WebAnswe
   return done;
 }
 
-MonitorChecks::MonitorChecks(EventLoop& loop, Done done) : loop_(loop), done_(std::move(done)), web_(loop), door_(loop) {}
+MonitorChecks::MonitorChecks(EventLoop& loop, std::string check_program, Done done)
+    : loop_(loop), check_program_(std::move(check_program)), done_(std::move(done)), web_(loop), door_(loop) {}
 
 MonitorChecks::~MonitorChecks() {
   door_.close();
@@ -86,8 +99,8 @@ MonitorChecks::~MonitorChecks() {
 }
 
 void MonitorChecks::run(const node::RunCheck& check, const std::string& control_group) {
-  if (check.monitor.kind == MonitorKind::kCommand) return run_command(check, control_group);
-  run_web(check);
+  const bool web = check.monitor.kind == MonitorKind::kTcp || check.monitor.kind == MonitorKind::kHttp;
+  web ? run_web(check) : run_command(check, control_group);
 }
 
 void MonitorChecks::end(const node::EndCheck& check) {
@@ -95,20 +108,46 @@ void MonitorChecks::end(const node::EndCheck& check) {
   if (!program.empty()) program.mapped().kill_all();
 }
 
+std::vector<std::string> MonitorChecks::words_of(const node::RunCheck& check) const {
+  const MonitorConfiguration& monitor = check.monitor;
+  if (monitor.kind == MonitorKind::kCommand) return monitor.command;
+  if (monitor.kind == MonitorKind::kDisk) return {check_program_, "disk", monitor.path};
+  const auto reading = monitor.timeout / 2;  // the rest is for the machine
+  std::vector<std::string> words = {check_program_, "log", monitor.path, monitor.pattern, std::to_string(reading.count())};
+  if (!check.position.empty()) words.push_back(check.position);
+  return words;
+}
+
+/// A check that hangs in the kernel (a disk, a server of files) keeps its process and descriptors: there is one of them at a time.
+bool MonitorChecks::hangs(const node::RunCheck& check) {
+  const auto before = hanging_.find(key_of(check));
+  if (before == hanging_.end()) return false;
+  if (before->second.running()) return true;
+  hanging_.erase(before);
+  return false;
+}
+
 void MonitorChecks::run_command(const node::RunCheck& check, const std::string& control_group) {
+  if (hangs(check)) {
+    node::CheckDone done{check.token, Verdict::kUnknown, "the check before hangs in the kernel, though it was killed"};
+    if (check.monitor.kind != MonitorKind::kLog) done.verdict = Verdict::kBad;
+    return door_.post([this, done] { done_(done); });
+  }
   ChildOptions options;
-  options.argv = check.monitor.command;
+  options.argv = words_of(check);
   options.user = check.monitor.user;
   options.environment = {"BATON_GROUP=" + check.group, "BATON_MONITOR=" + check.monitor.name, "BATON_RESOURCE=" + check.monitor.of};
   options.deadline = check.monitor.timeout;
   options.control_group = control_group;
   options.shares_control_group = true;
-  auto child = ChildProcess::spawn(loop_, std::move(options), [this, token = check.token, monitor = check.monitor](const ChildEnd& end) {
-    programs_.erase(token);
+  const auto ended = [this, token = check.token, key = key_of(check), monitor = check.monitor](const ChildEnd& end) {
+    auto program = programs_.extract(token);
+    if (end.hung && !program.empty()) hanging_[key] = std::move(program.mapped());
     node::CheckDone done = judge_end(monitor, end);
     done.token = token;
     done_(done);
-  });
+  };
+  auto child = ChildProcess::spawn(loop_, std::move(options), ended);
   if (child) {
     programs_[check.token] = std::move(*child);
     return;

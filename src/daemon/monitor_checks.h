@@ -1,4 +1,4 @@
-// Makes the checks of the groups' monitors: programs, TCP ports, web servers. What an answer means is for the node to say. One
+// Makes the checks of the groups' monitors: programs, TCP ports, web servers, disks, logs. What an answer means is for the node to say. One
 // thread: the loop's; each check ends by its monitor's timeout. docs/operations.md, "Monitors".
 #pragma once
 
@@ -15,7 +15,8 @@ class MonitorChecks {
  public:
   using Done = std::function<void(const node::CheckDone&)>;
 
-  MonitorChecks(EventLoop& loop, Done done);
+  /// `check_program`: baton-check, for what may hang.
+  MonitorChecks(EventLoop& loop, std::string check_program, Done done);
   ~MonitorChecks();
   MonitorChecks(const MonitorChecks&) = delete;
   MonitorChecks& operator=(const MonitorChecks&) = delete;
@@ -30,10 +31,15 @@ class MonitorChecks {
   void run_command(const node::RunCheck& check, const std::string& control_group);
   void run_web(const node::RunCheck& check);
 
+  std::vector<std::string> words_of(const node::RunCheck& check) const;
+  bool hangs(const node::RunCheck& check);
+
   EventLoop& loop_;
+  std::string check_program_;
   Done done_;
   WebRequests web_;
   std::map<uint64_t, ChildProcess> programs_;  // by the check's token
+  std::map<std::string, ChildProcess> hanging_;  // by "GROUP/MONITOR": killed, but not even that ends it
   LoopDoor door_;
 };
 

@@ -35,7 +35,7 @@ class MonitorChecksTest : public testing::Test {
   EventLoop loop_;
   uint64_t token_ = 0;
   std::optional<node::CheckDone> done_;
-  MonitorChecks checks_{loop_, [this](const node::CheckDone& done) { done_ = done; }};
+  MonitorChecks checks_{loop_, BATON_CHECK_PATH, [this](const node::CheckDone& done) { done_ = done; }};
 };
 
 TEST_F(MonitorChecksTest, ProgramsSayHowItIsByTheirStatus) {
@@ -67,6 +67,48 @@ TEST_F(MonitorChecksTest, ALongOrWildOutputIsOneShortLine) {
   EXPECT_EQ(done.detail.find('\033'), std::string::npos);
 }
 
+TEST_F(MonitorChecksTest, ALogIsReadOnFromCheckToCheckAndAnewAfterARest) {
+  char name[] = "/tmp/baton-checks-XXXXXX";
+  ASSERT_NE(mkdtemp(name), nullptr);
+  const std::string path = std::string(name) + "/app.log";
+  std::ofstream log(path);
+  node::RunCheck check;
+  check.group = "web";
+  check.monitor = {.name = "log", .of = "nginx", .kind = MonitorKind::kLog, .path = path, .pattern = "FATAL|PANIC"};
+  const auto look = [&](const std::string& lines, bool begins) {
+    log << lines << std::flush;
+    check.token = ++token_;
+    check.position = begins ? "" : done_->position;
+    done_.reset();
+    checks_.run(check, "");
+    EXPECT_TRUE(loop_.run_until([&] { return done_.has_value(); }, 20s));
+    return done_->verdict;
+  };
+  EXPECT_EQ(look("FATAL: before\n", true), Verdict::kGood);
+  EXPECT_EQ(look("one\ntwo\n", false), Verdict::kGood);
+  EXPECT_EQ(done_->detail, "2 new lines");
+  EXPECT_EQ(look("FATAL: now\nthree\n", false), Verdict::kBad);
+  EXPECT_EQ(done_->detail, path + " says: FATAL: now");
+  EXPECT_EQ(look("", false), Verdict::kGood);
+  EXPECT_EQ(done_->detail, "1 new line");
+  EXPECT_EQ(look("PANIC\n", true), Verdict::kGood) << "what came while it rested";
+  std::filesystem::remove(path);
+  EXPECT_EQ(look("", false), Verdict::kUnknown);
+  EXPECT_FALSE(done_->position.empty());
+  EXPECT_EQ(done_->detail, "cannot read " + path + ": No such file or directory");
+  std::filesystem::remove_all(name);
+}
+
+TEST_F(MonitorChecksTest, ADiskIsWrittenTo) {
+  node::RunCheck check;
+  check.token = ++token_;
+  check.monitor = {.name = "disk", .of = "nginx", .kind = MonitorKind::kDisk, .path = "/tmp"};
+  checks_.run(check, "");
+  ASSERT_TRUE(loop_.run_until([&] { return done_.has_value(); }, 20s));
+  EXPECT_EQ(done_->verdict, Verdict::kGood) << done_->detail;
+  EXPECT_TRUE(done_->detail.starts_with("written and read in ")) << done_->detail;
+}
+
 class EndedCheckTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -92,7 +134,7 @@ class EndedCheckTest : public testing::Test {
   std::string directory_;
   pid_t pid_ = 0;
   bool called_ = false;
-  std::unique_ptr<MonitorChecks> checks_ = std::make_unique<MonitorChecks>(loop_, [this](const node::CheckDone&) { called_ = true; });
+  std::unique_ptr<MonitorChecks> checks_ = std::make_unique<MonitorChecks>(loop_, BATON_CHECK_PATH, [this](const node::CheckDone&) { called_ = true; });
 };
 
 TEST_F(EndedCheckTest, NobodyHearsOfIt) { checks_->end({7}); }

@@ -26,6 +26,8 @@ const char* to_string(MonitorKind kind) {
     case MonitorKind::kCommand: return "command";
     case MonitorKind::kTcp: return "tcp";
     case MonitorKind::kHttp: return "http";
+    case MonitorKind::kDisk: return "disk";
+    case MonitorKind::kLog: return "log";
   }
   return "unknown";
 }

@@ -192,8 +192,8 @@ struct ResourceConfiguration {
   bool operator==(const ResourceConfiguration&) const = default;
 };
 
-/// How a monitor finds out. By the key that is there: `command`, `tcp`, `url`.
-enum class MonitorKind { kCommand, kTcp, kHttp };
+/// How a monitor finds out. By the key that is there: `command`, `tcp`, `url`, `disk`, `log`.
+enum class MonitorKind { kCommand, kTcp, kHttp, kDisk, kLog };
 const char* to_string(MonitorKind kind);
 
 /// Asks again and again whether a resource of the group does its work, where the group runs (docs/operations.md, "Monitors").
@@ -202,9 +202,9 @@ struct MonitorConfiguration {
   std::string of;              // the service or script that counts as failed with it
   MonitorKind kind = MonitorKind::kCommand;
   milliseconds interval{10000};  // between the beginnings of two checks; varied by a tenth
-  milliseconds timeout{5000};    // a check that takes longer is a bad one; at most the interval
+  milliseconds timeout{5000};    // a check that takes longer is a bad one (log: says nothing); at most the interval
   milliseconds delay{0};         // after the resource is up
-  uint32_t failures = 2;         // bad checks in a row until it counts as failed
+  uint32_t failures = 2;         // bad checks in a row until it counts as failed; log: 1 unless said otherwise
   std::vector<std::string> command;  // exit status 0: good, 75: could not be checked, any other: bad
   std::string user = "root";         // of the command
   std::string host;                  // tcp: IPv4 or IPv6 address
@@ -213,6 +213,8 @@ struct MonitorConfiguration {
   std::vector<int64_t> status{200};  // any of these
   std::string text;                  // in the answer's first MiB; empty: none is asked for
   std::string authority;             // https: file with the certificates to trust; empty: the system's
+  std::string path;                  // disk: a directory; log: a file
+  std::string pattern;               // log: extended regular expression of POSIX
   SourcePosition position;
   bool operator==(const MonitorConfiguration&) const = default;
 };

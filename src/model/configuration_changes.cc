@@ -189,6 +189,8 @@ Properties monitor_properties(const MonitorConfiguration& monitor) {
   std::string asks = monitor.url;
   if (monitor.kind == MonitorKind::kCommand) asks = quote_command(monitor.command) + (monitor.user == "root" ? "" : " as " + monitor.user);
   if (monitor.kind == MonitorKind::kTcp) asks = fmt::format("{} port {}", monitor.host, monitor.port);
+  if (monitor.kind == MonitorKind::kDisk) asks = monitor.path;
+  if (monitor.kind == MonitorKind::kLog) asks = fmt::format("{}, for \"{}\"", monitor.path, monitor.pattern);
   const bool http = monitor.kind == MonitorKind::kHttp;
   return {{"of", monitor.of},
           {to_string(monitor.kind), asks},

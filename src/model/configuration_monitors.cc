@@ -1,4 +1,6 @@
 // Reads [group.NAME.monitor.NAME]. Level 3: a voter that does not know them could not judge the text (docs/protocol.md, "Levels").
+#include <regex.h>
+
 #include <algorithm>
 
 #include "src/model/configuration_readers.h"
@@ -39,24 +41,55 @@ void read_http(SectionReader& section, MonitorConfiguration& monitor) {
   if (status.empty()) section.findings().add(section.position_of("status"), "\"status\" is empty: name those that are good, or remove it");
 }
 
+void read_log(SectionReader& section, MonitorConfiguration& monitor) {
+  monitor.failures = 1;  // a line is not written twice
+  if (section.find("pattern") == nullptr)
+    return section.findings().add(section.position(), "monitor \"{}\" does not say which lines of the log are bad: add "
+                                  "pattern = \"FATAL|PANIC\"", monitor.name);
+  if (!section.read_string("pattern", monitor.pattern)) return;
+  regex_t compiled;
+  const int error = ::regcomp(&compiled, monitor.pattern.c_str(), REG_EXTENDED | REG_NOSUB);
+  if (error == 0) {
+    ::regfree(&compiled);
+    if (monitor.pattern.empty())
+      section.findings().add(section.position_of("pattern"), "an empty \"pattern\" is in every line: name what only bad ones have");
+    return;
+  }
+  char text[200] = "";
+  ::regerror(error, &compiled, text, sizeof text);
+  section.findings().add(section.position_of("pattern"), "\"{}\" is no extended regular expression of POSIX: {}. See man 7 regex",
+                         monitor.pattern, text);
+}
+
+constexpr const char* kKinds[] = {"command", "tcp", "url", "disk", "log"};
+
 /// Which of them is there says what kind it is.
 void read_kind(SectionReader& section, MonitorConfiguration& monitor) {
   std::string endpoint;
   const bool command = read_command(section, "command", monitor.command);
   const bool tcp = section.read_string("tcp", endpoint);
   const bool url = section.read_string("url", monitor.url);
-  if (command + tcp + url > 1)
-    section.findings().add(section.position(), "monitor \"{}\" has more than one of \"command\", \"tcp\" and \"url\": make several monitors "
-                           "of it", monitor.name);
-  if (section.find("command") == nullptr && section.find("tcp") == nullptr && section.find("url") == nullptr)
-    section.findings().add(section.position(), "monitor \"{}\" does not say what it asks: add url = \"http://...\", tcp = \"ADDRESS:PORT\" or "
-                           "command = [\"/path/to/program\"]", monitor.name);
+  const bool disk = section.read_string("disk", monitor.path);
+  const bool log = section.read_string("log", monitor.path);
+  if (command + tcp + url + disk + log > 1)
+    section.findings().add(section.position(), "monitor \"{}\" has more than one of \"command\", \"tcp\", \"url\", \"disk\" and \"log\": "
+                           "make several monitors of it", monitor.name);
+  if (std::none_of(std::begin(kKinds), std::end(kKinds), [&](const char* kind) { return section.find(kind) != nullptr; }))
+    section.findings().add(section.position(), "monitor \"{}\" does not say what it asks: add url = \"http://...\", tcp = \"ADDRESS:PORT\", "
+                           "command = [\"/path/to/program\"], disk = \"/directory\" or log = \"/path/to/file\"", monitor.name);
+  const std::string place = disk ? "disk" : "log";
+  if (disk || log) check_path(monitor.path, place, section.position_of(place), section.findings());
   if (url) {
     monitor.kind = MonitorKind::kHttp;
     read_http(section, monitor);
   } else if (tcp) {
     monitor.kind = MonitorKind::kTcp;
     read_endpoint(endpoint, section.position_of("tcp"), monitor, section.findings());
+  } else if (disk) {
+    monitor.kind = MonitorKind::kDisk;
+  } else if (log) {
+    monitor.kind = MonitorKind::kLog;
+    read_log(section, monitor);
   } else {
     read_user(section, monitor.user);
   }

@@ -56,6 +56,26 @@ failures = 5
   EXPECT_EQ(monitors[1].failures, 5u);
 }
 
+TEST(ConfigurationMonitors, DisksAndLogs) {
+  const Configuration configuration = read_with(R"([group.web.monitor.storage]
+disk = "/srv/web"
+[group.web.monitor.complaints]
+log = "/var/log/web.log"
+pattern = "FATAL|PANIC"
+)");
+  const auto& monitors = configuration.groups.front().monitors;
+  ASSERT_EQ(monitors.size(), 2u);
+  EXPECT_EQ(monitors[0].kind, MonitorKind::kDisk);
+  EXPECT_EQ(monitors[0].path, "/srv/web");
+  EXPECT_EQ(monitors[0].failures, 2u);
+  EXPECT_EQ(monitors[1].kind, MonitorKind::kLog);
+  EXPECT_EQ(monitors[1].pattern, "FATAL|PANIC");
+  EXPECT_EQ(monitors[1].failures, 1u) << "a line is not written twice";
+  EXPECT_EQ(describe_changes(read_with(""), configuration), (std::vector<std::string>{
+      "add group web: monitor storage (of nginx, disk /srv/web, interval 10 s, timeout 5 s, failures 2)",
+      "add group web: monitor complaints (of nginx, log /var/log/web.log, for \"FATAL|PANIC\", interval 10 s, timeout 5 s, failures 1)"}));
+}
+
 TEST(ConfigurationMonitors, ChangesAreTold) {
   const Configuration none = read_with("");
   const Configuration one = read_with("[group.web.monitor.port]\ntcp = \"10.0.0.50:80\"\n");

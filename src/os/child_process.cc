@@ -147,9 +147,8 @@ Result<Launch> prepare(ChildOptions& options) {
 }
 
 void reset_signals() {
-  struct sigaction standard {};
-  standard.sa_handler = SIG_DFL;
-  for (int number = 1; number < NSIG; ++number) ::sigaction(number, &standard, nullptr);
+  const unsigned long standard[4] = {};  // as the kernel has it: SIG_DFL, no flags, no mask. Newer ones of glibc take a lock for SIGABRT
+  for (int number = 1; number < NSIG; ++number) ::syscall(SYS_rt_sigaction, number, standard, nullptr, sizeof(uint64_t));
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);

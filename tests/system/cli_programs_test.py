@@ -37,18 +37,25 @@ RUNS = {"program": "worker", "group": "web", "script": "app", "process": 4711}
 def test_supervise(world):
     answers(world, "/v1/programs/worker", RUNS)
     done = world.baton("supervise", "worker", "--restarts", "2", "--window", "1 h", "--with-script", "--on-failure", "stop", "--user", "www-data",
-                       "--", "/opt/worker", "--verbose", environment=SCRIPT)
+                       "--", "/bin/sleep", "--verbose", environment=SCRIPT)
     expect_status(done, 0)
     expect_in("program worker runs as process 4711, for script app of group web", done.out)
     wish = asked(world, "/v1/programs/worker")
-    expect(wish == {"command": ["/opt/worker", "--verbose"], "group": "web", "script": "app", "user": "www-data", "directory": "", "restarts": 2,
+    expect(wish == {"command": ["/bin/sleep", "--verbose"], "group": "web", "script": "app", "user": "www-data", "directory": "", "restarts": 2,
                     "window_ms": 3600000, "unwatched": False, "with_script": True, "on_failure": "stop"}, str(wish))
 
 
 def test_supervise_says_what_is_wrong(world):
     answers(world, "/v1/programs/worker", lambda query, body: (404, {"error": {"code": "not_found", "message": "no script runs here"}}))
-    expect_refused(world.baton("supervise", "worker", "--", "/opt/worker", environment=SCRIPT), "no script runs here")
+    expect_refused(world.baton("supervise", "worker", "--", "/bin/sleep", environment=SCRIPT), "no script runs here")
     expect(world.baton("supervise", "worker", environment=SCRIPT).status != 0, "without a program")
+
+
+def test_supervise_refuses_what_is_no_program(world):
+    for path, why in (("/no/such/program", "No such file"), ("/etc/passwd", "Permission denied"), ("/etc", "Is a directory")):
+        done = world.baton("supervise", "worker", "--", path, environment=SCRIPT)
+        expect_refused(done, f"{path} cannot be run here: {why}")
+    expect(not [call for call in world.daemon.calls if "programs" in call[1]], "batond was asked all the same")
 
 
 def test_unsupervise(world):
@@ -60,29 +67,29 @@ def test_unsupervise(world):
 
 def test_armload(world):
     answers(world, "/v1/programs/W1", RUNS)
-    expect_status(old(world, "armload", "W1", "/U", "oracle", "/R", "2", "/H", "1", "/SCR", "/FOV", "/opt/app", "/R", "-x"), 0)
+    expect_status(old(world, "armload", "W1", "/U", "oracle", "/R", "2", "/H", "1", "/SCR", "/FOV", "/bin/sleep", "/R", "-x"), 0)
     wish = asked(world, "/v1/programs/W1")
-    expect(wish["command"] == ["/opt/app", "/R", "-x"], "the program's own words are its own")
+    expect(wish["command"] == ["/bin/sleep", "/R", "-x"], "the program's own words are its own")
     expect((wish["user"], wish["restarts"], wish["window_ms"], wish["with_script"], wish["unwatched"], wish["on_failure"])
            == ("oracle", 2, 3600000, True, False, "failover"), str(wish))
 
 
 def test_armload_without_options(world):
     answers(world, "/v1/programs/W1", RUNS)
-    expect_status(old(world, "armload", "W1", "/usr/bin/app"), 0)
+    expect_status(old(world, "armload", "W1", "/bin/sleep"), 0)
     wish = asked(world, "/v1/programs/W1")
     expect(wish["unwatched"] and wish["on_failure"] == "shutdown" and wish["window_ms"] == 0, str(wish))
 
 
 def test_options_with_a_dash(world):
     answers(world, "/v1/programs/W1", RUNS)
-    expect_status(old(world, "armload", "W1", "-r", "3", "-fov", "/usr/bin/app"), 0)
+    expect_status(old(world, "armload", "W1", "-r", "3", "-fov", "/bin/sleep"), 0)
     expect(asked(world, "/v1/programs/W1")["restarts"] == 3, "")
 
 
 def test_words_that_make_no_sense(world):
     for name, words, said in (("armload", (), "a watch id and a program"), ("armload", ("W1",), "a program after the options"),
-                              ("armload", ("W1", "/R", "often", "/usr/bin/app"), "/R wants a number, not \"often\""),
+                              ("armload", ("W1", "/R", "often", "/bin/sleep"), "/R wants a number, not \"often\""),
                               ("armload", ("W1", "/R"), "/R wants a value"), ("armkill", (), "one watch id"), ("armdown", ("now",), "nothing, or /R"),
                               ("armfover", ("/F", "web", "server2"), "/F GROUP"), ("armsleep", ("long",), "a number of seconds"),
                               ("armsleep", ("86401",), "at most 86400")):

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Monitors, with the real PostgreSQL: one that stands still (SIGSTOP) is found by a query that does not end, stopped and started again; one that
 cannot be asked stays as it is; monitors are changed while the group runs; one that finds it bad again and again moves the group; a check that hangs
-does not outlive its batond."""
+does not outlive its batond. What a log says is a failure, once; a disk is written to."""
 import os
 import signal
 import sys
@@ -85,6 +85,33 @@ class Monitors(ClusterTest):
         self.end_and_check()
         self.check_copies()
 
+    def test_what_a_log_says_and_a_disk_does_counts(self):
+        log, place = "/var/log/baton/app.log", "/var/lib/baton"
+        self.apply(f'\n[group.{GROUP}.monitor.complaints]\nlog = "{log}"\npattern = "FATAL|PANIC"\ninterval = "500 ms"\n'
+                   f'[group.{GROUP}.monitor.storage]\ndisk = "{place}"\ninterval = "2 s"\ntimeout = "1500 ms"\n')
+        self.states("server1", complaints="unknown", storage="good")
+        first = self.cluster.postmaster("server1")
+        self.write(log, "all is well")
+        self.states("server1", complaints="good", storage="good")
+        self.assertEqual(self.cluster.postmaster("server1"), first)
+        self.write(log, "PANIC: out of pages")
+        self.cluster.wait_until(lambda: self.cluster.postmaster("server1") not in (None, first), 60, "the service to be started again")
+        self.cluster.wait_for(started_on("server1"), 60, "the group to be up where it was")
+        self.states("server1", complaints="good", storage="good")
+        self.rows_go_on()
+        second = self.cluster.postmaster("server1")
+        self.write(log, "FATAL: out of pages")
+        self.cluster.wait_for(started_on("server2"), 60, "the group to be moved: its one restart is used")
+        self.assertNotEqual(self.cluster.postmaster("server2"), second)
+        self.assertIn("says: FATAL: out of pages", " ".join(self.cluster.baton("server2", "explain", GROUP).stdout.split()))
+        self.states("server2", complaints="unknown", storage="good")
+        self.rows_go_on()
+        self.end_and_check()
+        self.check_copies()
+
+    def write(self, log, line):
+        self.cluster.inside("server1", "sh", "-c", f"echo '{line}' >>{log}")
+
 
 if __name__ == "__main__":
-    sys.exit(run_tests(6))
+    sys.exit(run_tests(8))

@@ -45,14 +45,14 @@ void GroupRun::watch_monitors(Instant now) {
     }
     monitor.tick(now);
     take_dropped(monitor);
-    if (monitor.begin_if_due(now, *next_token_)) checks_.push_back({(*next_token_)++, monitor.configuration()});
+    if (monitor.begin_if_due(now, *next_token_)) checks_.push_back({(*next_token_)++, monitor.configuration(), monitor.position()});
   }
 }
 
-bool GroupRun::check_done(Instant now, uint64_t token, Verdict verdict, const std::string& detail) {
+bool GroupRun::check_done(Instant now, uint64_t token, Verdict verdict, const std::string& detail, const std::string& position) {
   const auto monitor = std::find_if(monitors_.begin(), monitors_.end(), [&](const auto& run) { return run.has(token); });
   if (monitor == monitors_.end()) return false;
-  if (!is_watched(monitor->configuration().of) || !monitor->done(now, verdict, detail)) return true;
+  if (!is_watched(monitor->configuration().of) || !monitor->done(now, verdict, detail, position)) return true;
   resource_failed(now, monitor->configuration().of, monitor->why_failed(), true);
   return true;
 }

@@ -139,7 +139,8 @@ void GroupRun::step_ended(Instant now, const Running& running, bool ok, const st
   BATON_ASSERT(resource != nullptr);
   if (running.action != StepAction::kAdopt) {
     const int64_t took_us = std::chrono::duration_cast<std::chrono::microseconds>(now - running.started).count();
-    StepTime step{running.resource + (running.program.empty() ? "" : "/" + running.program), to_string(running.action), took_us, ok ? "ok" : detail};
+    const std::string what = running.resource + (running.program.empty() ? "" : "/" + running.program);
+    StepTime step{what, to_string(running.action), took_us, ok ? "ok" : detail};
     history_.push_back(step);
     ended_.push_back(StepEnded{step, ok, detail});
   }
@@ -351,7 +352,8 @@ Instant GroupRun::next_tick() const {
   if (!held_ || !supervised_ || suspended_ || goal_ != Goal::kRun) return next;
   for (const auto& [name, stuck] : stuck_resources_) {
     const auto* resource = configuration_.find(name);
-    if (stuck.stuck && stuck.action != FinalAction::kNothing && is_down(state(name)) && dependencies_up(*resource)) next = std::min(next, stuck.retry_at);
+    const bool waits = stuck.stuck && stuck.action != FinalAction::kNothing && is_down(state(name));
+    if (waits && dependencies_up(*resource)) next = std::min(next, stuck.retry_at);
   }
   return next;
 }

@@ -93,7 +93,7 @@ class GroupRun {
   /// To be called after each step of the node: begins the checks that are due.
   void watch_monitors(Instant now);
   /// False: the check is none of this run's (any more).
-  bool check_done(Instant now, uint64_t token, Verdict verdict, const std::string& detail);
+  bool check_done(Instant now, uint64_t token, Verdict verdict, const std::string& detail, const std::string& position = "");
   const std::vector<MonitorRun>& monitors() const { return monitors_; }
   std::vector<CheckRequest> take_checks();
   /// Checks to be ended: nobody waits for their answers, and they may hold up what is stopped next.

@@ -44,6 +44,7 @@ void MonitorRun::rest() {
   if (view_.state == MonitorState::kResting) return;
   view_ = {};
   due_ = kNever;
+  position_.clear();
   drop();
 }
 
@@ -72,13 +73,14 @@ void MonitorRun::set_unknown(const std::string& detail) {
                                detail)};
 }
 
-bool MonitorRun::done(Instant now, Verdict verdict, const std::string& detail) {
+bool MonitorRun::done(Instant now, Verdict verdict, const std::string& detail, const std::string& position) {
   if (now >= given_up_at_) {
     tick(now);
     return false;
   }
   token_ = 0;
   given_up_at_ = kNever;
+  if (!position.empty()) position_ = position;
   if (planted(Plant::kUnknownIsBad) && verdict == Verdict::kUnknown) verdict = Verdict::kBad;
   if (verdict == Verdict::kUnknown) {
     set_unknown(detail);

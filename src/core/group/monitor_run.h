@@ -39,6 +39,7 @@ struct MonitorView {
 struct CheckRequest {
   uint64_t token = 0;
   MonitorConfiguration monitor;
+  std::string position;  // what the answer that counted last brought; empty: it begins, and what a log has already does not count
 };
 
 /// What somebody should read; `problem`: it got worse.
@@ -62,8 +63,9 @@ class MonitorRun {
   /// Checks that are still under way and for nothing: they are to be ended.
   std::vector<uint64_t> take_dropped() { return std::exchange(dropped_, {}); }
   /// The answer. True: the resource has failed, by this monitor's rules. It checks no more until watch() after a rest().
-  /// One that is late says more of this server than of the resource: nothing is known.
-  bool done(Instant now, Verdict verdict, const std::string& detail);
+  /// One that is late says more of this server than of the resource: nothing is known. `position`: for the next check.
+  bool done(Instant now, Verdict verdict, const std::string& detail, const std::string& position = "");
+  const std::string& position() const { return position_; }
   std::string why_failed() const;
   /// Ends the wait for an answer that does not come.
   void tick(Instant now);
@@ -82,6 +84,7 @@ class MonitorRun {
   MonitorView view_;
   MonitorNews news_;
   uint64_t token_ = 0;  // of the check that is under way; 0: none
+  std::string position_;
   std::vector<uint64_t> dropped_;
   Instant given_up_at_ = kNever;
   Instant due_ = kNever;

@@ -221,7 +221,7 @@ void NodeCore::Implementation::handle(const ResourceFailed& event) {
 
 void NodeCore::Implementation::handle(const CheckDone& event) {
   for (auto& [name, run] : runs)
-    if (run->check_done(now, event.token, event.verdict, event.detail)) return;
+    if (run->check_done(now, event.token, event.verdict, event.detail, event.position)) return;
 }
 
 /// A voter that does not know a command could not judge it: it is not even proposed.

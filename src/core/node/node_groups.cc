@@ -147,16 +147,19 @@ void NodeCore::Implementation::manage_stuck(const GroupState& group, const std::
     return;
   }
   if (stops_for_good(group, name, run)) return;
+  // "service nginx": of its failures the first one is enough, and of several resources the one that decides.
+  const std::string stuck = run.stuck();
+  const bool is_told = group.held.starts_with(stuck.substr(0, stuck.find(' ', stuck.find(' ') + 1) + 1));
   if (run.final_action() == FinalAction::kNothing) {
     hold.reason = run.stuck() + "; nothing is done about it, as is configured";
-    if (group.held.empty()) propose("group " + name, hold);
+    if (!is_told) propose("group " + name, hold);
     return;
   }
   const std::string why = planner::why_stay(planner_input(now), name, run.stuck_cause());
   run.set_held(now, !why.empty());
   if (!why.empty()) {
     hold.reason = fmt::format("{}; it is tried again here, for it cannot go elsewhere: {}", run.stuck(), why);
-    if (group.held.empty()) propose("group " + name, hold);
+    if (!is_told) propose("group " + name, hold);
     return;
   }
   SetGroupPhase leave;
@@ -214,7 +217,7 @@ void NodeCore::Implementation::collect_steps(const std::string& name, group::Gro
 void NodeCore::Implementation::collect_checks(const std::string& name, group::GroupRun& run) {
   for (auto& news : run.take_news()) note({.kind = news.problem ? "problem" : "monitor", .group = name, .text = std::move(news.text)});
   for (const uint64_t token : run.take_dropped_checks()) out().push_back(EndCheck{token});
-  for (auto& check : run.take_checks()) out().push_back(RunCheck{check.token, name, std::move(check.monitor)});
+  for (auto& check : run.take_checks()) out().push_back(RunCheck{check.token, name, std::move(check.monitor), std::move(check.position)});
 }
 
 Permit NodeCore::Implementation::permit_of(const std::string& name, const std::string& resource) const {

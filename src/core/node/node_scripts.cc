@@ -29,6 +29,7 @@ void NodeCore::Implementation::note_start_event(const AssignGroup& assign, bool 
   const bool shut_down = there.shutdown.has_value() || there.standing == ServerStanding::kStopped;
   const bool elsewhere = before != ServerId{} && before != assign.server;
   const bool failover = elsewhere && (taken || shut_down || failed_groups.contains(assign.group));
+  if (assign.server == settings.self) end_considered.erase(assign.group);
   start_events[assign.group] = failover ? StartEvent::kFailover : StartEvent::kStart;
 }
 
@@ -36,7 +37,7 @@ void NodeCore::Implementation::note_phase(const SetGroupPhase& phase) {
   if (!phase.failure.empty()) failed_groups.insert(phase.group);
   if (phase.phase != GroupPhase::kStarted) return;
   failed_groups.erase(phase.group);
-  if (phase.server == settings.self) end_considered.erase(phase.group);
+  if (phase.server == settings.self && end_wish && end_wish->group == phase.group) end_wish.reset();
 }
 
 /// This server was down and has returned to the cluster: scripts that ask for it are told, where their group does not run here. Not
@@ -116,9 +117,11 @@ bool NodeCore::Implementation::stops_for_good(const GroupState& group, const std
 void NodeCore::Implementation::wish_own_end(const GroupState& group, const std::string& name, const group::GroupRun& run) {
   const bool reboot = run.final_action() == FinalAction::kReboot;
   if ((run.final_action() != FinalAction::kShutdown && !reboot) || run.interrupted() || run.what_failed().empty()) return;
-  if (end_wish || end_considered.contains(name)) return;
-  const bool left = group.refused.contains(settings.self);  // it kept failing, and the breaker has let it go
-  if (!left && !planner::why_stay(planner_input(now), name, "").empty()) return;
+  if (end_wish || end_considered.contains(name) || planner::suspension_of(database.state(), group) != nullptr) return;
+  // It kept failing, and the breaker has let it go: not a person, who stops or moves it.
+  const bool left = group.phase == GroupPhase::kStopping && group.reason == run.stuck() && group.refused.contains(settings.self);
+  const bool may = run.failure().empty() ? left : planner::why_stay(planner_input(now), name, "").empty();
+  if (!may) return;
   end_considered.insert(name);
   end_wish = OwnEndWish{name, run.what_failed(), reboot ? Afterwards::kReboot : Afterwards::kPowerOff, now};
 }
@@ -131,7 +134,7 @@ void NodeCore::Implementation::end_for_what_failed() {
     end_wish.reset();
     return;
   }
-  std::string why_not = why_not_end_here(end_wish->group);
+  std::string why_not = why_not_end_here();
   if (now >= end_wish->since + MaintenanceWish{}.limit) why_not = "it could not be recorded in time";
   if (!why_not.empty()) {
     note({.kind = "problem", .group = end_wish->group,
@@ -151,11 +154,11 @@ void NodeCore::Implementation::end_for_what_failed() {
   propose("own shutdown", command);
 }
 
-/// The last server that can run a group is not ended for the failure of another one.
-std::string NodeCore::Implementation::why_not_end_here(const std::string& failed) const {
+/// The last server that can run a group is not ended for a failing part, of that group or of another one.
+std::string NodeCore::Implementation::why_not_end_here() const {
   for (const auto& [name, group] : database.state().groups) {
-    if (name == failed || group.owner != settings.self || !group.wanted) continue;
-    if (const auto why = planner::why_stay(planner_input(now), name, ""); !why.empty())
+    if (group.owner != settings.self || !group.wanted) continue;
+    if (const auto why = planner::why_nowhere_else(planner_input(now), name); !why.empty())
       return fmt::format("group {} can go nowhere else: {}", name, why);
   }
   return "";

@@ -194,7 +194,7 @@ struct NodeCore::Implementation {
   bool stops_for_good(const GroupState& group, const std::string& name, const group::GroupRun& run);
   void wish_own_end(const GroupState& group, const std::string& name, const group::GroupRun& run);
   void end_for_what_failed();
-  std::string why_not_end_here(const std::string& failed) const;
+  std::string why_not_end_here() const;
 
   // node_fencing.cc: the power of lost servers
   void lead_fencing();
@@ -300,7 +300,7 @@ struct NodeCore::Implementation {
     Instant since{};
   };
   std::optional<OwnEndWish> end_wish;     // what failed is configured to end this server
-  std::set<std::string> end_considered;   // groups of which it has been, since they started last
+  std::set<std::string> end_considered;   // groups of which it has been, since they were assigned last
 
   arbiter::DiskLock disk_lock;
   Instant started_at{};

@@ -155,6 +155,7 @@ struct CheckDone {
   uint64_t token = 0;
   group::Verdict verdict = group::Verdict::kUnknown;
   std::string detail;  // good: "answered 200 in 3 ms"; else what was wrong
+  std::string position;  // of a log: how far it was read, for the next RunCheck
 };
 /// A command from a person, by the API. Answered by one Decided.
 struct Requested {
@@ -238,6 +239,7 @@ struct RunCheck {
   uint64_t token = 0;
   std::string group;
   MonitorConfiguration monitor;
+  std::string position;  // of the check before; empty: it begins
 };
 /// Nobody waits for that check any more: its program is killed.
 struct EndCheck {

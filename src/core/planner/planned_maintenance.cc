@@ -75,6 +75,13 @@ std::string why_stay(const Input& input, const std::string& name, const std::str
   if (group == nullptr || state == nullptr) return "";
   if (const auto why = breaker_verdict(input.state, input.configuration, {name, cause, input.clock_ms}); !why.empty())
     return fmt::format("the breaker: {}. What helps: remove the cause; or let it go: baton group release {}", why, name);
+  return why_nowhere_else(input, name);
+}
+
+std::string why_nowhere_else(const Input& input, const std::string& name) {
+  const GroupConfiguration* group = input.configuration.group(name);
+  const GroupState* state = state_of(input, name);
+  if (group == nullptr || state == nullptr) return "";
   std::vector<Candidate> others = judge_candidates(input, placement_of(input), *group);
   std::erase_if(others, [&](const Candidate& candidate) { return candidate.server == state->owner; });
   if (choose(others, ServerId{}) != nullptr || planted(Plant::kLastOwnerStopped)) return "";

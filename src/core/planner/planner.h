@@ -77,6 +77,8 @@ std::string why_not_stop_yet(const Input& input, const GroupConfiguration& group
 /// A group of which something keeps failing: why it stays with its owner all the same (the breaker, or nobody else
 /// could run it); empty: it is to leave.
 std::string why_stay(const Input& input, const std::string& group, const std::string& cause);
+/// ... whatever the breaker says: nobody but its owner could run it now. Empty: somebody could.
+std::string why_nowhere_else(const Input& input, const std::string& group);
 
 /// The suspension under which a group is now: its own, its owner's, or the cluster's. Null: none.
 const Suspension* suspension_of(const ClusterState& state, const GroupState& group);
