@@ -68,18 +68,28 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
-def api_call(init_pid, method, path, body=None, timeout_s=5):
-    """One request to the batond of the member whose init that is; `body` is sent as JSON."""
+@contextlib.contextmanager
+def asked(init_pid, method, path, body=None, timeout_s=5):
+    """One request to the batond of the member whose init that is, under way: what this gives waits for the answer. `body` is sent as JSON."""
     connection = _UnixConnection(f"/proc/{init_pid}/root/run/baton/api.sock", timeout_s)
+
+    def answer():
+        response = connection.getresponse()
+        text = response.read()
+        if response.status >= 400:
+            raise LabFailure(f"{method} {path}: status {response.status}: {text.decode(errors='replace')}")
+        return json.loads(text)
     try:
         connection.request(method, path, body=None if body is None else json.dumps(body))
-        answer = connection.getresponse()
-        text = answer.read()
-        if answer.status >= 400:
-            raise LabFailure(f"{method} {path}: status {answer.status}: {text.decode(errors='replace')}")
-        return json.loads(text)
+        yield answer
     finally:
         connection.close()
+
+
+def api_call(init_pid, method, path, body=None, timeout_s=5):
+    """The same, and its answer."""
+    with asked(init_pid, method, path, body, timeout_s) as answer:
+        return answer()
 
 
 # --- What a status says ------------------------------------------------------------------------------------------

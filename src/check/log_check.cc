@@ -77,18 +77,22 @@ std::optional<File> find_renamed(const std::string& path, uint64_t inode) {
   return std::nullopt;
 }
 
-/// FNV-1a of the last bytes before `offset`. 0: there are fewer.
-uint64_t mark_of(const File& file, uint64_t offset) {
+/// FNV-1a of the last bytes before `offset`.
+Result<uint64_t> mark_of(const File& file, uint64_t offset) {
   char bytes[kMarkedBytes];
   const size_t count = std::min<uint64_t>(kMarkedBytes, offset);
-  if (::pread(file.fd.get(), bytes, count, static_cast<off_t>(offset - count)) != static_cast<ssize_t>(count)) return 0;
+  const ssize_t got = ::pread(file.fd.get(), bytes, count, static_cast<off_t>(offset - count));
+  if (got < 0) return fail("{}", errno_text());
   uint64_t mark = 0xcbf29ce484222325U;
-  for (size_t place = 0; place < count; ++place) mark = (mark ^ static_cast<unsigned char>(bytes[place])) * 0x100000001b3U;
+  for (ssize_t place = 0; place < got; ++place) mark = (mark ^ static_cast<unsigned char>(bytes[place])) * 0x100000001b3U;
   return mark;
 }
 
-bool is_same(const File& file, const ReadUpTo& position) {
-  return file.inode() == position.inode && position.offset <= file.size() && mark_of(file, position.offset) == position.mark;
+Result<bool> is_same(const File& file, const ReadUpTo& position) {
+  if (file.inode() != position.inode || position.offset > file.size()) return false;
+  const auto mark = mark_of(file, position.offset);
+  if (!mark) return pass(mark);
+  return *mark == position.mark;
 }
 
 /// What one look reads of one file or of two, within its limits.
@@ -178,21 +182,31 @@ std::string to_string(const ReadUpTo& position) { return fmt::format("{}:{}:{:x}
 
 namespace {
 
-/// Reads on, and says in which file: the one of before, which was renamed, or the one that has the name now.
-Status read_on(Look& look, const std::string& path, const File& file, ReadUpTo& position) {
-  if (!is_same(file, position)) {
-    const auto renamed = position.inode == 0 || position.inode == file.inode() ? std::nullopt : find_renamed(path, position.inode);
-    if (renamed && is_same(*renamed, position)) {
-      const bool is_left = file.size() > 0;  // an empty one may still wait for who writes to the other
-      if (const auto read = look.read(*renamed, position.offset, is_left); !read) return read;
-      position.mark = mark_of(*renamed, position.offset);
-      if (!is_left || !look.found().empty() || look.is_over()) return {};
+/// Reads on in one file from an offset, and gives the new position there.
+Result<ReadUpTo> read_from(Look& look, const File& file, uint64_t offset, bool to_the_end) {
+  if (const auto read = look.read(file, offset, to_the_end); !read) return pass(read);
+  const auto mark = mark_of(file, offset);
+  if (!mark) return pass(mark);
+  return ReadUpTo{file.inode(), offset, *mark};
+}
+
+/// The position after a look: in the file of before, which was renamed, or in the one that has the name now. After an error nothing counts
+/// as read.
+Result<ReadUpTo> read_on(Look& look, const std::string& path, const File& file, const ReadUpTo& position) {
+  const auto same = is_same(file, position);
+  if (!same) return pass(same);
+  if (*same) return read_from(look, file, position.offset, false);
+  const auto renamed = position.inode == 0 || position.inode == file.inode() ? std::nullopt : find_renamed(path, position.inode);
+  if (renamed) {
+    const auto is_it = is_same(*renamed, position);
+    if (!is_it) return pass(is_it);
+    const bool is_left = file.size() > 0;  // an empty one may still wait for who writes to the other
+    if (*is_it) {
+      auto read = read_from(look, *renamed, position.offset, is_left);
+      if (!read || !is_left || !look.found().empty() || look.is_over()) return read;
     }
-    position = ReadUpTo{file.inode(), 0, mark_of(file, 0)};
   }
-  const auto read = look.read(file, position.offset, false);
-  position.mark = mark_of(file, position.offset);
-  return read;
+  return read_from(look, file, 0, false);
 }
 
 }  // namespace
@@ -208,11 +222,15 @@ CheckResult check_log(const std::string& path, const std::string& text, std::opt
     return unknown(path, why);
   }
   if (!position) {
-    position = ReadUpTo{file->inode(), file->size(), mark_of(*file, file->size())};
+    const auto mark = mark_of(*file, file->size());
+    if (!mark) return unknown(path, mark.error().message);
+    position = ReadUpTo{file->inode(), file->size(), *mark};
     return {Outcome::kGood, "read from here on"};
   }
   Look look(pattern, limits);
-  if (const auto read = read_on(look, path, *file, *position); !read) return unknown(path, read.error().message);
+  const auto read = read_on(look, path, *file, *position);
+  if (!read) return unknown(path, read.error().message);
+  position = *read;
   if (!look.found().empty()) return {Outcome::kBad, fmt::format("{} says: {}", path, look.found())};
   return {Outcome::kGood, fmt::format("{} new line{}", look.lines(), look.lines() == 1 ? "" : "s")};
 }

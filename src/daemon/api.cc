@@ -245,8 +245,17 @@ std::vector<std::string> path_parts(const std::string& path) {
 
 }  // namespace
 
-void handle_api_request(Daemon& daemon, const HttpRequest& request, HttpRespond respond) {
-  const auto parts = path_parts(request.path);
+namespace {
+
+/// Whether it asks for something that the cluster database has to record. Not what is there for the time when it cannot, or what
+/// concerns this server only.
+bool wants_database(const std::vector<std::string>& parts) {
+  const auto at = [&](size_t index) { return index < parts.size() ? parts[index] : std::string(); };
+  if (at(1) == "cluster") return at(2) != "takeover" && at(2) != "np-disk";
+  return at(1) == "apply" || at(1) == "groups" || at(1) == "servers" || at(1) == "mirrors";
+}
+
+void route(Daemon& daemon, const HttpRequest& request, const std::vector<std::string>& parts, const HttpRespond& respond) {
   const bool get = request.method == "GET";
   const bool post = request.method == "POST";
   const auto at = [&](size_t index) { return index < parts.size() ? parts[index] : std::string(); };
@@ -279,6 +288,14 @@ void handle_api_request(Daemon& daemon, const HttpRequest& request, HttpRespond 
     if (post && at(1) == "mirrors" && parts.size() == 4) return post_mirror(daemon, request, at(2), at(3), respond);
   }
   refuse(respond, {ErrorCode::kNotFound, fmt::format("there is no {} {}; see docs/api.md", request.method, request.path)});
+}
+
+}  // namespace
+
+void handle_api_request(Daemon& daemon, const HttpRequest& request, HttpRespond respond) {
+  const auto parts = path_parts(request.path);
+  if (request.method != "POST" || !wants_database(parts)) return route(daemon, request, parts, respond);
+  daemon.when_serving([&daemon, request, parts, respond] { route(daemon, request, parts, respond); });
 }
 
 }  // namespace baton

@@ -246,7 +246,16 @@ void Daemon::feed(const node::Event& event) {
   feeding_ = false;
   follow_membership();
   follow_alerts();
+  follow_serving();
   arm_timer();
+}
+
+void Daemon::follow_serving() {
+  const bool serves = node_->standing().serving;
+  if (serves == served_) return;
+  served_ = serves;
+  not_served_since_ = EventLoop::now();
+  changed();
 }
 
 /// Who may tell of what all servers know.

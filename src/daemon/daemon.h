@@ -27,6 +27,7 @@
 #include "src/daemon/status_json.h"
 #include "src/daemon/voter_store.h"
 #include "src/format/database_backup.h"
+#include "src/format/join_request.h"
 #include "src/format/key_envelope.h"
 #include "src/model/failover_time.h"
 #include "src/os/child_process.h"
@@ -43,6 +44,10 @@ namespace baton {
 
 /// TCP: servers that join ask here, while a token is good.
 constexpr uint16_t kJoinPort = 7799;
+
+/// How long an interruption of the cluster database (a new view, a new leader) keeps a person's command waiting. From its begin: one that
+/// lasts has every command refused at once.
+constexpr Duration kServingPatience = 10s;
 
 /// In the state directory: a recovery did without this server (docs/protocol.md, "Recovery").
 constexpr const char* kGivenUpMark = "/given-up";
@@ -81,6 +86,9 @@ class Daemon {
   const std::string& cursor() const { return cursor_; }
   /// Calls once when the cursor differs from `cursor` or at the deadline.
   void when_changed(const std::string& cursor, Duration limit, std::function<void()> callback);
+  /// Calls once the cluster database serves, or when it has not for long (kServingPatience): then what is asked of it is refused, with the
+  /// reason. A view that has just changed refuses nobody.
+  void when_serving(std::function<void()> callback);
   /// Proposes a person's command.
   using RequestDone = std::function<void(bool decided, const Applied& outcome)>;
   void request(const Command& command, RequestDone done);
@@ -121,6 +129,7 @@ class Daemon {
   void tell_entry(const node::EntryApplied& applied);
   void write_note(const node::Note& note);
   void follow_alerts();
+  void follow_serving();
   // daemon_end.cc
   void end_server(const node::EndServer& end);
   void end_mirrors(Instant limit);
@@ -157,6 +166,7 @@ class Daemon {
   void renew_ring();
   void leave_for_good();
   void let_in(const std::string& line, JoinDoor::Answer done);
+  void admit(const JoinRequest& request, const JoinDoor::Answer& done);
   // daemon_keys.cc
   void find_ring_key();
   void report_keys();
@@ -239,6 +249,8 @@ class Daemon {
   EventLoop::Handle engine_timer_;
   EventLoop::Handle daily_timer_;
   uint64_t daily_index_ = 0;  // what the newest daily backup of this start holds
+  bool served_ = false;
+  Instant not_served_since_ = EventLoop::now();  // while it does not
   uint64_t revision_ = 0;
   std::string cursor_;
   struct Waiter {

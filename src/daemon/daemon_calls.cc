@@ -57,6 +57,12 @@ void Daemon::when_changed(const std::string& cursor, Duration limit, std::functi
   });
 }
 
+void Daemon::when_serving(std::function<void()> callback) {
+  const Duration left = not_served_since_ + kServingPatience - EventLoop::now();
+  if (served_ || left <= Duration{0}) return callback();
+  when_changed(cursor_, left, [this, callback = std::move(callback)]() mutable { when_serving(std::move(callback)); });
+}
+
 void Daemon::request(const Command& command, RequestDone done) {
   const uint64_t id = ++next_request_;
   requests_[id] = std::move(done);

@@ -188,14 +188,19 @@ void Daemon::let_in(const std::string& line, JoinDoor::Answer done) {
   const auto request = read_join_request(line);
   if (!request) return say_no(request.error().message);
   if (const auto problem = clock_problem(request->wall_ms); !problem.empty()) return say_no(problem);
+  when_serving([this, request = *request, done] { admit(request, done); });
+}
+
+void Daemon::admit(const JoinRequest& request, const JoinDoor::Answer& done) {
+  const auto say_no = [done](const std::string& why) { done(write_join_answer({.error = why}), false); };
   if (!node_->standing().serving) return say_no("the cluster database does not serve now: " + node_->standing().waiting);
   const ServerId id = free_id(node_->state(), node_->configuration());
   if (id == ServerId{}) return say_no("all 63 ids are taken");
   ServerConfiguration server;
-  server.name = request->name;
+  server.name = request.name;
   server.id = id;
-  server.role = request->witness ? ServerRole::kWitness : ServerRole::kServer;
-  server.interconnects = request->interconnects;
+  server.role = request.witness ? ServerRole::kWitness : ServerRole::kServer;
+  server.interconnects = request.interconnects;
   const auto text = add_server(node_->state().configuration_text, server);
   if (!text) return say_no(text.error().message);
   const ApplyConfiguration command{node_->state().configuration_version, *text, "baton cluster join " + server.name};

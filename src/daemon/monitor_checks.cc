@@ -32,8 +32,6 @@ std::string with_words(std::string text, const std::string& output) {
   return words.empty() ? text : text + ": " + words;
 }
 
-std::string key_of(const node::RunCheck& check) { return check.group + "/" + check.monitor.name; }
-
 /// What baton-check said first, if it was how far it has read.
 std::string told_position(const std::string& output) {
   const std::string_view before = "position ";
@@ -48,7 +46,7 @@ node::CheckDone judge_end(const MonitorConfiguration& monitor, const ChildEnd& e
   const bool log = monitor.kind == MonitorKind::kLog;
   const bool own = monitor.kind != MonitorKind::kCommand;
   const std::string program = own ? fmt::format("the check of {}", monitor.path) : monitor.command.front();
-  if (log) done.position = told_position(end.output);
+  if (log && end.exited && !end.timed_out) done.position = told_position(end.output);
   if (!end.start_error.empty()) {
     done.detail = fmt::format("{} could not be started: {}", program, end.start_error);
   } else if (end.timed_out) {
@@ -95,7 +93,7 @@ MonitorChecks::MonitorChecks(EventLoop& loop, std::string check_program, Done do
 
 MonitorChecks::~MonitorChecks() {
   door_.close();
-  for (auto& [token, program] : programs_) program.kill_all();
+  for (auto& [token, program] : programs_) program.child.kill_all();
 }
 
 void MonitorChecks::run(const node::RunCheck& check, const std::string& control_group) {
@@ -104,8 +102,11 @@ void MonitorChecks::run(const node::RunCheck& check, const std::string& control_
 }
 
 void MonitorChecks::end(const node::EndCheck& check) {
+  waits_.erase(check.token);
   auto program = programs_.extract(check.token);
-  if (!program.empty()) program.mapped().kill_all();
+  if (program.empty()) return;
+  program.mapped().child.kill_all();
+  killed_[program.mapped().key] = std::move(program.mapped().child);
 }
 
 std::vector<std::string> MonitorChecks::words_of(const node::RunCheck& check) const {
@@ -118,21 +119,38 @@ std::vector<std::string> MonitorChecks::words_of(const node::RunCheck& check) co
   return words;
 }
 
-/// A check that hangs in the kernel (a disk, a server of files) keeps its process and descriptors: there is one of them at a time.
-bool MonitorChecks::hangs(const node::RunCheck& check) {
-  const auto before = hanging_.find(key_of(check));
-  if (before == hanging_.end()) return false;
+/// Of what is asked: after a change of that it is another check.
+std::string MonitorChecks::key_of(const node::RunCheck& check) const {
+  node::RunCheck begun = check;
+  begun.position.clear();
+  return fmt::format("{}/{}: {}", check.group, check.monitor.name, fmt::join(words_of(begun), " "));
+}
+
+/// A check that hangs in the kernel (a disk, a server of files) keeps its process and its descriptors: there is one of them at a time.
+bool MonitorChecks::hangs(const std::string& key) {
+  const auto before = killed_.find(key);
+  if (before == killed_.end()) return false;
   if (before->second.running()) return true;
-  hanging_.erase(before);
+  killed_.erase(before);
   return false;
 }
 
+/// It takes as long as one that hangs anew, so that `failures` of them mean the same.
+void MonitorChecks::wait_for_hanging(const node::RunCheck& check) {
+  const bool log = check.monitor.kind == MonitorKind::kLog;
+  waits_[check.token] = loop_.after(check.monitor.timeout, [this, token = check.token, key = key_of(check), log] {
+    waits_.erase(token);
+    node::CheckDone done{token, Verdict::kUnknown, "the check before, which was killed, has only now ended"};
+    if (hangs(key)) {
+      done.verdict = log ? Verdict::kUnknown : Verdict::kBad;
+      done.detail = "the check before hangs in the kernel, though it was killed";
+    }
+    done_(done);
+  });
+}
+
 void MonitorChecks::run_command(const node::RunCheck& check, const std::string& control_group) {
-  if (hangs(check)) {
-    node::CheckDone done{check.token, Verdict::kUnknown, "the check before hangs in the kernel, though it was killed"};
-    if (check.monitor.kind != MonitorKind::kLog) done.verdict = Verdict::kBad;
-    return door_.post([this, done] { done_(done); });
-  }
+  if (hangs(key_of(check))) return wait_for_hanging(check);
   ChildOptions options;
   options.argv = words_of(check);
   options.user = check.monitor.user;
@@ -140,16 +158,20 @@ void MonitorChecks::run_command(const node::RunCheck& check, const std::string& 
   options.deadline = check.monitor.timeout;
   options.control_group = control_group;
   options.shares_control_group = true;
-  const auto ended = [this, token = check.token, key = key_of(check), monitor = check.monitor](const ChildEnd& end) {
+  const auto ended = [this, token = check.token, monitor = check.monitor](const ChildEnd& end) {
     auto program = programs_.extract(token);
-    if (end.hung && !program.empty()) hanging_[key] = std::move(program.mapped());
+    if (program.empty()) {  // nobody waits for it any more
+      std::erase_if(killed_, [](const auto& killed) { return !killed.second.running(); });
+      return;
+    }
+    if (end.hung) killed_[program.mapped().key] = std::move(program.mapped().child);
     node::CheckDone done = judge_end(monitor, end);
     done.token = token;
     done_(done);
   };
   auto child = ChildProcess::spawn(loop_, std::move(options), ended);
   if (child) {
-    programs_[check.token] = std::move(*child);
+    programs_[check.token] = Running{key_of(check), std::move(*child)};
     return;
   }
   door_.post([this, done = node::CheckDone{check.token, Verdict::kUnknown, child.error().message}] { done_(done); });

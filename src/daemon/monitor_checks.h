@@ -32,14 +32,21 @@ class MonitorChecks {
   void run_web(const node::RunCheck& check);
 
   std::vector<std::string> words_of(const node::RunCheck& check) const;
-  bool hangs(const node::RunCheck& check);
+  std::string key_of(const node::RunCheck& check) const;
+  bool hangs(const std::string& key);
+  void wait_for_hanging(const node::RunCheck& check);
 
   EventLoop& loop_;
   std::string check_program_;
   Done done_;
   WebRequests web_;
-  std::map<uint64_t, ChildProcess> programs_;  // by the check's token
-  std::map<std::string, ChildProcess> hanging_;  // by "GROUP/MONITOR": killed, but not even that ends it
+  struct Running {
+    std::string key;
+    ChildProcess child;
+  };
+  std::map<uint64_t, Running> programs_;         // by the check's token
+  std::map<std::string, ChildProcess> killed_;   // by key_of(): perhaps not even that ends it
+  std::map<uint64_t, EventLoop::Handle> waits_;  // for those; by the token of the check that waits
   LoopDoor door_;
 };
 

@@ -1,12 +1,18 @@
 // What answers and ends mean for a monitor, and real programs as monitors. Web servers: src/os/web_requests_test.cc.
 #include "src/daemon/monitor_checks.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/fs.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 
 #include <filesystem>
 #include <fstream>
 #include <optional>
+
+#include "src/os/owned_fd.h"
+#include "src/os/test_namespace.h"
 
 namespace baton {
 namespace {
@@ -107,6 +113,40 @@ TEST_F(MonitorChecksTest, ADiskIsWrittenTo) {
   ASSERT_TRUE(loop_.run_until([&] { return done_.has_value(); }, 20s));
   EXPECT_EQ(done_->verdict, Verdict::kGood) << done_->detail;
   EXPECT_TRUE(done_->detail.starts_with("written and read in ")) << done_->detail;
+}
+
+/// A filesystem that is frozen holds up who writes to it, and not even SIGKILL ends that.
+TEST(HangingCheck, TheNextOneWaitsForItAndIsAsBad) {
+  in_namespaces(0, [] {
+    ASSERT_EQ(std::system("t=$(mktemp) && truncate -s 16M $t && mkfs.ext4 -q $t && mount -o loop $t /mnt && rm $t"), 0);
+    EventLoop loop;
+    std::optional<node::CheckDone> done;
+    MonitorChecks checks(loop, BATON_CHECK_PATH, [&](const node::CheckDone& answer) { done = answer; });
+    node::RunCheck check;
+    check.monitor = {.name = "disk", .of = "nginx", .kind = MonitorKind::kDisk, .timeout = 300ms, .path = "/mnt"};
+    const auto look = [&] {
+      ++check.token;
+      done.reset();
+      checks.run(check, "");
+      EXPECT_TRUE(loop.run_until([&] { return done.has_value(); }, 20s));
+      return *done;
+    };
+    EXPECT_EQ(look().verdict, Verdict::kGood) << done->detail;
+    const OwnedFd root(::open("/mnt", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    ASSERT_EQ(::ioctl(root.get(), FIFREEZE, 0), 0);
+    EXPECT_EQ(look().verdict, Verdict::kBad);
+    EXPECT_EQ(done->detail, "the check of /mnt did not end within 300 ms");
+    const Instant begin = EventLoop::now();
+    EXPECT_EQ(look().verdict, Verdict::kBad);
+    EXPECT_EQ(done->detail, "the check before hangs in the kernel, though it was killed");
+    EXPECT_GE(EventLoop::now() - begin, 300ms) << "bad checks in a row would take no time";
+    check.monitor.path = "/tmp";
+    EXPECT_EQ(look().verdict, Verdict::kGood) << "another disk is another check: " << done->detail;
+    check.monitor.path = "/mnt";
+    ASSERT_EQ(::ioctl(root.get(), FITHAW, 0), 0);
+    for (int more = 0; more < 50 && look().verdict != Verdict::kGood; ++more) continue;
+    EXPECT_EQ(done->verdict, Verdict::kGood) << done->detail;
+  });
 }
 
 class EndedCheckTest : public testing::Test {

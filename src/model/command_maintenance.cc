@@ -186,6 +186,11 @@ Applied shut_server_down(ClusterState& state, const SetShutdown& command) {
     return refuse("{} is not being shut down", name);
   if (command.step != SetShutdown::Step::kBegin && command.step != SetShutdown::Step::kCancel)
     return refuse("a server's shutdown ends with its standing");
+  // Not by a person, but for what failed: two at once would be each other's refuge.
+  if (command.author == kOwnAuthor && command.step == SetShutdown::Step::kBegin)
+    for (const auto& [other, server] : state.servers)
+      if (other != command.server && server.shutdown && server.standing != ServerStanding::kStopped)
+        return refuse("{} is being shut down: {} stays until that is over", known.configuration->server_name(other), name);
   ServerState& record = state.servers[command.server];
   ++record.version;
   record.shutdown.reset();

@@ -69,6 +69,15 @@ struct Cluster {
   }
 };
 
+TEST(Maintenance, WhatFailedEndsOneServerAtATime) {
+  Cluster cluster;
+  ASSERT_TRUE(cluster.run(cluster.shutdown(kOne))) << cluster.refusal;
+  SetShutdown own = cluster.shutdown(kTwo);
+  own.author = kOwnAuthor;
+  EXPECT_TRUE(cluster.refused(own, "server1 is being shut down: server2 stays until that is over")) << cluster.refusal;
+  EXPECT_TRUE(cluster.run(cluster.shutdown(kTwo))) << "a person may: " << cluster.refusal;
+}
+
 TEST(Maintenance, ServersGoFromStateToStateAsTheyMay) {
   Cluster cluster;
   EXPECT_TRUE(cluster.refused(SetStanding{kOne, 0, ServerStanding::kIsolated, "", "", 0, 0, 0}, "cannot go from normal"));

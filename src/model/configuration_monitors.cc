@@ -41,12 +41,32 @@ void read_http(SectionReader& section, MonitorConfiguration& monitor) {
   if (status.empty()) section.findings().add(section.position_of("status"), "\"status\" is empty: name those that are good, or remove it");
 }
 
+constexpr size_t kLongestPattern = 1000;
+constexpr uint64_t kMostRepeats = 1000;
+
+/// How often the bounds in braces repeat together, at most: what is repeated takes memory each time.
+uint64_t repeats_of(const std::string& pattern) {
+  uint64_t repeats = 1;
+  for (size_t place = pattern.find('{'); place != std::string::npos; place = pattern.find('{', place + 1)) {
+    uint64_t most = 0, number = 0;
+    for (size_t at = place + 1; at < pattern.size() && pattern[at] != '}' && most <= kMostRepeats; ++at) {
+      number = isdigit(static_cast<unsigned char>(pattern[at])) != 0 ? std::min(number * 10 + (pattern[at] - '0'), kMostRepeats + 1) : 0;
+      most = std::max(most, number);
+    }
+    repeats = std::min(repeats * std::max<uint64_t>(most, 1), kMostRepeats + 1);
+  }
+  return repeats;
+}
+
 void read_log(SectionReader& section, MonitorConfiguration& monitor) {
   monitor.failures = 1;  // a line is not written twice
   if (section.find("pattern") == nullptr)
     return section.findings().add(section.position(), "monitor \"{}\" does not say which lines of the log are bad: add "
                                   "pattern = \"FATAL|PANIC\"", monitor.name);
   if (!section.read_string("pattern", monitor.pattern)) return;
+  if (monitor.pattern.size() > kLongestPattern || repeats_of(monitor.pattern) > kMostRepeats)
+    return section.findings().add(section.position_of("pattern"), "this \"pattern\" is too large: at most {} bytes, and bounds in braces "
+                                  "that repeat at most {} times together", kLongestPattern, kMostRepeats);
   regex_t compiled;
   const int error = ::regcomp(&compiled, monitor.pattern.c_str(), REG_EXTENDED | REG_NOSUB);
   if (error == 0) {
@@ -75,8 +95,8 @@ void read_kind(SectionReader& section, MonitorConfiguration& monitor) {
     section.findings().add(section.position(), "monitor \"{}\" has more than one of \"command\", \"tcp\", \"url\", \"disk\" and \"log\": "
                            "make several monitors of it", monitor.name);
   if (std::none_of(std::begin(kKinds), std::end(kKinds), [&](const char* kind) { return section.find(kind) != nullptr; }))
-    section.findings().add(section.position(), "monitor \"{}\" does not say what it asks: add url = \"http://...\", tcp = \"ADDRESS:PORT\", "
-                           "command = [\"/path/to/program\"], disk = \"/directory\" or log = \"/path/to/file\"", monitor.name);
+    section.findings().add(section.position(), "monitor \"{}\" does not say what it asks: add url = \"http://...\", "
+                           "tcp = \"ADDRESS:PORT\", command = [\"/path/to/program\"], disk = \"/directory\" or log = \"/path/to/file\"", monitor.name);
   const std::string place = disk ? "disk" : "log";
   if (disk || log) check_path(monitor.path, place, section.position_of(place), section.findings());
   if (url) {

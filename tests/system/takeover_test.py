@@ -4,11 +4,12 @@ that is left freezes, says why and goes on by an operator's word, or at once if 
 order, with a witness (by itself) and without. No row that a client was told is committed is ever lost."""
 import itertools
 import os
+import signal
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "script", "lib"))
 from cluster_test import ClusterTest, run_tests
-from lab_cluster import group_of, normal, now_ns, started_on
+from lab_cluster import GROUP, LabFailure, api_call, asked, group_of, normal, now_ns, started_on
 
 OF_BATON = ("batond", "baton-guard", "baton-mirrord", "corosync")
 
@@ -116,6 +117,22 @@ class TwoServers(ClusterTest):
         self.assertEqual(self.owner(), "server1")
         self.rows_go_on()
         self.end_and_check()
+
+    def test_a_command_waits_for_a_majority_that_is_away_for_a_moment(self):
+        cluster = self.cluster
+        corosync = cluster.processes("server2", "corosync")[0]
+        os.kill(corosync, signal.SIGSTOP)
+        self.addCleanup(os.kill, corosync, signal.SIGCONT)
+        cluster.wait_for(lambda status: not status["database"]["serving"], 10, "server1 to be alone", ["server1"])
+        with asked(cluster.init_pid("server1"), "POST", f"/v1/groups/{GROUP}/suspend", {"reason": "a test"}, timeout_s=30) as answer:
+            os.kill(corosync, signal.SIGCONT)
+            self.assertIn("version", answer())
+        self.assertTrue(group_of(cluster.status("server1"))["suspended"])
+        # It has been away for longer: refused at once, with the reason.
+        os.kill(corosync, signal.SIGSTOP)
+        self.frozen("server1")
+        with self.assertRaisesRegex(LabFailure, "503.*does not serve now: no majority"):
+            api_call(cluster.init_pid("server1"), "POST", f"/v1/groups/{GROUP}/resume", {}, timeout_s=30)
 
     def test_cold_start_waits_for_both(self):
         cluster = self.cluster

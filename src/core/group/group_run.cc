@@ -226,11 +226,11 @@ FinalAction GroupRun::final_action() const {
 
 void GroupRun::beyond_restarts(Instant now, const ResourceConfiguration& resource, const std::string& failure, FinalAction action) {
   StuckResource& stuck = stuck_resources_[resource.name];
+  if (!stuck.stuck) stuck.since = now;
   stuck.stuck = true;
   stuck.failure = failure;
   stuck.kind = resource.kind;
   stuck.action = action;
-  stuck.since = now;
   stuck.pause = std::clamp(stuck.pause * 2, kShortestPause, kLongestPause);
   stuck.retry_at = now + stuck.pause;
 }

@@ -112,14 +112,14 @@ bool NodeCore::Implementation::stops_for_good(const GroupState& group, const std
   return true;
 }
 
-/// What failed is configured to end its server. Its group has left by then, or has given this server up: which the breaker counts, so that one
-/// bad program does not end one server after another.
+/// What failed is configured to end its server, once its group has left, or has given up its start here. The breaker counts the first; of
+/// the second each server does so once, as long as another one can run the group.
 void NodeCore::Implementation::wish_own_end(const GroupState& group, const std::string& name, const group::GroupRun& run) {
   const bool reboot = run.final_action() == FinalAction::kReboot;
   if ((run.final_action() != FinalAction::kShutdown && !reboot) || run.interrupted() || run.what_failed().empty()) return;
   if (end_wish || end_considered.contains(name) || planner::suspension_of(database.state(), group) != nullptr) return;
   // It kept failing, and the breaker has let it go: not a person, who stops or moves it.
-  const bool left = group.phase == GroupPhase::kStopping && group.reason == run.stuck() && group.refused.contains(settings.self);
+  const bool left = group.phase == GroupPhase::kStopping && group.refused.contains(settings.self);
   const bool may = run.failure().empty() ? left : planner::why_stay(planner_input(now), name, "").empty();
   if (!may) return;
   end_considered.insert(name);
@@ -134,7 +134,9 @@ void NodeCore::Implementation::end_for_what_failed() {
     end_wish.reset();
     return;
   }
-  std::string why_not = why_not_end_here();
+  const auto obstacle = why_not_end_here();
+  if (obstacle && obstacle->soon && now < end_wish->since + MaintenanceWish{}.limit) return;  // within moments it may be another
+  std::string why_not = obstacle ? obstacle->why : "";
   if (now >= end_wish->since + MaintenanceWish{}.limit) why_not = "it could not be recorded in time";
   if (!why_not.empty()) {
     note({.kind = "problem", .group = end_wish->group,
@@ -154,14 +156,13 @@ void NodeCore::Implementation::end_for_what_failed() {
   propose("own shutdown", command);
 }
 
-/// The last server that can run a group is not ended for a failing part, of that group or of another one.
-std::string NodeCore::Implementation::why_not_end_here() const {
-  for (const auto& [name, group] : database.state().groups) {
-    if (group.owner != settings.self || !group.wanted) continue;
-    if (const auto why = planner::why_nowhere_else(planner_input(now), name); !why.empty())
-      return fmt::format("group {} can go nowhere else: {}", name, why);
-  }
-  return "";
+/// The last server that can run a group is not ended for a failing part, of that group or of another one; and of two that wish to end at
+/// once only one does.
+std::optional<Obstacle> NodeCore::Implementation::why_not_end_here() const {
+  for (const auto& [server, record] : database.state().servers)
+    if (server != settings.self && record.shutdown && record.standing != ServerStanding::kStopped)
+      return Obstacle{fmt::format("{} is being shut down", configuration.server_name(server)), "", true};
+  return planner::why_not_empty(planner_input(now), settings.self);
 }
 
 }  // namespace baton::node

@@ -194,7 +194,7 @@ struct NodeCore::Implementation {
   bool stops_for_good(const GroupState& group, const std::string& name, const group::GroupRun& run);
   void wish_own_end(const GroupState& group, const std::string& name, const group::GroupRun& run);
   void end_for_what_failed();
-  std::string why_not_end_here() const;
+  std::optional<Obstacle> why_not_end_here() const;
 
   // node_fencing.cc: the power of lost servers
   void lead_fencing();

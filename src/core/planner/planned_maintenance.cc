@@ -5,6 +5,7 @@
 
 #include "src/base/planted.h"
 #include "src/core/planner/candidate.h"
+#include "src/core/planner/choice.h"
 #include "src/core/planner/standing.h"
 #include "src/model/breaker.h"
 #include "src/model/command_rules.h"
@@ -75,18 +76,48 @@ std::string why_stay(const Input& input, const std::string& name, const std::str
   if (group == nullptr || state == nullptr) return "";
   if (const auto why = breaker_verdict(input.state, input.configuration, {name, cause, input.clock_ms}); !why.empty())
     return fmt::format("the breaker: {}. What helps: remove the cause; or let it go: baton group release {}", why, name);
-  return why_nowhere_else(input, name);
-}
-
-std::string why_nowhere_else(const Input& input, const std::string& name) {
-  const GroupConfiguration* group = input.configuration.group(name);
-  const GroupState* state = state_of(input, name);
-  if (group == nullptr || state == nullptr) return "";
   std::vector<Candidate> others = judge_candidates(input, placement_of(input), *group);
   std::erase_if(others, [&](const Candidate& candidate) { return candidate.server == state->owner; });
   if (choose(others, ServerId{}) != nullptr || planted(Plant::kLastOwnerStopped)) return "";
   if (others.empty()) return "no other server is among its servers";
   return explain_waiting(*group, others);
+}
+
+namespace {
+
+/// One group of a server that is to end: where it would go, it is from now on.
+std::optional<Obstacle> why_homeless(const Input& input, Placement& placement, const GroupConfiguration& group, ServerId server) {
+  const GroupState* state = state_of(input, group.name);
+  if (state == nullptr || !state->wanted) return std::nullopt;
+  const bool here = state->owner == server;
+  if (!here && state->owner != ServerId{} && view_of(input, state->owner).present) return std::nullopt;
+  if (const Suspension* suspension = suspension_of(input.state, *state); here && suspension != nullptr)
+    return Obstacle{fmt::format("group {} is {}", group.name, describe_suspension(input, *suspension)), "", false};
+  std::vector<Candidate> others = judge_candidates(input, placement, group);
+  const Candidate* present = find_candidate(others, server);
+  if (!here && (present == nullptr || !present->possible)) return std::nullopt;  // nothing is lost to it
+  std::erase_if(others, [&](const Candidate& candidate) { return candidate.server == server; });
+  const Candidate* chosen = choose(others, ServerId{});
+  if (chosen != nullptr && !chosen->refused()) {
+    placement.give(group, chosen->server);
+    return std::nullopt;
+  }
+  const bool soon = std::any_of(others.begin(), others.end(), [](const auto& one) { return one.could_come; });
+  return Obstacle{fmt::format("group {} could run nowhere else: {}", group.name,
+                              others.empty() ? "no other server is among its servers" : explain_waiting(group, others)), "", soon};
+}
+
+}  // namespace
+
+std::optional<Obstacle> why_not_empty(const Input& input, ServerId server) {
+  Placement placement = placement_of(input);
+  // What others are to be with has its place first.
+  for (const bool follows : {false, true})
+    for (const GroupConfiguration& group : input.configuration.groups) {
+      if (follows == (group.start_after.empty() && group.with.empty())) continue;
+      if (auto why = why_homeless(input, placement, group, server)) return why;
+    }
+  return std::nullopt;
 }
 
 namespace {

@@ -381,6 +381,36 @@ TEST(Holds, TheLastGoodOwnerKeepsWhatNobodyElseCanRun) {
   EXPECT_TRUE(contains(why(), "the breaker: it failed over 1 times")) << why();
 }
 
+TEST(Emptying, EverythingOfAServerHasToFindAPlaceTogether) {
+  World world;
+  world.all_up(kOne);
+  const auto why = [&] {
+    const auto found = why_not_empty(Input{world.configuration, world.state, world.servers, {}, world.clock_ms, ""}, kOne);
+    return found ? found->why : "";
+  };
+  EXPECT_EQ(why(), "");
+  world.state.groups.at("web2").suspension = Suspension{.author = "ann"};
+  EXPECT_EQ(why(), "group web2 is suspended by ann");
+  world.state.groups.at("web2").suspension.reset();
+
+  world.configuration.groups[1].with = {"web1"};
+  EXPECT_EQ(why(), "") << "the other one goes with it";
+  world.configuration.groups[1].with.clear();
+  for (auto& group : world.configuration.groups) group.needs["memory"] = 4;
+  world.configuration.servers[0].capacity["memory"] = 8;
+  world.configuration.servers[1].capacity["memory"] = 4;
+  EXPECT_TRUE(contains(why(), "group web2 could run nowhere else")) << why() << ": the first one takes the room";
+  world.configuration.servers[1].capacity["memory"] = 8;
+  EXPECT_EQ(why(), "");
+
+  world.up("web2", kTwo);
+  world.lose(kTwo);
+  world.state.groups.at("web1").wanted = false;
+  EXPECT_TRUE(contains(why(), "group web2 could run nowhere else")) << why() << ": its own server is lost";
+  world.state.groups.at("web2").wanted = false;
+  EXPECT_EQ(why(), "");
+}
+
 TEST(Levels, TheLevelRisesWhenEveryVoterKnowsIt) {
   World world;
   world.state.format_level = 1;

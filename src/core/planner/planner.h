@@ -4,6 +4,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "src/model/command.h"
 #include "src/model/configuration.h"
 #include "src/model/mirror_report.h"
+#include "src/model/placement.h"
 
 namespace baton::planner {
 
@@ -77,8 +79,9 @@ std::string why_not_stop_yet(const Input& input, const GroupConfiguration& group
 /// A group of which something keeps failing: why it stays with its owner all the same (the breaker, or nobody else
 /// could run it); empty: it is to leave.
 std::string why_stay(const Input& input, const std::string& group, const std::string& cause);
-/// ... whatever the breaker says: nobody but its owner could run it now. Empty: somebody could.
-std::string why_nowhere_else(const Input& input, const std::string& group);
+/// What would be left without a server if this one ended now: a group on it, or one that has no other any more, that could not go elsewhere
+/// together with the rest of them; or one that is not to be touched. Nothing: all of them could.
+std::optional<Obstacle> why_not_empty(const Input& input, ServerId server);
 
 /// The suspension under which a group is now: its own, its owner's, or the cluster's. Null: none.
 const Suspension* suspension_of(const ClusterState& state, const GroupState& group);
